@@ -1,0 +1,115 @@
+import { Code, type ConnectError } from "@connectrpc/connect";
+import { CliError } from "./cli-error.js";
+import { decodeErrorInfo, ERROR_INFO_TYPE, type ErrorInfo } from "./error-info.js";
+import { EXIT, type ExitCode } from "./exit-codes.js";
+
+const EXIT_BY_STATUS: Readonly<Record<Code, ExitCode>> = {
+  [Code.Canceled]: EXIT.interrupted,
+  [Code.Unknown]: EXIT.unexpected,
+  [Code.InvalidArgument]: EXIT.refused,
+  [Code.DeadlineExceeded]: EXIT.unavailable,
+  [Code.NotFound]: EXIT.notFound,
+  [Code.AlreadyExists]: EXIT.refused,
+  [Code.PermissionDenied]: EXIT.notAuthorised,
+  [Code.ResourceExhausted]: EXIT.unavailable,
+  [Code.FailedPrecondition]: EXIT.refused,
+  [Code.Aborted]: EXIT.refused,
+  [Code.OutOfRange]: EXIT.refused,
+  [Code.Unimplemented]: EXIT.unexpected,
+  [Code.Internal]: EXIT.unexpected,
+  [Code.Unavailable]: EXIT.unavailable,
+  [Code.DataLoss]: EXIT.unexpected,
+  [Code.Unauthenticated]: EXIT.notAuthorised,
+};
+
+const NEXT_BY_REASON: Readonly<Record<string, string>> = {
+  JOB_NOT_FOUND: "Check the id: `holdfast list` shows the newest jobs.",
+  KEY_NOT_FOUND: "`holdfast keys list` shows the keys of this tenant.",
+  IDEMPOTENCY_CONFLICT:
+    "That key belongs to a job with other content: submit with another --idempotency-key.",
+  ALREADY_TERMINAL: "The job has ended: `holdfast get ID --history` shows how.",
+  NOT_DEAD: "Only a dead-lettered job can be retried: `holdfast get ID` shows its state.",
+  FIRST_KEY_NOT_ADMIN: "Add `--scope access:admin`: without it nobody could make a second key.",
+  UNAUTHENTICATED: "Pass a valid key with --api-key, or in HOLDFAST_API_KEY.",
+  SCOPE_MISSING: "Use a key that has the scope: `holdfast keys create --scope …` makes one.",
+  KIND_NOT_ALLOWED: "Use a key that is allowed this kind: `holdfast keys create --kind …` makes one.",
+  LEDGER_UNAVAILABLE: "The hub cannot reach its PostgreSQL: try again, or ask `holdfast doctor`.",
+};
+
+/** What the hub attached to a failed call; undefined when the failure is not the hub's word. */
+export function errorInfoOf(error: ConnectError): ErrorInfo | undefined {
+  for (const detail of error.details) {
+    if ("type" in detail && detail.type === ERROR_INFO_TYPE) {
+      return decodeErrorInfo(detail.value);
+    }
+  }
+  return undefined;
+}
+
+/**
+ * True when the same call may succeed later without anybody changing anything: the connection failed, or the
+ * hub itself says so.
+ */
+export function isTransient(error: ConnectError): boolean {
+  if (errorInfoOf(error) !== undefined) {
+    return EXIT_BY_STATUS[error.code] === EXIT.unavailable;
+  }
+  const isAnswerOfSomethingElse =
+    error.code === Code.Unauthenticated ||
+    error.code === Code.PermissionDenied ||
+    error.code === Code.NotFound ||
+    error.code === Code.Unimplemented;
+  return !isAnswerOfSomethingElse;
+}
+
+/** Turns a failed call into what the user is told. */
+export function callError(error: ConnectError, hubUrl: string): CliError {
+  const told = errorInfoOf(error);
+  if (told !== undefined) {
+    return new CliError(error.rawMessage, {
+      exitCode: EXIT_BY_STATUS[error.code],
+      reason: told.reason,
+      metadata: told.metadata,
+      next: NEXT_BY_REASON[told.reason],
+      cause: error,
+    });
+  }
+  if (error.code === Code.Canceled) {
+    return new CliError("Interrupted.", { exitCode: EXIT.interrupted, reason: "INTERRUPTED", cause: error });
+  }
+  if (error.code === Code.DeadlineExceeded) {
+    return new CliError(`The hub at ${hubUrl} did not answer in time.`, {
+      exitCode: EXIT.unavailable,
+      reason: "HUB_TIMEOUT",
+      next: "Try again; `holdfast doctor` looks for the cause.",
+      cause: error,
+    });
+  }
+  if (error.code === Code.Unavailable || hasSystemCause(error)) {
+    return new CliError(`No hub can be reached at ${hubUrl} (${error.rawMessage}).`, {
+      exitCode: EXIT.unavailable,
+      reason: "HUB_UNREACHABLE",
+      next: "Start one with `npm start` or `holdfast hub`, or name another with --hub URL or HOLDFAST_HUB.",
+      cause: error,
+    });
+  }
+  return new CliError(`What answers at ${hubUrl} does not speak as a Holdfast hub: ${error.message}`, {
+    exitCode: EXIT.unexpected,
+    reason: "NOT_A_HUB",
+    next: "Check --hub: it names the HTTP address of the hub (by default http://127.0.0.1:7421), not the gRPC one.",
+    cause: error,
+  });
+}
+
+/** True when the operating system or TLS refused the connection. */
+function hasSystemCause(error: ConnectError): boolean {
+  for (let cause: unknown = error.cause; cause instanceof Error; cause = cause.cause) {
+    if (
+      "syscall" in cause ||
+      ("code" in cause && /^(E|CERT|DEPTH|UNABLE|SELF|ERR_TLS)/.test(String(cause.code)))
+    ) {
+      return true;
+    }
+  }
+  return false;
+}

@@ -1,0 +1,64 @@
+import { toJson } from "@bufbuild/protobuf";
+import { durationMs } from "@bufbuild/protobuf/wkt";
+import { type GetStatusResponse, GetStatusResponseSchema } from "@holdfast/gen/holdfast/v1/fleet_service_pb";
+import type { Command } from "commander";
+import { formatElapsed, formatLatency } from "../elapsed.js";
+import { EXIT } from "../exit-codes.js";
+import { type Cli, perform } from "../invocation.js";
+import { JSON_OPTIONS } from "../job-json.js";
+import { time } from "../job-text.js";
+import { priorityWord } from "../job-words.js";
+import type { Paint } from "../paint.js";
+import { formatFields, formatTable } from "../table.js";
+
+const AFTER_HELP = `
+Examples:
+  $ holdfast status
+  $ holdfast status --json | jq .ledger`;
+
+export function addStatusCommand(program: Command, cli: Cli): void {
+  program
+    .command("status")
+    .description("show the hub, its ledger and its lanes")
+    .addHelpText("after", AFTER_HELP)
+    .action((_flags: object, command: Command) =>
+      perform(cli, command, async ({ io, output, connection }) => {
+        const status = await connection().fleet.getStatus({});
+        output.document(toJson(GetStatusResponseSchema, status, JSON_OPTIONS), () =>
+          statusText(status, io.nowMs(), output.paint),
+        );
+        return EXIT.ok;
+      }),
+    );
+}
+
+function statusText(status: GetStatusResponse, nowMs: number, paint: Paint): string {
+  const { ledger } = status;
+  const about = formatFields(
+    [
+      ["hub", `version ${status.hubVersion}, writer ${status.writerId}`],
+      ["started", time(status.startedAt, nowMs)],
+      ["streams", String(status.streams)],
+      [
+        "ledger",
+        ledger &&
+          `PostgreSQL ${ledger.postgresVersion}${ledger.embedded ? " (embedded)" : ""}, migration ${ledger.migration}, synchronous_commit ${ledger.synchronousCommit}`,
+      ],
+      ["round trip", ledger?.roundTrip && formatLatency(durationMs(ledger.roundTrip))],
+    ],
+    paint,
+  );
+  if (status.lanes.length === 0) {
+    return `${about}\n\nNo lane is known: no job waits.`;
+  }
+  const rows = status.lanes.map((lane) => [
+    `${lane.product}/${lane.queue}`,
+    lane.kind,
+    priorityWord(lane.priority) + (lane.retry ? " (retries)" : ""),
+    lane.capabilities.join(",") || "-",
+    lane.hasRest ? `${lane.window} and more in the ledger` : String(lane.window),
+    lane.headAge === undefined ? "-" : formatElapsed(durationMs(lane.headAge)),
+  ]);
+  const lanes = formatTable(["LANE", "KIND", "PRIORITY", "CAPABILITIES", "WAITING", "OLDEST"], rows, paint);
+  return `${about}\n\n${lanes}`;
+}

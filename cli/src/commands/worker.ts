@@ -1,0 +1,48 @@
+import { hostname } from "node:os";
+import { type Command, Option } from "commander";
+import { wholeNumber } from "../arguments/number.js";
+import { EXIT } from "../exit-codes.js";
+import { type Cli, perform } from "../invocation.js";
+import { runScanWorker } from "../scan/scan-worker.js";
+
+export const DEFAULT_WORKER_ADDRESS = "127.0.0.1:7420";
+
+const AFTER_HELP = `
+Ctrl-C drains: it takes no new leases, finishes what runs, and reports it. A second Ctrl-C ends at once; the
+results that have no verdict yet are kept in the worker's journal, and the next worker of the same name reports them.
+
+Examples:
+  $ holdfast worker scan
+  $ holdfast worker scan --name scan-2 --concurrency 4 --address hub.example:7420 --tls`;
+
+interface ScanFlags {
+  readonly name: string;
+  readonly concurrency?: number;
+  readonly address: string;
+  readonly tls?: boolean;
+  readonly journal?: string;
+}
+
+export function addWorkerCommand(program: Command, cli: Cli): void {
+  const worker = program.command("worker").description("run a worker that comes with holdfast");
+
+  worker
+    .command("scan")
+    .description("run jobs of kind scan.package: manifest, licence and digest of an installed package")
+    .option("--name <name>", "name of the worker and of its journal", `scan-${hostname()}`)
+    .option("--concurrency <jobs>", "jobs at the same time", wholeNumber(1, 1_000))
+    .addOption(
+      new Option("--address <host:port>", "gRPC address of the hub")
+        .env("HOLDFAST_ADDRESS")
+        .default(DEFAULT_WORKER_ADDRESS),
+    )
+    .option("--tls", "speak TLS, trusting the system's authorities or --ca")
+    .option("--journal <directory>", "where results are kept until their verdict")
+    .addHelpText("after", AFTER_HELP)
+    .action((flags: ScanFlags, command: Command) =>
+      perform(cli, command, async ({ output, globals }) => {
+        await runScanWorker({ ...flags, apiKey: globals.apiKey, caFile: globals.ca, output });
+        return EXIT.ok;
+      }),
+    );
+}

@@ -1,0 +1,72 @@
+import { readFileSync } from "node:fs";
+import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
+import { createConnectTransport } from "@connectrpc/connect-node";
+import { AccessService } from "@holdfast/gen/holdfast/v1/access_service_pb";
+import { FleetService } from "@holdfast/gen/holdfast/v1/fleet_service_pb";
+import { JobService } from "@holdfast/gen/holdfast/v1/job_service_pb";
+import { usageError } from "./cli-error.js";
+
+export const DEFAULT_HUB_URL = "http://127.0.0.1:7421";
+
+/** No call but Watch takes longer; a hub that is silent for this long counts as unreachable. */
+const CALL_TIMEOUT_MS = 30_000;
+
+/** Watch lives as long as its jobs do. */
+export const NO_TIMEOUT = { timeoutMs: 0 } as const;
+
+export interface ConnectionOptions {
+  /** Address of the hub's HTTP port. */
+  readonly hubUrl: string;
+  readonly apiKey?: string | undefined;
+  /** PEM file of the authority that signed the hub's certificate. */
+  readonly caFile?: string | undefined;
+}
+
+export interface Connection {
+  readonly hubUrl: string;
+  readonly jobs: Client<typeof JobService>;
+  readonly fleet: Client<typeof FleetService>;
+  readonly access: Client<typeof AccessService>;
+}
+
+/** Makes the clients; nothing is dialled before the first call. */
+export function connect(options: ConnectionOptions): Connection {
+  const hubUrl = checkHubUrl(options.hubUrl);
+  const transport = createConnectTransport({
+    baseUrl: hubUrl,
+    httpVersion: "1.1",
+    defaultTimeoutMs: CALL_TIMEOUT_MS,
+    interceptors: options.apiKey === undefined ? [] : [bearer(options.apiKey)],
+    ...(options.caFile === undefined ? {} : { nodeOptions: { ca: readAuthority(options.caFile) } }),
+  });
+  return {
+    hubUrl,
+    jobs: createClient(JobService, transport),
+    fleet: createClient(FleetService, transport),
+    access: createClient(AccessService, transport),
+  };
+}
+
+function bearer(apiKey: string): Interceptor {
+  return (next) => (request) => {
+    request.header.set("authorization", `Bearer ${apiKey}`);
+    return next(request);
+  };
+}
+
+function checkHubUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || (url.protocol !== "http:" && url.protocol !== "https:")) {
+    throw usageError(`--hub "${text}" is not an http or https URL.`, `Write it like ${DEFAULT_HUB_URL}.`);
+  }
+  return text.replace(/\/+$/, "");
+}
+
+/** Reads the PEM file of --ca. */
+export function readAuthority(file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    throw usageError(`--ca ${file} cannot be read: ${(error as Error).message}.`, "Name a PEM file.");
+  }
+}

@@ -1,0 +1,42 @@
+// The one table of exit codes. Scripts rely on them: a code is never given a second meaning, and a command
+// that could not do what was asked never exits 0.
+
+interface ExitCodeRow {
+  readonly name: string;
+  readonly code: number;
+  readonly meaning: string;
+}
+
+const ROWS = [
+  { name: "ok", code: 0, meaning: "Done: what was asked for is so." },
+  { name: "unexpected", code: 1, meaning: "A defect, or an answer that this version does not understand." },
+  { name: "usage", code: 2, meaning: "The command line, or a file that it names, is not valid." },
+  { name: "notFound", code: 3, meaning: "The job or key does not exist, or belongs to another tenant." },
+  {
+    name: "refused",
+    code: 4,
+    meaning: "Refused: an invalid field, a conflict, or a precondition that does not hold.",
+  },
+  { name: "notAuthorised", code: 5, meaning: "The API key is missing, not valid, or lacks a scope or kind." },
+  {
+    name: "unavailable",
+    code: 6,
+    meaning: "The hub cannot be reached, or asks to try again later. Trying again may help.",
+  },
+  { name: "jobNotSucceeded", code: 7, meaning: "A job that was waited for ended, but not with success." },
+  { name: "doctorFailed", code: 8, meaning: "The doctor found at least one failure." },
+  { name: "timedOut", code: 9, meaning: "The --timeout passed while a job was still open; the job goes on." },
+  { name: "childFailed", code: 10, meaning: "A hub or worker that `holdfast start` runs ended by itself." },
+  { name: "interrupted", code: 130, meaning: "Interrupted by Ctrl-C (SIGINT) before it was done." },
+  { name: "terminated", code: 143, meaning: "Terminated (SIGTERM) before it was done." },
+] as const satisfies readonly ExitCodeRow[];
+
+export type ExitName = (typeof ROWS)[number]["name"];
+export type ExitCode = (typeof ROWS)[number]["code"];
+
+export const EXIT_CODES: readonly ExitCodeRow[] = ROWS;
+
+/** The codes by name: `EXIT.notFound` is 3. */
+export const EXIT = Object.fromEntries(ROWS.map((row) => [row.name, row.code])) as {
+  readonly [Row in (typeof ROWS)[number] as Row["name"]]: Row["code"];
+};

@@ -1,0 +1,73 @@
+import { create } from "@bufbuild/protobuf";
+import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import {
+  type DisconnectPolicy,
+  type JobSpec,
+  JobSpecSchema,
+  type Priority,
+  RetryPolicySchema,
+} from "@holdfast/gen/holdfast/v1/job_pb";
+import type { Labels } from "./arguments/label.js";
+import type { Payload } from "./arguments/payload.js";
+
+/** What may be said about a job beside its kind and payload; what is absent gets the hub's default. */
+export interface JobFields {
+  readonly queue?: string;
+  readonly product?: string;
+  readonly priority?: Priority;
+  readonly capabilities?: readonly string[];
+  readonly labels?: Labels;
+  readonly idempotencyKey?: string;
+  readonly runAt?: Date;
+  readonly deadline?: Date;
+  readonly maxAttempts?: number;
+  readonly initialBackoffMs?: number;
+  readonly backoffFactor?: number;
+  readonly maxBackoffMs?: number;
+  readonly disconnectPolicy?: DisconnectPolicy;
+  readonly disconnectLimitMs?: number;
+}
+
+export function jobSpec(kind: string, payload: Payload | undefined, fields: JobFields): JobSpec {
+  const spec = create(JobSpecSchema, {
+    kind,
+    product: fields.product ?? "",
+    queue: fields.queue ?? "",
+    priority: fields.priority ?? 0,
+    capabilities: [...(fields.capabilities ?? [])],
+    labels: { ...fields.labels },
+    idempotencyKey: fields.idempotencyKey ?? "",
+    disconnectPolicy: fields.disconnectPolicy ?? 0,
+  });
+  if (payload !== undefined) {
+    spec.payload = payload.bytes;
+    spec.contentType = payload.contentType;
+  }
+  if (fields.runAt !== undefined) {
+    spec.runAt = timestampFromDate(fields.runAt);
+  }
+  if (fields.deadline !== undefined) {
+    spec.deadline = timestampFromDate(fields.deadline);
+  }
+  if (fields.disconnectLimitMs !== undefined) {
+    spec.disconnectLimit = durationFromMs(fields.disconnectLimitMs);
+  }
+  const retry = retryPolicy(fields);
+  if (retry !== undefined) {
+    spec.retry = retry;
+  }
+  return spec;
+}
+
+function retryPolicy(fields: JobFields): JobSpec["retry"] {
+  const { maxAttempts, initialBackoffMs, backoffFactor, maxBackoffMs } = fields;
+  if ([maxAttempts, initialBackoffMs, backoffFactor, maxBackoffMs].every((value) => value === undefined)) {
+    return undefined;
+  }
+  return create(RetryPolicySchema, {
+    ...(maxAttempts === undefined ? {} : { maxAttempts }),
+    ...(initialBackoffMs === undefined ? {} : { initialBackoff: durationFromMs(initialBackoffMs) }),
+    ...(backoffFactor === undefined ? {} : { factor: backoffFactor }),
+    ...(maxBackoffMs === undefined ? {} : { maxBackoff: durationFromMs(maxBackoffMs) }),
+  });
+}

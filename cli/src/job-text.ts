@@ -1,0 +1,165 @@
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { type Job, type JobEvent, JobState, type Outcome } from "@holdfast/gen/holdfast/v1/job_pb";
+import { formatElapsed, formatRelative, formatTime } from "./elapsed.js";
+import { readable } from "./job-json.js";
+import { eventWord, priorityWord, stateWord } from "./job-words.js";
+import type { Paint } from "./paint.js";
+import { formatFields, formatTable } from "./table.js";
+
+/** Longest payload or result shown to people; --json has the whole. */
+const SHOWN_CHARACTERS_MAX = 2_000;
+
+export const JOB_HEADINGS = ["ID", "KIND", "STATE", "ATTEMPT", "QUEUE", "SUBMITTED", "NOTE"] as const;
+
+export function jobRow(job: Job, nowMs: number, paint: Paint): string[] {
+  return [
+    job.id,
+    job.kind,
+    paintedState(job.state, paint),
+    `${job.attempt}/${job.maxAttempts}`,
+    job.product === "default" ? job.queue : `${job.product}/${job.queue}`,
+    relative(job.submittedAt, nowMs),
+    jobNote(job, nowMs),
+  ];
+}
+
+/** One job in full. */
+export function jobText(job: Job, nowMs: number, paint: Paint): string {
+  return formatFields(
+    [
+      ["id", paint.strong(job.id)],
+      ["kind", job.kind],
+      ["state", paintedState(job.state, paint)],
+      ["attempt", `${job.attempt} of ${job.maxAttempts}`],
+      ["product", job.product],
+      ["queue", job.queue],
+      ["priority", priorityWord(job.priority)],
+      ["capabilities", job.capabilities.join(", ") || undefined],
+      ["labels", labelsText(job)],
+      ["submitted", time(job.submittedAt, nowMs)],
+      ["runs at", time(job.runAt, nowMs)],
+      ["started", time(job.startedAt, nowMs)],
+      ["finished", time(job.finishedAt, nowMs)],
+      ["deadline", time(job.deadline, nowMs)],
+      ["session", job.sessionId || undefined],
+      ["progress", job.progress && `${Math.round(job.progress.percent)} % ${job.progress.message}`],
+      ["checkpoint", job.checkpointSequence === 0n ? undefined : `sequence ${job.checkpointSequence}`],
+      ["fencing token", String(job.fencingToken)],
+      ["revision", String(job.revision)],
+      ["payload", contentText(job.payload, job.contentType)],
+      ["outcome", job.outcome && outcomeText(job.outcome)],
+    ],
+    paint,
+  );
+}
+
+export function historyText(events: readonly JobEvent[], paint: Paint): string {
+  const rows = events.map((event, index) => [
+    String(event.revision),
+    event.at === undefined ? "" : new Date(timestampMs(event.at)).toISOString(),
+    sinceText(events[index - 1]?.at, event.at),
+    eventWord(event.type),
+    paintedState(event.state, paint),
+    String(event.attempt),
+    event.reason,
+  ]);
+  return formatTable(["REVISION", "AT", "AFTER", "EVENT", "STATE", "ATTEMPT", "REASON"], rows, paint);
+}
+
+/** One line for a followed job's event. */
+export function eventText(event: JobEvent, paint: Paint): string {
+  const at = event.at === undefined ? "" : new Date(timestampMs(event.at)).toISOString().slice(11, 23);
+  const attempt = event.attempt === 0 ? "" : `attempt ${event.attempt}`;
+  return [
+    paint.faint(at),
+    event.jobId,
+    paintedState(event.state, paint),
+    eventWord(event.type),
+    attempt,
+    event.reason,
+  ]
+    .filter((part) => part !== "")
+    .join("  ");
+}
+
+export function paintedState(state: JobState, paint: Paint): string {
+  const word = stateWord(state);
+  switch (state) {
+    case JobState.SUCCEEDED:
+      return paint.good(word);
+    case JobState.DEAD:
+      return paint.bad(word);
+    case JobState.CANCELLED:
+    case JobState.PARKED:
+      return paint.warn(word);
+    default:
+      return word;
+  }
+}
+
+function outcomeText({ outcome }: Outcome): string {
+  switch (outcome.case) {
+    case "success":
+      return `success ${contentText(outcome.value.result, outcome.value.contentType) ?? "(no result)"}`;
+    case "failure":
+      return `${outcome.value.permanent ? "permanent failure" : "failure"} ${outcome.value.code}: ${outcome.value.message}`;
+    case "cancelled":
+      return `cancelled: ${outcome.value.reason || "no reason given"}`;
+    case undefined:
+      return "none";
+  }
+}
+
+/** What is worth knowing in a list: why it failed, how far it is, what it waits for. */
+function jobNote(job: Job, nowMs: number): string {
+  const outcome = job.outcome?.outcome;
+  if (outcome?.case === "failure") {
+    return `${outcome.value.code}: ${firstLine(outcome.value.message)}`;
+  }
+  if (outcome?.case === "cancelled") {
+    return firstLine(outcome.value.reason);
+  }
+  if (job.state === JobState.LEASED && job.progress !== undefined) {
+    return `${Math.round(job.progress.percent)} % ${firstLine(job.progress.message)}`;
+  }
+  return job.state === JobState.SCHEDULED && job.runAt !== undefined ? relative(job.runAt, nowMs) : "";
+}
+
+function firstLine(text: string): string {
+  const line = text.split("\n", 1)[0] ?? "";
+  return line.length > 60 ? `${line.slice(0, 59)}…` : line;
+}
+
+function contentText(bytes: Uint8Array, contentType: string): string | undefined {
+  if (bytes.byteLength === 0) {
+    return undefined;
+  }
+  const value = readable(bytes, contentType);
+  if (value === undefined) {
+    return `${bytes.byteLength} bytes of ${contentType || "application/octet-stream"}`;
+  }
+  const text = typeof value === "string" ? value : JSON.stringify(value);
+  return text.length > SHOWN_CHARACTERS_MAX
+    ? `${text.slice(0, SHOWN_CHARACTERS_MAX)}… (${bytes.byteLength} bytes)`
+    : text;
+}
+
+function labelsText(job: Job): string | undefined {
+  const labels = Object.entries(job.labels).map(([key, value]) => `${key}=${value}`);
+  return labels.length === 0 ? undefined : labels.join(", ");
+}
+
+function sinceText(from: Timestamp | undefined, to: Timestamp | undefined): string {
+  return from === undefined || to === undefined
+    ? ""
+    : `+${formatElapsed(timestampMs(to) - timestampMs(from))}`;
+}
+
+export function relative(at: Timestamp | undefined, nowMs: number): string {
+  return at === undefined ? "" : formatRelative(timestampMs(at), nowMs);
+}
+
+export function time(at: Timestamp | undefined, nowMs: number): string | undefined {
+  return at === undefined ? undefined : formatTime(timestampMs(at), nowMs);
+}

@@ -1,0 +1,60 @@
+import type { DescEnum } from "@bufbuild/protobuf";
+import {
+  DisconnectPolicy,
+  type JobEventType,
+  JobEventTypeSchema,
+  JobState,
+  JobStateSchema,
+  Priority,
+  PrioritySchema,
+} from "@holdfast/gen/holdfast/v1/job_pb";
+import { InvalidArgumentError } from "commander";
+
+// The words that people write and read for the enums of the protocol: the enum's name without its prefix, in
+// lower case. An unknown word is refused and never read as a default.
+
+function wordOf(schema: DescEnum, value: number): string {
+  const name = schema.value[value]?.localName;
+  return name === undefined ? `unknown (${value})` : name.toLowerCase().replaceAll("_", "-");
+}
+
+export const stateWord = (state: JobState): string => wordOf(JobStateSchema, state);
+export const priorityWord = (priority: Priority): string => wordOf(PrioritySchema, priority);
+export const eventWord = (type: JobEventType): string => wordOf(JobEventTypeSchema, type);
+
+export const STATE_WORDS = {
+  blocked: JobState.BLOCKED,
+  scheduled: JobState.SCHEDULED,
+  ready: JobState.READY,
+  parked: JobState.PARKED,
+  leased: JobState.LEASED,
+  succeeded: JobState.SUCCEEDED,
+  dead: JobState.DEAD,
+  cancelled: JobState.CANCELLED,
+} as const;
+
+export const PRIORITY_WORDS = {
+  low: Priority.LOW,
+  normal: Priority.NORMAL,
+  high: Priority.HIGH,
+  critical: Priority.CRITICAL,
+} as const;
+
+export const DISCONNECT_POLICY_WORDS = {
+  stop: DisconnectPolicy.STOP,
+  "finish-and-report": DisconnectPolicy.FINISH_AND_REPORT,
+} as const;
+
+/** Makes a reader of one of these words. */
+export function oneOf<Value>(words: Readonly<Record<string, Value>>): (text: string) => Value {
+  return (text) => {
+    if (!Object.hasOwn(words, text)) {
+      throw new InvalidArgumentError(`"${text}" is not one of ${Object.keys(words).join(", ")}.`);
+    }
+    return words[text] as Value;
+  };
+}
+
+export function isTerminal(state: JobState): boolean {
+  return state === JobState.SUCCEEDED || state === JobState.DEAD || state === JobState.CANCELLED;
+}

@@ -1,0 +1,52 @@
+import { CliError } from "./cli-error.js";
+import { EXIT, type ExitCode } from "./exit-codes.js";
+
+// How a command that runs for long is asked to end: Ctrl-C, SIGTERM, a closed terminal, or, for a child of
+// `holdfast start`, the loss of the channel to its parent, which a killed parent closes too. The first request
+// aborts the signal; a second one ends the process at once.
+
+export interface Shutdown {
+  /** Aborted by the first request; its reason is the CliError to end with when the work was not done. */
+  readonly signal: AbortSignal;
+  /** Resolves with the first request. */
+  readonly requested: Promise<void>;
+  dispose(): void;
+}
+
+const EXIT_BY_SIGNAL = {
+  SIGINT: EXIT.interrupted,
+  SIGTERM: EXIT.terminated,
+  SIGHUP: EXIT.terminated,
+} as const satisfies Record<string, ExitCode>;
+
+export function listenForShutdown(onForce: () => void = () => {}): Shutdown {
+  const controller = new AbortController();
+  const ask = (word: string, exitCode: ExitCode) => {
+    if (controller.signal.aborted) {
+      onForce();
+      process.exit(exitCode);
+    }
+    controller.abort(new CliError(`${word} before it was done.`, { exitCode, reason: "INTERRUPTED" }));
+  };
+  const onSignal = (name: keyof typeof EXIT_BY_SIGNAL) =>
+    ask(name === "SIGINT" ? "Interrupted" : "Terminated", EXIT_BY_SIGNAL[name]);
+  // A parent that goes away while this process already ends has nothing more to ask for.
+  const onParentGone = () => controller.signal.aborted || ask("The parent ended", EXIT.terminated);
+
+  for (const name of Object.keys(EXIT_BY_SIGNAL)) {
+    process.on(name, onSignal);
+  }
+  process.on("disconnect", onParentGone);
+  return {
+    signal: controller.signal,
+    requested: new Promise((resolve) => {
+      controller.signal.addEventListener("abort", () => resolve(), { once: true });
+    }),
+    dispose: () => {
+      for (const name of Object.keys(EXIT_BY_SIGNAL)) {
+        process.off(name, onSignal);
+      }
+      process.off("disconnect", onParentGone);
+    },
+  };
+}

@@ -1,0 +1,82 @@
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { AccessService } from "@holdfast/gen/holdfast/v1/access_service_pb";
+import { FleetService } from "@holdfast/gen/holdfast/v1/fleet_service_pb";
+import { JobService } from "@holdfast/gen/holdfast/v1/job_service_pb";
+
+export interface FakeHub {
+  readonly url: string;
+  /** The authorization headers of the calls so far. */
+  readonly credentials: (string | null)[];
+  /** Cuts every connection, as a hub that is killed does. */
+  cut(): void;
+  stop(): Promise<void>;
+}
+
+export interface FakeServices {
+  readonly jobs?: Partial<ServiceImpl<typeof JobService>>;
+  readonly fleet?: Partial<ServiceImpl<typeof FleetService>>;
+  readonly access?: Partial<ServiceImpl<typeof AccessService>>;
+}
+
+/** A hub of scripted answers on a free port; what is not scripted is UNIMPLEMENTED. */
+export async function startFakeHub({ jobs, fleet, access }: FakeServices): Promise<FakeHub> {
+  const credentials: (string | null)[] = [];
+  const server = createServer(
+    connectNodeAdapter({
+      interceptors: [
+        (next) => (request) => {
+          credentials.push(request.header.get("authorization"));
+          return next(request);
+        },
+      ],
+      routes: (router) => {
+        router.service(JobService, jobs ?? {});
+        router.service(FleetService, fleet ?? {});
+        router.service(AccessService, access ?? {});
+      },
+    }),
+  );
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${port}`,
+    credentials,
+    cut: () => server.closeAllConnections(),
+    stop: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+/** A refusal as a hub sends it: a status with google.rpc.ErrorInfo. */
+export function refusal(
+  code: Code,
+  reason: string,
+  message: string,
+  metadata: Record<string, string> = {},
+): ConnectError {
+  const error = new ConnectError(message, code);
+  error.details.push({ type: "google.rpc.ErrorInfo", value: encodeErrorInfo(reason, metadata) } as never);
+  return error;
+}
+
+export const jobNotFound = (): ConnectError =>
+  refusal(Code.NotFound, "JOB_NOT_FOUND", "There is no such job.", { job_id: "nope" });
+
+function encodeErrorInfo(reason: string, metadata: Record<string, string>): Uint8Array {
+  const writer = new BinaryWriter();
+  writer.tag(1, WireType.LengthDelimited).string(reason);
+  writer.tag(2, WireType.LengthDelimited).string("holdfast");
+  for (const [key, value] of Object.entries(metadata)) {
+    writer.tag(3, WireType.LengthDelimited).fork();
+    writer.tag(1, WireType.LengthDelimited).string(key).tag(2, WireType.LengthDelimited).string(value);
+    writer.join();
+  }
+  return writer.finish();
+}

@@ -1,0 +1,203 @@
+import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { Code } from "@connectrpc/connect";
+import { Priority } from "@holdfast/gen/holdfast/v1/job_pb";
+import { afterEach, describe, expect, test } from "vitest";
+import { EXIT } from "../src/exit-codes.js";
+import { type FakeHub, type FakeServices, refusal, startFakeHub } from "./fake-hub.js";
+import { run } from "./run-cli.js";
+
+let hub: FakeHub | undefined;
+afterEach(async () => {
+  await hub?.stop();
+  hub = undefined;
+});
+
+async function withHub(services: FakeServices): Promise<(...args: string[]) => ReturnType<typeof run>> {
+  const started = await startFakeHub(services);
+  hub = started;
+  return (...args) => run([...args, "--hub", started.url]);
+}
+
+const STATUS = {
+  hubVersion: "0.1.0",
+  writerId: 7,
+  startedAt: timestampFromMs(Date.now() - 60_000),
+  streams: 3,
+  ledger: {
+    postgresVersion: "18.4",
+    migration: 2,
+    synchronousCommit: "on",
+    roundTrip: durationFromMs(1),
+    embedded: true,
+  },
+  lanes: [
+    {
+      product: "default",
+      queue: "mail",
+      kind: "send",
+      priority: Priority.HIGH,
+      capabilities: ["smtp"],
+      retry: true,
+      window: 20_000,
+      hasRest: true,
+      headAge: durationFromMs(90_000),
+    },
+  ],
+};
+
+describe("keys", () => {
+  const key = {
+    keyId: "4k2m9x0a7c1d",
+    tenant: "default",
+    subject: "ops",
+    scopes: ["access:admin", "jobs:read"],
+    createdAt: timestampFromMs(Date.now() - 3_600_000),
+  };
+
+  test("create passes what the key may do, and shows the secret once", async () => {
+    const requests: unknown[] = [];
+    const cli = await withHub({
+      access: {
+        createKey: (request) => {
+          requests.push(request);
+          return { key, apiKey: "hf_4k2m9x0a7c1d_secret" };
+        },
+      },
+    });
+    const args =
+      "keys create --subject ops --scope access:admin,jobs:read --kind a --kind b --tenant t --expires +90d";
+    const text = await cli(...args.split(" "));
+    const json = await cli(...args.split(" "), "--json");
+    expect(text.stdout.match(/hf_4k2m9x0a7c1d_secret/g)).toHaveLength(1);
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      key: { subject: "ops" },
+      apiKey: "hf_4k2m9x0a7c1d_secret",
+    });
+    expect(requests[0]).toMatchObject({
+      subject: "ops",
+      scopes: ["access:admin", "jobs:read"],
+      kinds: ["a", "b"],
+      tenant: "t",
+      expiresAt: { $typeName: "google.protobuf.Timestamp" },
+    });
+  });
+
+  test("list says which keys are good, ended and revoked", async () => {
+    const cli = await withHub({
+      access: {
+        listKeys: () => ({
+          keys: [
+            key,
+            { ...key, keyId: "b", expiresAt: timestampFromMs(Date.now() - 60_000) },
+            { ...key, keyId: "c", revokedAt: timestampFromMs(Date.now() - 120_000) },
+          ],
+        }),
+      },
+    });
+    const { stdout } = await cli("keys", "list");
+    const states = stdout
+      .trim()
+      .split("\n")
+      .slice(1)
+      .map((line) => line.split(/ {2,}/).at(-1));
+    expect(states).toEqual(["good", "expired 1 min ago", "revoked 2 min ago"]);
+  });
+
+  test("revoke answers with the key", async () => {
+    const cli = await withHub({
+      access: {
+        revokeKey: ({ keyId }) => ({ key: { ...key, keyId, revokedAt: timestampFromMs(Date.now()) } }),
+      },
+    });
+    expect((await cli("keys", "revoke", "x")).stdout).toMatch(/key +x\n[\s\S]*state +revoked now/);
+  });
+});
+
+describe("status and sessions", () => {
+  test("status shows the hub, its ledger and its lanes", async () => {
+    const cli = await withHub({ fleet: { getStatus: () => STATUS } });
+    const { stdout } = await cli("status");
+    expect(stdout).toMatch(/hub +version 0\.1\.0, writer 7/);
+    expect(stdout).toMatch(/ledger +PostgreSQL 18\.4 \(embedded\), migration 2, synchronous_commit on/);
+    expect(stdout).toMatch(
+      /default\/mail +send +high \(retries\) +smtp +20000 and more in the ledger +1 min/,
+    );
+  });
+
+  test("sessions shows who is attached, page after page", async () => {
+    const session = {
+      sessionId: "s1",
+      workerName: "press-3",
+      kinds: ["a", "b"],
+      attachedAt: timestampFromMs(Date.now() - 7_200_000),
+      expiresAt: timestampFromMs(Date.now() + 29_500),
+      writerId: 7,
+    };
+    const cli = await withHub({
+      fleet: {
+        listSessions: ({ pageToken }) =>
+          pageToken === ""
+            ? { sessions: [session], nextPageToken: "2" }
+            : { sessions: [{ ...session, sessionId: "s2", isDraining: true }] },
+      },
+    });
+    const text = await cli("sessions");
+    const json = await cli("sessions", "--json");
+    expect(text.stdout).toMatch(/s1 +press-3 +- +a,b +- +2 h ago +in 29 s +7 +live/);
+    expect(text.stdout).toMatch(/s2 .* draining/);
+    expect(
+      json.stdout
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line).sessionId),
+    ).toEqual(["s1", "s2"]);
+  });
+});
+
+describe("doctor", () => {
+  // Nothing serves gRPC there, so every one of these ends with at least one failure.
+  const GRPC = ["--grpc", "127.0.0.1:1"];
+  const statuses = (stdout: string): Record<string, string> =>
+    Object.fromEntries(
+      JSON.parse(stdout).checks.map(({ name, status }: { name: string; status: string }) => [name, status]),
+    );
+
+  test("looks at the machine, the hub, its ledger and the clock, and says what to do about each failure", async () => {
+    const cli = await withHub({ fleet: { getStatus: () => STATUS } });
+    const json = await cli("doctor", "--json", ...GRPC);
+    const text = await cli("doctor", ...GRPC);
+    expect(json.exitCode).toBe(EXIT.doctorFailed);
+    expect(statuses(json.stdout)).toMatchObject({
+      node: "ok",
+      "hub (HTTP)": "ok",
+      ledger: "ok",
+      migration: "ok",
+      durability: "ok",
+      "round trip": "ok",
+      clock: "ok",
+      "hub (gRPC)": "fail",
+    });
+    expect(Object.keys(statuses(json.stdout))).toEqual(expect.arrayContaining(["disk", "open files"]));
+    expect(text.stdout).toMatch(/^fail +hub \(gRPC\) .*\n +→ Start a hub/m);
+  });
+
+  test("finds a ledger that would lose what was answered (D1)", async () => {
+    const cli = await withHub({
+      fleet: { getStatus: () => ({ ...STATUS, ledger: { ...STATUS.ledger, synchronousCommit: "off" } }) },
+    });
+    expect(statuses((await cli("doctor", "--json", ...GRPC)).stdout)).toMatchObject({ durability: "fail" });
+  });
+
+  test("tells a hub that refuses the question from one that cannot be reached", async () => {
+    const cli = await withHub({
+      fleet: {
+        getStatus: () => {
+          throw refusal(Code.PermissionDenied, "SCOPE_MISSING", "The key lacks fleet:read.");
+        },
+      },
+    });
+    expect(statuses((await cli("doctor", "--json", ...GRPC)).stdout)).toMatchObject({ "hub (HTTP)": "warn" });
+    const away = await run(["doctor", "--json", "--hub", "http://127.0.0.1:1", ...GRPC]);
+    expect(statuses(away.stdout)).toMatchObject({ "hub (HTTP)": "fail" });
+  });
+});

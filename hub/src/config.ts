@@ -1,0 +1,314 @@
+// Every option of a hub, in one table: an explicit option wins over the environment, the environment over the
+// default. Values are checked one by one and against each other before anything is opened.
+
+/** One option: where it comes from, its unit, its default. */
+export interface HubOption {
+  readonly field: string;
+  readonly flag: string;
+  readonly env: string;
+  readonly unit: "text" | "address" | "file" | "folder" | "ms" | "count" | "bytes" | "days";
+  readonly default: string | number | null;
+  /** Smallest and largest number allowed. */
+  readonly range?: readonly [number, number];
+  readonly isSecret?: boolean;
+  readonly help: string;
+}
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+export const HUB_OPTION_TABLE = [
+  {
+    field: "databaseUrl",
+    flag: "database-url",
+    env: "HOLDFAST_DATABASE_URL",
+    unit: "text",
+    default: null,
+    isSecret: true,
+    help: "PostgreSQL 15 or newer that holds the ledger; without it an embedded server is started",
+  },
+  {
+    field: "dataDir",
+    flag: "data-dir",
+    env: "HOLDFAST_DATA_DIR",
+    unit: "folder",
+    default: ".holdfast",
+    help: "where the embedded server keeps its data",
+  },
+  {
+    field: "grpcListen",
+    flag: "grpc-listen",
+    env: "HOLDFAST_GRPC_LISTEN",
+    unit: "address",
+    default: "127.0.0.1:7420",
+    help: "address of the gRPC port, for workers and generated clients",
+  },
+  {
+    field: "httpListen",
+    flag: "http-listen",
+    env: "HOLDFAST_HTTP_LISTEN",
+    unit: "address",
+    default: "127.0.0.1:7421",
+    help: "address of the HTTP port: Connect, gRPC-Web, JSON, /healthz, /readyz, /metrics",
+  },
+  {
+    field: "tlsCert",
+    flag: "tls-cert",
+    env: "HOLDFAST_TLS_CERT",
+    unit: "file",
+    default: null,
+    help: "PEM certificate chain; with --tls-key, both ports speak TLS",
+  },
+  {
+    field: "tlsKey",
+    flag: "tls-key",
+    env: "HOLDFAST_TLS_KEY",
+    unit: "file",
+    default: null,
+    help: "PEM private key of --tls-cert",
+  },
+  {
+    field: "sessionTtlMs",
+    flag: "session-ttl-ms",
+    env: "HOLDFAST_SESSION_TTL_MS",
+    unit: "ms",
+    default: 30_000,
+    range: [300, 3_600_000],
+    help: "a session expires this long after its last renewal",
+  },
+  {
+    field: "heartbeatIntervalMs",
+    flag: "heartbeat-interval-ms",
+    env: "HOLDFAST_HEARTBEAT_INTERVAL_MS",
+    unit: "ms",
+    default: 5_000,
+    range: [50, 600_000],
+    help: "workers send a heartbeat this often; at most a third of the session TTL",
+  },
+  {
+    field: "drainGraceMs",
+    flag: "drain-grace-ms",
+    env: "HOLDFAST_DRAIN_GRACE_MS",
+    unit: "ms",
+    default: 5_000,
+    range: [0, 600_000],
+    help: "a stopping hub gives its streams this long to end by themselves",
+  },
+  {
+    field: "streamsMax",
+    flag: "streams-max",
+    env: "HOLDFAST_STREAMS_MAX",
+    unit: "count",
+    default: 20_000,
+    range: [1, 1_000_000],
+    help: "worker streams on this hub",
+  },
+  {
+    field: "watchesMax",
+    flag: "watches-max",
+    env: "HOLDFAST_WATCHES_MAX",
+    unit: "count",
+    default: 5_000,
+    range: [1, 1_000_000],
+    help: "Watch streams on this hub",
+  },
+  {
+    field: "payloadBytesMax",
+    flag: "payload-bytes-max",
+    env: "HOLDFAST_PAYLOAD_BYTES_MAX",
+    unit: "bytes",
+    default: MiB,
+    range: [KiB, 16 * MiB],
+    help: "bytes of a payload",
+  },
+  {
+    field: "resultBytesMax",
+    flag: "result-bytes-max",
+    env: "HOLDFAST_RESULT_BYTES_MAX",
+    unit: "bytes",
+    default: MiB,
+    range: [KiB, 16 * MiB],
+    help: "bytes of a result",
+  },
+  {
+    field: "checkpointBytesMax",
+    flag: "checkpoint-bytes-max",
+    env: "HOLDFAST_CHECKPOINT_BYTES_MAX",
+    unit: "bytes",
+    default: MiB,
+    range: [KiB, 16 * MiB],
+    help: "bytes of a checkpoint",
+  },
+  {
+    field: "batchJobsMax",
+    flag: "batch-jobs-max",
+    env: "HOLDFAST_BATCH_JOBS_MAX",
+    unit: "count",
+    default: 10_000,
+    range: [1, 100_000],
+    help: "jobs per SubmitBatch",
+  },
+  {
+    field: "creditJobsMax",
+    flag: "credit-jobs-max",
+    env: "HOLDFAST_CREDIT_JOBS_MAX",
+    unit: "count",
+    default: 100_000,
+    range: [1, 10_000_000],
+    help: "outstanding credit of a session, in jobs",
+  },
+  {
+    field: "creditBytesMax",
+    flag: "credit-bytes-max",
+    env: "HOLDFAST_CREDIT_BYTES_MAX",
+    unit: "bytes",
+    default: 1024 * MiB,
+    range: [MiB, 1024 * 1024 * MiB],
+    help: "outstanding credit of a session, in bytes",
+  },
+  {
+    field: "lanesPerTenantMax",
+    flag: "lanes-per-tenant-max",
+    env: "HOLDFAST_LANES_PER_TENANT_MAX",
+    unit: "count",
+    default: 10_000,
+    range: [1, 1_000_000],
+    help: "lanes (combinations of product, queue, kind, priority, capabilities) of a tenant",
+  },
+  {
+    field: "laneWindowRefsMax",
+    flag: "lane-window-refs-max",
+    env: "HOLDFAST_LANE_WINDOW_REFS_MAX",
+    unit: "count",
+    default: 20_000,
+    range: [1_000, 10_000_000],
+    help: "waiting jobs per lane that the hub keeps in memory, as refs; the rest waits in the ledger",
+  },
+  {
+    field: "leasesPerMessageMax",
+    flag: "leases-per-message-max",
+    env: "HOLDFAST_LEASES_PER_MESSAGE_MAX",
+    unit: "count",
+    default: 128,
+    range: [1, 1_000],
+    help: "leases in one message to a worker",
+  },
+  {
+    field: "claimsInFlightMax",
+    flag: "claims-in-flight-max",
+    env: "HOLDFAST_CLAIMS_IN_FLIGHT_MAX",
+    unit: "count",
+    default: 1_536,
+    range: [1, 100_000],
+    help: "jobs on their way to be claimed at once",
+  },
+  {
+    field: "queuedItemsMax",
+    flag: "queued-items-max",
+    env: "HOLDFAST_QUEUED_ITEMS_MAX",
+    unit: "count",
+    default: 200_000,
+    range: [1_000, 10_000_000],
+    help: "writes waiting for the ledger; beyond it callers get BACKLOG_FULL",
+  },
+  {
+    field: "queuedBytesMax",
+    flag: "queued-bytes-max",
+    env: "HOLDFAST_QUEUED_BYTES_MAX",
+    unit: "bytes",
+    default: 256 * MiB,
+    range: [16 * MiB, 16_384 * MiB],
+    help: "bytes of writes waiting for the ledger; beyond it callers get BACKLOG_FULL",
+  },
+  {
+    field: "readConnectionsMax",
+    flag: "read-connections-max",
+    env: "HOLDFAST_READ_CONNECTIONS_MAX",
+    unit: "count",
+    default: 6,
+    range: [1, 100],
+    help: "connections to the ledger beside the one that writes",
+  },
+] as const satisfies readonly HubOption[];
+
+type Row = (typeof HUB_OPTION_TABLE)[number];
+type ValueOf<R extends Row> = R["unit"] extends "ms" | "count" | "bytes" | "days"
+  ? number
+  : R["default"] extends null
+    ? string | null
+    : string;
+
+/** A hub's whole configuration. Field by field as in HUB_OPTION_TABLE. */
+export type HubConfig = { readonly [R in Row as R["field"]]: ValueOf<R> };
+
+/** What may be given explicitly; text is read as from the environment. */
+export type HubOptions = {
+  readonly [Field in keyof HubConfig]?: HubConfig[Field] | string | number | undefined;
+};
+
+/** A value that cannot be used; the message says where it came from and what is allowed. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+}
+
+/**
+ * The configuration from options, environment and defaults.
+ *
+ * @throws ConfigError
+ */
+export function readHubConfig(
+  options: HubOptions = {},
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+): HubConfig {
+  const entries = HUB_OPTION_TABLE.map((row: HubOption) => {
+    const given = options[row.field as keyof HubConfig];
+    if (given !== undefined && given !== null && given !== "")
+      return [row.field, readValue(row, given, `--${row.flag}`)];
+    const set = environment[row.env];
+    if (set !== undefined && set !== "") return [row.field, readValue(row, set, row.env)];
+    return [row.field, row.default];
+  });
+  const config = Object.fromEntries(entries) as HubConfig;
+  checkTogether(config);
+  return config;
+}
+
+function readValue(row: HubOption, given: string | number, source: string): string | number {
+  if (row.unit === "address") return readAddress(String(given), source);
+  if (row.range === undefined) return String(given);
+  const number = Number(given);
+  const [least, most] = row.range;
+  if (!Number.isSafeInteger(number) || number < least || number > most)
+    throw new ConfigError(
+      `${source} must be a whole number from ${least} to ${most} (${row.unit}), not "${given}".`,
+    );
+  return number;
+}
+
+function readAddress(text: string, source: string): string {
+  const match = /^(.+):(\d{1,5})$/.exec(text);
+  if (!match || Number(match[2]) > 65_535)
+    throw new ConfigError(
+      `${source} must be HOST:PORT, such as 127.0.0.1:7420 or [::1]:7420, not "${text}".`,
+    );
+  return text;
+}
+
+function checkTogether(config: HubConfig): void {
+  if ((config.tlsCert === null) !== (config.tlsKey === null))
+    throw new ConfigError("TLS needs both --tls-cert and --tls-key; only one was given.");
+  if (config.heartbeatIntervalMs * 3 > config.sessionTtlMs)
+    throw new ConfigError(
+      `The heartbeat interval (${config.heartbeatIntervalMs} ms) must be at most a third of the session TTL (${config.sessionTtlMs} ms): a session has to survive two lost heartbeats.`,
+    );
+  if (config.creditBytesMax < config.payloadBytesMax + config.checkpointBytesMax)
+    throw new ConfigError("creditBytesMax must hold at least one payload with its checkpoint.");
+}
+
+/** The configuration as lines for people: every field with its variable, secrets hidden. */
+export function describeConfig(config: HubConfig): string[] {
+  return HUB_OPTION_TABLE.map((row: HubOption) => {
+    const value = config[row.field as keyof HubConfig];
+    return `${row.env}=${row.isSecret && value !== null ? "(set)" : (value ?? "(not set)")}`;
+  });
+}

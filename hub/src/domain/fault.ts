@@ -1,0 +1,47 @@
+/** Reasons of refusals, stable for callers. The rpc room maps each to a status. */
+export type FaultReason =
+  | "INVALID_FIELD"
+  | "PAYLOAD_TOO_LARGE"
+  | "UNAUTHENTICATED"
+  | "SCOPE_MISSING"
+  | "KIND_NOT_ALLOWED"
+  | "JOB_NOT_FOUND"
+  | "KEY_NOT_FOUND"
+  | "IDEMPOTENCY_CONFLICT"
+  | "ALREADY_TERMINAL"
+  | "NOT_DEAD"
+  | "FIRST_KEY_NOT_ADMIN"
+  | "UNSUPPORTED_VERSION"
+  | "SESSION_EXPIRED"
+  | "SUPERSEDED"
+  | "HEARTBEAT_MISSED"
+  | "DELIVERY_UNACKNOWLEDGED"
+  | "ACK_BEYOND_SENT"
+  | "CREDIT_OVERFLOW"
+  | "STREAM_LIMIT"
+  | "LANE_LIMIT"
+  | "BACKLOG_FULL"
+  | "HUB_STOPPING"
+  | "LEDGER_UNAVAILABLE"
+  | "ITEM_POISONED"
+  | "INTERNAL";
+
+/** A refusal that a caller is told about. Expected outcomes of rules are unions; this ends a call or an item. */
+export class Fault extends Error {
+  readonly reason: FaultReason;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly retryAfterMs: number | undefined;
+
+  constructor(
+    reason: FaultReason,
+    message: string,
+    metadata: Readonly<Record<string, string>> = {},
+    options: { retryAfterMs?: number; cause?: unknown } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = "Fault";
+    this.reason = reason;
+    this.metadata = metadata;
+    this.retryAfterMs = options.retryAfterMs;
+  }
+}

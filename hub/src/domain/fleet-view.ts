@@ -1,0 +1,27 @@
+/** What a worker said of itself, as kept with its session. */
+export interface SessionProfile {
+  readonly kinds: readonly string[];
+  readonly capabilities: readonly string[];
+  readonly products: readonly string[];
+  readonly queues: readonly string[];
+}
+
+/** A live session as readers see it. */
+export interface SessionView {
+  readonly sessionId: string;
+  readonly workerName: string;
+  readonly subject: string;
+  readonly profile: SessionProfile;
+  readonly attachedAtMs: number;
+  readonly expiresAtMs: number;
+  readonly writerId: number;
+  readonly isDraining: boolean;
+}
+
+/** What a hub finds its ledger to be. */
+export interface LedgerFacts {
+  readonly postgresVersion: string;
+  readonly migration: number;
+  readonly synchronousCommit: string;
+  readonly roundTripMs: number;
+}

@@ -1,0 +1,58 @@
+import { createHash } from "node:crypto";
+import type { RetryPolicy } from "./retry.js";
+
+/** What a submitter asks for, checked and with every default filled in. */
+export interface JobSpec {
+  readonly kind: string;
+  readonly product: string;
+  readonly queue: string;
+  readonly priority: Priority;
+  /** Sorted, without repetition. */
+  readonly capabilities: readonly string[];
+  readonly payload: Uint8Array;
+  /** Empty means application/octet-stream. */
+  readonly contentType: string;
+  /** Empty means none. */
+  readonly idempotencyKey: string;
+  readonly runAtMs: number | null;
+  readonly deadlineMs: number | null;
+  readonly retry: RetryPolicy;
+  readonly options: JobOptions;
+}
+
+/** What only the worker or a reader looks at; kept as one JSON value beside the job, absent when empty. */
+export interface JobOptions {
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Only when it differs from the default. */
+  readonly retry?: RetryPolicy;
+  readonly finishAndReport?: { readonly limitMs: number };
+  readonly traceContext?: { readonly traceparent: string; readonly tracestate: string };
+  readonly idempotencyKey?: string;
+}
+
+/** Priority class, also its order: a higher one scores higher. The numbers are stored and sent. */
+export const Priority = { Low: 1, Normal: 2, High: 3, Critical: 4 } as const;
+export type Priority = (typeof Priority)[keyof typeof Priority];
+
+/**
+ * Digest of everything that makes two submits "the same content" (D2): all fields but the idempotency key and
+ * the trace context, which differs from try to try.
+ */
+export function contentDigest(spec: JobSpec): Buffer {
+  const { traceContext: _trace, idempotencyKey: _key, ...options } = spec.options;
+  const labels = Object.entries(options.labels ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
+  const described = JSON.stringify([
+    spec.kind,
+    spec.product,
+    spec.queue,
+    spec.priority,
+    spec.capabilities,
+    spec.contentType,
+    spec.runAtMs,
+    spec.deadlineMs,
+    [spec.retry.maxAttempts, spec.retry.initialBackoffMs, spec.retry.factor, spec.retry.maxBackoffMs],
+    options.finishAndReport?.limitMs ?? null,
+    labels,
+  ]);
+  return createHash("sha256").update(described).update("\0").update(spec.payload).digest();
+}

@@ -1,0 +1,61 @@
+import type { JobOptions, Priority } from "./job-spec.js";
+import type { JobEventType, JobState } from "./job-state.js";
+import type { Outcome } from "./outcome.js";
+
+/** A job as readers see it. Times in milliseconds since 1970. */
+export interface JobView {
+  readonly jobId: string;
+  readonly product: string;
+  readonly queue: string;
+  readonly kind: string;
+  readonly priority: Priority;
+  readonly capabilities: readonly string[];
+  readonly options: JobOptions;
+  readonly state: JobState;
+  readonly attempt: number;
+  readonly attemptsMax: number;
+  readonly fencingToken: bigint;
+  readonly revision: number;
+  readonly submittedAtMs: number;
+  readonly runAtMs: number | null;
+  readonly startedAtMs: number | null;
+  readonly finishedAtMs: number | null;
+  readonly deadlineMs: number | null;
+  readonly sessionId: string | null;
+  readonly outcome: Outcome | null;
+  readonly progress: { readonly percent: number; readonly message: string; readonly at: string } | null;
+  readonly checkpointSequence: bigint;
+  /** Empty unless it was asked for. */
+  readonly payload: Uint8Array;
+  readonly contentType: string;
+}
+
+export interface JobFilter {
+  /** Empty: all. */
+  readonly states: readonly JobState[];
+  readonly kind: string;
+  readonly queue: string;
+  readonly product: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly submittedAfterMs: number;
+}
+
+export interface JobPage {
+  readonly jobs: readonly JobView[];
+  /** Jobs before this id are on the next page; null at the end. */
+  readonly nextBeforeId: string | null;
+}
+
+/** One state change of a job. */
+export interface JobEvent {
+  readonly eventId: string;
+  readonly jobId: string;
+  readonly type: JobEventType;
+  readonly state: JobState;
+  readonly revision: number;
+  readonly attempt: number;
+  readonly fencingToken: bigint;
+  readonly sessionId: string | null;
+  readonly reason: string;
+  readonly atMs: number;
+}

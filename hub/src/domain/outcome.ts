@@ -1,0 +1,69 @@
+import { createHash } from "node:crypto";
+import { JobEventType, JobState } from "./job-state.js";
+import { backoffMs, type RetryPolicy } from "./retry.js";
+
+/** How an attempt ended, as its worker reports it. */
+export type Outcome =
+  | { readonly type: "success"; readonly result: Uint8Array; readonly contentType: string }
+  | {
+      readonly type: "failure";
+      readonly code: string;
+      readonly message: string;
+      readonly permanent: boolean;
+      readonly retryAfterMs: number;
+    }
+  | { readonly type: "cancelled"; readonly reason: string };
+
+/** What a reported outcome does to its job. */
+export interface OutcomeDecision {
+  readonly state: JobState;
+  readonly event: JobEventType;
+  /** Delay until the next attempt; only with state Scheduled. */
+  readonly delayMs: number;
+}
+
+/**
+ * Decides what an outcome does to a job whose current attempt it ends (D8). The ledger repeats the attempt limit
+ * in its statement, so a mistaken count here cannot grant an attempt too many.
+ */
+export function decideOutcome(
+  outcome: Outcome,
+  attempt: number,
+  policy: RetryPolicy,
+  random: number,
+): OutcomeDecision {
+  switch (outcome.type) {
+    case "success":
+      return { state: JobState.Succeeded, event: JobEventType.Succeeded, delayMs: 0 };
+    case "cancelled":
+      return { state: JobState.Cancelled, event: JobEventType.Cancelled, delayMs: 0 };
+    case "failure":
+      if (outcome.permanent || attempt >= policy.maxAttempts)
+        return { state: JobState.Dead, event: JobEventType.Dead, delayMs: 0 };
+      return {
+        state: JobState.Scheduled,
+        event: JobEventType.RetryScheduled,
+        delayMs: backoffMs(policy, attempt, random, outcome.retryAfterMs),
+      };
+  }
+}
+
+/**
+ * A 63-bit fingerprint of an outcome: tells "this very result was committed before" (DUPLICATE) from a different
+ * result under the same fencing token (STALE), see D5. The first 8 bytes of a SHA-256, top bit cleared.
+ */
+export function outcomeFingerprint(outcome: Outcome): bigint {
+  const hash = createHash("sha256").update(outcome.type).update("\0");
+  switch (outcome.type) {
+    case "success":
+      hash.update(outcome.contentType).update("\0").update(outcome.result);
+      break;
+    case "failure":
+      hash.update(`${outcome.code}\0${outcome.permanent}\0${outcome.retryAfterMs}\0${outcome.message}`);
+      break;
+    case "cancelled":
+      hash.update(outcome.reason);
+      break;
+  }
+  return hash.digest().readBigUInt64BE() & 0x7fff_ffff_ffff_ffffn;
+}

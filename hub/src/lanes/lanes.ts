@@ -1,0 +1,38 @@
+import type { Ref } from "../domain/lane.js";
+
+/**
+ * The work-queue port: where ready jobs wait to be claimed, as refs in windows of bounded size. Whatever a lane
+ * loses is found again in the ledger, and whatever it repeats is harmless, because a claim is a compare-and-set
+ * (D9, D10). Adapters pass one conformance suite.
+ */
+export interface Lanes {
+  /** Jobs that became ready, after their commit, in order of their places. */
+  offer(refs: readonly Ref[]): void;
+  /** The first ref of a lane's window. */
+  head(laneId: number): Ref | undefined;
+  /** Takes refs from the front, in order, while both bounds hold. Each must later be settled or given back. */
+  take(laneId: number, jobsMax: number, bytesMax: number): Ref[];
+  /** Taken refs that were not claimed and are still ready: back to the front. */
+  giveBack(refs: readonly Ref[]): void;
+  /** Taken refs that are claimed, parked or gone. */
+  settle(refs: readonly Ref[]): void;
+  /** Where to read on in the ledger, when a lane's window runs low and the ledger may hold more of it. */
+  wants(laneId: number): { readonly afterKey: number } | null;
+  /** Begins a look into the ledger; must be followed by `fill` or `fillFailed`. */
+  beginFill(laneId: number): void;
+  /** What the ledger held, in order. `isEnd`: there was no more. */
+  fill(laneId: number, refs: readonly Ref[], isEnd: boolean): void;
+  fillFailed(laneId: number): void;
+  /** Nothing of this lane at or before this place waits; 0 when that is not known. */
+  lowKey(laneId: number): number;
+  stats(laneId: number): LaneStats;
+  /** Called with a lane when refs came into its window, or when it wants to be filled. */
+  onChange(listener: (laneId: number) => void): void;
+}
+
+export interface LaneStats {
+  /** Refs in the window. */
+  readonly window: number;
+  /** The ledger may hold more than the window. */
+  readonly hasRest: boolean;
+}

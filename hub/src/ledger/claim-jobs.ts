@@ -1,0 +1,143 @@
+import type pg from "pg";
+import type { JobOptions } from "../domain/job-spec.js";
+import { JobEventType, JobState } from "../domain/job-state.js";
+import type { GrantedLease } from "../domain/lease.js";
+import type { BatchContext, BatchStatement } from "./group-commit.js";
+import { idBounds, linkHistory, numberArray, toMs, uuidArray, writePage } from "./sql-text.js";
+
+export interface ClaimItem {
+  readonly jobId: string;
+  readonly sessionId: string;
+  /** Number of the leases message that the grant will go into. */
+  readonly delivery: number;
+}
+
+const grantColumns = `
+  id, lane_id, fencing_token, attempt, attempts_max, payload, content_type, options, checkpoint_sequence,
+  ${toMs("deadline")} as deadline_ms, ${toMs("submitted_at")} as submitted_at_ms`;
+
+const claimText = `
+with input as (
+  select * from unnest($3::uuid[], $4::uuid[], $5::bigint[]) as i (id, session_id, delivery)
+), granted as (
+  update job j set
+      state = ${JobState.Leased}, attempt = j.attempt + 1, fencing_token = j.fencing_token + 1,
+      session_id = i.session_id, delivery = i.delivery, started_at = now(), progress = null, ${linkHistory}
+  from input i
+  where j.id = i.id and j.id between $6 and $7 and j.state = ${JobState.Ready}
+  returning j.*, ${JobEventType.Leased}::smallint as event, j.session_id as event_session, null::text as reason
+), deliveries as (
+  insert into delivery (session_id, delivery, job_ids)
+  select session_id, delivery, array_agg(id) from granted group by session_id, delivery
+), ${writePage("granted")}
+select ${grantColumns} from granted`;
+
+const heldText = `
+select ${grantColumns} from job
+where id = any($1) and id between $2 and $3 and state = ${JobState.Leased}
+  and (session_id, delivery) in (select * from unnest($4::uuid[], $5::bigint[]))`;
+
+const checkpointText = "select job_id, state from checkpoint where job_id = any($1)";
+
+interface GrantRow {
+  readonly id: string;
+  readonly lane_id: number;
+  readonly fencing_token: string;
+  readonly attempt: number;
+  readonly attempts_max: number;
+  readonly payload: Buffer;
+  readonly content_type: string | null;
+  readonly options: JobOptions | null;
+  readonly checkpoint_sequence: string;
+  readonly deadline_ms: number | null;
+  readonly submitted_at_ms: number;
+}
+
+/**
+ * Claims jobs by key: a compare-and-set per ref (D4, D10). A ref whose job is not ready any more yields null.
+ * Its cost does not grow with the backlog.
+ */
+export const claimJobs: BatchStatement<ClaimItem, GrantedLease | null> = {
+  name: "claim_jobs",
+  itemsMax: 512,
+  bytesMax: 64 << 20,
+  bytesOf: () => 64,
+  run: async (on, items) => {
+    // One statement can change a row once: of several claims of one job only the first is tried.
+    const seen = new Set<string>();
+    const distinct = items.filter((item) => !seen.has(item.jobId) && seen.add(item.jobId));
+    const ids = distinct.map((item) => item.jobId);
+    const sessions = uuidArray(distinct.map((item) => item.sessionId));
+    const deliveries = numberArray(distinct.map((item) => item.delivery));
+    const { rows: claimed } = await on.connection.query<GrantRow>({
+      name: "claim_jobs",
+      text: claimText,
+      values: [on.writerId, on.batch, uuidArray(ids), sessions, deliveries, ...idBounds(ids)],
+    });
+    const rows = on.isRetry ? await readHeld(on, ids, sessions, deliveries) : claimed;
+    const states = await readCheckpoints((query) => on.connection.query(query), rows);
+    const grants = new Map(rows.map((row) => [row.id, toGrant(row, states.get(row.id))]));
+    const granted = new Map(distinct.map((item) => [item, grants.get(item.jobId) ?? null]));
+    return { results: items.map((item) => granted.get(item) ?? null), wrotePage: claimed.length > 0 };
+  },
+};
+
+/** After a lost connection: what this try or the one before granted to these very deliveries. */
+async function readHeld(
+  on: BatchContext,
+  ids: readonly string[],
+  sessions: string,
+  deliveries: string,
+): Promise<GrantRow[]> {
+  const values = [uuidArray(ids), ...idBounds(ids), sessions, deliveries];
+  return (await on.connection.query<GrantRow>({ text: heldText, values })).rows;
+}
+
+/** Leases that a session holds on some jobs, as they were granted; those it does not hold are missing. */
+export async function readGrants(
+  db: pg.Pool,
+  sessionId: string,
+  jobIds: readonly string[],
+): Promise<GrantedLease[]> {
+  const { rows } = await db.query<GrantRow>(
+    `select ${grantColumns} from job where id = any($1) and state = ${JobState.Leased} and session_id = $2 order by id`,
+    [uuidArray(jobIds), sessionId],
+  );
+  const states = await readCheckpoints((query) => db.query<CheckpointRow>(query), rows);
+  return rows.map((row) => toGrant(row, states.get(row.id)));
+}
+
+interface CheckpointRow {
+  readonly job_id: string;
+  readonly state: Buffer;
+}
+
+async function readCheckpoints(
+  query: (config: pg.QueryConfig) => Promise<pg.QueryResult<CheckpointRow>>,
+  rows: readonly GrantRow[],
+): Promise<Map<string, Buffer>> {
+  const ids = rows.filter((row) => row.checkpoint_sequence !== "0").map((row) => row.id);
+  if (ids.length === 0) return new Map();
+  const { rows: saved } = await query({
+    name: "read_checkpoints",
+    text: checkpointText,
+    values: [uuidArray(ids)],
+  });
+  return new Map(saved.map((row) => [row.job_id, row.state]));
+}
+
+function toGrant(row: GrantRow, state: Buffer | undefined): GrantedLease {
+  return {
+    jobId: row.id,
+    laneId: row.lane_id,
+    fencingToken: BigInt(row.fencing_token),
+    attempt: row.attempt,
+    attemptsMax: row.attempts_max,
+    payload: row.payload,
+    contentType: row.content_type ?? "",
+    checkpoint: state ? { sequence: BigInt(row.checkpoint_sequence), state } : null,
+    options: row.options ?? {},
+    deadlineMs: row.deadline_ms,
+    submittedAtMs: row.submitted_at_ms,
+  };
+}

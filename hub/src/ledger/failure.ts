@@ -1,0 +1,19 @@
+import pg from "pg";
+
+/**
+ * What a failed statement means for its batch.
+ *
+ * - `connection`: the server is gone, going or not yet there; whether the statement committed is unknown.
+ * - `conflict`: serialization failure or deadlock; nothing was written, the same batch may be tried again.
+ * - `refused`: the statement cannot be made or is refused for what it holds; nothing was written.
+ */
+export type StatementFailure = "connection" | "conflict" | "refused";
+
+/** SQLSTATE classes and codes: https://www.postgresql.org/docs/current/errcodes-appendix.html */
+export function classifyFailure(error: unknown): StatementFailure {
+  if (error instanceof TypeError || error instanceof RangeError) return "refused";
+  if (!(error instanceof pg.DatabaseError) || error.code === undefined) return "connection";
+  if (error.code === "40001" || error.code === "40P01" || error.code === "55P03") return "conflict";
+  const lost = ["08", "53", "57", "58", "XX"];
+  return lost.includes(error.code.slice(0, 2)) ? "connection" : "refused";
+}

@@ -1,0 +1,140 @@
+import { JobEventType, JobState } from "../domain/job-state.js";
+import type { Ref } from "../domain/lane.js";
+import type { BatchStatement } from "./group-commit.js";
+import { type RefRow, refColumns, toRef } from "./return-leases.js";
+import { linkHistory, writePage } from "./sql-text.js";
+
+/** How many timers to fire at most. */
+export type FireLimit = number;
+
+/** A lease that a timer took away. */
+export interface EndedLease {
+  readonly jobId: string;
+  readonly sessionId: string;
+  readonly fencingToken: bigint;
+}
+
+// Due timers are taken whoever wrote them; skip locked lets hubs share them.
+const takeDue = (purpose: number, limit: string) => `
+due as (
+  delete from timer where (purpose, due_at, job_id) in (
+    select purpose, due_at, job_id from timer where purpose = ${purpose} and due_at <= now()
+    order by due_at limit ${limit} for update skip locked)
+  returning job_id, guard
+)`;
+
+const fireReadyText = `
+with ${takeDue(1, "$3")}, numbered as (
+  select job_id, guard, $4::bigint + row_number() over (order by job_id) as ready_key from due
+), readied as (
+  update job j set
+      state = ${JobState.Ready}, ready_at = now(), ready_key = n.ready_key,
+      lane_id = case when j.attempt = 0 then j.lane_id else coalesce(l.retry_lane_id, l.lane_id) end, ${linkHistory}
+  from numbered n, lane l
+  where j.id = n.job_id and j.state = ${JobState.Scheduled} and j.revision = n.guard and l.lane_id = j.lane_id
+  returning j.*, ${JobEventType.Ready}::smallint as event, null::uuid as event_session, null::text as reason
+), ${writePage("readied")}
+select (select count(*)::integer from due) as taken, ${refColumns}
+from (select count(*) from due) d left join readied on true`;
+
+const deadlineOutcome = JSON.stringify({
+  type: "failure",
+  code: "DEADLINE_EXCEEDED",
+  message: "The deadline of the job passed.",
+  permanent: true,
+  retryAfterMs: 0,
+});
+
+const endLease = (state: number, event: number, outcome: string, reason: string) => `
+      state = ${state}, finished_at = now(), fencing_token = j.fencing_token + 1, session_id = null,
+      delivery = null, cancel_by = null, outcome = ${outcome}, ${linkHistory}
+  from before b
+  where j.id = b.id
+  returning j.*, b.session_id as event_session, b.fencing_token as token_before, ${event}::smallint as event,
+    ${reason} as reason`;
+
+const fireDeadlinesText = `
+with ${takeDue(2, "$3")}, before as (
+  select j.id, j.session_id, j.fencing_token from due d join job j on j.id = d.job_id
+  where j.state < ${JobState.Succeeded} and j.deadline <= now()
+  for update of j
+), ended as (
+  update job j set ${endLease(JobState.Dead, JobEventType.Dead, `'${deadlineOutcome}'::jsonb`, "'DEADLINE_EXCEEDED'")}
+), ${writePage("ended")}
+select (select count(*)::integer from due) as taken, id, event_session, token_before
+from (select count(*) from due) d left join ended on true`;
+
+const fireCancelsText = `
+with ${takeDue(3, "$3")}, before as (
+  select j.id, j.session_id, j.fencing_token, j.outcome from due d join job j on j.id = d.job_id
+  where j.state = ${JobState.Leased} and j.cancel_by <= now() and j.fencing_token = d.guard
+  for update of j
+), ended as (
+  update job j set ${endLease(JobState.Cancelled, JobEventType.Cancelled, "j.outcome", "nullif(j.outcome ->> 'reason', '')")}
+), ${writePage("ended")}
+select (select count(*)::integer from due) as taken, id, event_session, token_before
+from (select count(*) from due) d left join ended on true`;
+
+export interface FiredReady {
+  readonly refs: readonly Ref[];
+  /** Timers taken; as many as the limit means that more may be due. */
+  readonly taken: number;
+}
+
+export interface FiredEnds {
+  readonly endedJobIds: readonly string[];
+  readonly leases: readonly EndedLease[];
+  readonly taken: number;
+}
+
+/** Scheduled jobs whose time has come become ready. */
+export const fireReadyTimers: BatchStatement<FireLimit, FiredReady> = {
+  name: "fire_ready_timers",
+  itemsMax: 1,
+  bytesMax: 1 << 20,
+  bytesOf: () => 64,
+  run: async (on, [limit = 0]) => {
+    const { rows } = await on.connection.query<RefRow & { taken: number }>({
+      name: "fire_ready_timers",
+      text: fireReadyText,
+      values: [on.writerId, on.batch, limit, on.reserveReadyKeys(limit) - 1],
+    });
+    const refs = rows.filter((row) => row.id !== null).map(toRef);
+    return { results: [{ refs, taken: rows[0]?.taken ?? 0 }], wrotePage: refs.length > 0 };
+  },
+};
+
+function endingTimers(name: string, text: string): BatchStatement<FireLimit, FiredEnds> {
+  return {
+    name,
+    itemsMax: 1,
+    bytesMax: 1 << 20,
+    bytesOf: () => 64,
+    run: async (on, [limit = 0]) => {
+      const { rows } = await on.connection.query<{
+        taken: number;
+        id: string | null;
+        event_session: string | null;
+        token_before: string;
+      }>({ name, text, values: [on.writerId, on.batch, limit] });
+      const ended = rows.filter((row) => row.id !== null);
+      const leases = ended
+        .filter((row) => row.event_session !== null)
+        .map((row) => ({
+          jobId: row.id as string,
+          sessionId: row.event_session as string,
+          fencingToken: BigInt(row.token_before),
+        }));
+      return {
+        results: [{ endedJobIds: ended.map((row) => row.id as string), leases, taken: rows[0]?.taken ?? 0 }],
+        wrotePage: ended.length > 0,
+      };
+    },
+  };
+}
+
+/** Open jobs whose deadline has passed are dead-lettered (D8). */
+export const fireDeadlines = endingTimers("fire_deadlines", fireDeadlinesText);
+
+/** Leases whose grace after a cancel has passed are taken away. */
+export const fireCancelGraces = endingTimers("fire_cancel_graces", fireCancelsText);

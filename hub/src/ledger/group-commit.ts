@@ -1,0 +1,301 @@
+// Group commit: everything a hub writes goes through here, in batches. While one statement is on its way,
+// whatever arrives joins the next; idle, a single item commits at once; busy, hundreds share one fsync.
+//
+// Invariants
+//  1. One statement is in flight at a time, each its own transaction: so pages of events are numbered in commit
+//     order without a gap.
+//  2. Statements are idempotent: when the connection is lost, the batch in flight runs again on the next
+//     connection with `isRetry` set, and answers what the first try would have, or DUPLICATE.
+//  3. A poisoned item is refused by itself: a refused batch is halved until the culprit stands alone.
+//  4. The queue is bounded in items and bytes; when it is full, callers get BACKLOG_FULL at once.
+//  5. A caller waits for a lost ledger no longer than its patience, then gets LEDGER_UNAVAILABLE.
+import { setTimeout as delay } from "node:timers/promises";
+import { Fault } from "../domain/fault.js";
+import { ReadyClock } from "../domain/ready-clock.js";
+import { classifyFailure } from "./failure.js";
+import type { WriterConnection } from "./writer-connection.js";
+
+/** One act on the ledger, for many items at once. */
+export interface BatchStatement<Item, Result> {
+  /** Also the name of its metric. */
+  readonly name: string;
+  readonly itemsMax: number;
+  readonly bytesMax: number;
+  readonly bytesOf: (item: Item) => number;
+  readonly run: (on: BatchContext, items: readonly Item[]) => Promise<BatchResult<Result>>;
+}
+
+export interface BatchContext {
+  readonly connection: WriterConnection;
+  readonly writerId: number;
+  /** Number of the page of events, if the statement writes one. */
+  readonly batch: number;
+  /** An earlier try may have committed. */
+  readonly isRetry: boolean;
+  /** Reserves places in lanes; answers the first of `count` consecutive ones. */
+  readonly reserveReadyKeys: (count: number) => number;
+}
+
+export interface BatchResult<Result> {
+  /** One per item, in order. */
+  readonly results: readonly Result[];
+  readonly wrotePage: boolean;
+}
+
+export interface GroupCommitLimits {
+  readonly queuedItemsMax: number;
+  readonly queuedBytesMax: number;
+}
+
+export interface GroupCommitObserver {
+  readonly committed: (statement: string, items: number, seconds: number) => void;
+  readonly disconnected: (error: unknown) => void;
+  readonly reconnected: (afterMs: number) => void;
+}
+
+interface Unit {
+  readonly items: readonly unknown[];
+  readonly bytes: number;
+  readonly giveUpAtMs: number;
+  isRetry: boolean;
+  readonly resolve: (results: readonly unknown[]) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+interface Line {
+  readonly statement: BatchStatement<unknown, unknown>;
+  units: Unit[];
+}
+
+const conflictTriesMax = 5;
+const reconnectDelaysMs = [50, 100, 200, 400, 800, 1_000];
+
+export class GroupCommit {
+  readonly #connection: WriterConnection;
+  readonly #limits: GroupCommitLimits;
+  readonly #observer: GroupCommitObserver;
+  readonly #lines = new Map<string, Line>();
+  readonly #readyClock = new ReadyClock();
+  readonly #reserveReadyKeys = (count: number) => this.#readyClock.next(Date.now(), count);
+  #queuedItems = 0;
+  #queuedBytes = 0;
+  #isRunning = false;
+  #isStopping = false;
+  #idle: Promise<void> = Promise.resolve();
+
+  constructor(connection: WriterConnection, limits: GroupCommitLimits, observer: GroupCommitObserver) {
+    this.#connection = connection;
+    this.#limits = limits;
+    this.#observer = observer;
+  }
+
+  get queuedItems(): number {
+    return this.#queuedItems;
+  }
+
+  /**
+   * Commits items together with whatever else waits; answers one result per item, in order: a Fault for an item
+   * that the ledger refused by itself, which rejects the call when it was alone. Items of one call are spread
+   * over several transactions only when they exceed a batch.
+   *
+   * @param patienceMs how long to wait for a lost ledger
+   */
+  commit<Item, Result>(
+    statement: BatchStatement<Item, Result>,
+    items: readonly Item[],
+    patienceMs: number,
+  ): Promise<readonly (Result | Fault)[]> {
+    if (items.length === 0) return Promise.resolve([]);
+    if (this.#isStopping) return Promise.reject(new Fault("HUB_STOPPING", "The hub is stopping."));
+    const bytes = items.reduce((sum, item) => sum + statement.bytesOf(item), 0);
+    if (
+      this.#queuedItems + items.length > this.#limits.queuedItemsMax ||
+      this.#queuedBytes + bytes > this.#limits.queuedBytesMax
+    )
+      return Promise.reject(
+        new Fault(
+          "BACKLOG_FULL",
+          "The hub's write queue is full; try again shortly.",
+          {},
+          { retryAfterMs: 500 },
+        ),
+      );
+    if (items.length > statement.itemsMax) return this.#commitInParts(statement, items, patienceMs);
+    return new Promise<readonly (Result | Fault)[]>((resolve, reject) => {
+      this.#enqueue(statement as unknown as BatchStatement<unknown, unknown>, {
+        items,
+        bytes,
+        giveUpAtMs: Date.now() + patienceMs,
+        isRetry: false,
+        resolve: resolve as Unit["resolve"],
+        reject,
+      });
+    });
+  }
+
+  /** Refuses new work, finishes what is queued (bounded by the patience of each caller), then answers. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    await this.#idle;
+  }
+
+  async #commitInParts<Item, Result>(
+    statement: BatchStatement<Item, Result>,
+    items: readonly Item[],
+    patienceMs: number,
+  ): Promise<readonly (Result | Fault)[]> {
+    const parts: Promise<readonly (Result | Fault)[]>[] = [];
+    for (let at = 0; at < items.length; at += statement.itemsMax)
+      parts.push(this.commit(statement, items.slice(at, at + statement.itemsMax), patienceMs));
+    return (await Promise.all(parts)).flat();
+  }
+
+  #enqueue(statement: BatchStatement<unknown, unknown>, unit: Unit): void {
+    let line = this.#lines.get(statement.name);
+    if (!line) {
+      line = { statement, units: [] };
+      this.#lines.set(statement.name, line);
+    }
+    line.units.push(unit);
+    this.#queuedItems += unit.items.length;
+    this.#queuedBytes += unit.bytes;
+    if (!this.#isRunning) {
+      this.#isRunning = true;
+      this.#idle = this.#run();
+    }
+  }
+
+  async #run(): Promise<void> {
+    // One turn of the event loop: what arrives in the same turn shares the first commit.
+    await Promise.resolve();
+    while (this.#queuedItems > 0) {
+      for (const line of this.#lines.values()) {
+        if (line.units.length > 0) await this.#runBatch(line);
+      }
+    }
+    this.#isRunning = false;
+  }
+
+  #takeBatch(line: Line): Unit[] {
+    const { itemsMax, bytesMax } = line.statement;
+    let items = 0;
+    let bytes = 0;
+    let count = 0;
+    for (const unit of line.units) {
+      items += unit.items.length;
+      bytes += unit.bytes;
+      // Tries that may have committed already run apart, so that each batch is wholly one or the other.
+      const isMixed = unit.isRetry !== line.units[0]?.isRetry;
+      if (count > 0 && (items > itemsMax || bytes > bytesMax || isMixed)) break;
+      count += 1;
+    }
+    return line.units.splice(0, count);
+  }
+
+  async #runBatch(line: Line): Promise<void> {
+    if (!this.#connection.isOpen && !(await this.#reconnect())) return;
+    const units = this.#takeBatch(line);
+    const items = units.length === 1 ? (units[0] as Unit).items : units.flatMap((unit) => unit.items);
+    const startedAt = performance.now();
+    try {
+      const results = await this.#runItems(line.statement, items, units[0]?.isRetry ?? false);
+      this.#observer.committed(line.statement.name, items.length, (performance.now() - startedAt) / 1000);
+      this.#settle(units, results);
+    } catch (error) {
+      // The connection is gone: whether the batch committed is unknown, so it runs again as a retry.
+      for (const unit of units) unit.isRetry = true;
+      line.units.unshift(...units);
+      await this.#connection.abandon();
+      this.#observer.disconnected(error);
+    }
+  }
+
+  /** Results or, for a poisoned item, its Fault; throws only when the connection is lost. */
+  async #runItems(
+    statement: BatchStatement<unknown, unknown>,
+    items: readonly unknown[],
+    isRetry: boolean,
+  ): Promise<readonly unknown[]> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        const done = await statement.run(
+          {
+            connection: this.#connection,
+            writerId: this.#connection.writerId,
+            batch: this.#connection.nextBatch,
+            isRetry,
+            reserveReadyKeys: this.#reserveReadyKeys,
+          },
+          items,
+        );
+        if (done.wrotePage) this.#connection.pageWritten();
+        return done.results;
+      } catch (error) {
+        const failure = classifyFailure(error);
+        if (failure === "connection") throw error;
+        if (failure === "conflict" && tries < conflictTriesMax) continue;
+        if (items.length === 1)
+          return [new Fault("ITEM_POISONED", "The ledger refused this item.", {}, { cause: error })];
+        const half = items.length >> 1;
+        return [
+          ...(await this.#runItems(statement, items.slice(0, half), isRetry)),
+          ...(await this.#runItems(statement, items.slice(half), isRetry)),
+        ];
+      }
+    }
+  }
+
+  /** A unit with a poisoned item is rejected with its Fault only when it is the unit's sole item. */
+  #settle(units: readonly Unit[], results: readonly unknown[]): void {
+    let at = 0;
+    for (const unit of units) {
+      const own = units.length === 1 ? results : results.slice(at, at + unit.items.length);
+      at += unit.items.length;
+      this.#leaveQueue(unit);
+      const only = own.length === 1 ? own[0] : undefined;
+      if (only instanceof Fault) unit.reject(only);
+      else unit.resolve(own);
+    }
+  }
+
+  #leaveQueue(unit: Unit): void {
+    this.#queuedItems -= unit.items.length;
+    this.#queuedBytes -= unit.bytes;
+  }
+
+  /** Tries until the ledger is back or nobody waits any longer; answers whether it is back. */
+  async #reconnect(): Promise<boolean> {
+    const lostAtMs = Date.now();
+    for (let tries = 0; this.#queuedItems > 0; tries += 1) {
+      try {
+        await this.#connection.open();
+        this.#observer.reconnected(Date.now() - lostAtMs);
+        return true;
+      } catch (error) {
+        this.#giveUpOverdue(error);
+        if (this.#queuedItems > 0)
+          await delay(reconnectDelaysMs[Math.min(tries, reconnectDelaysMs.length - 1)] as number);
+      }
+    }
+    return false;
+  }
+
+  #giveUpOverdue(cause: unknown): void {
+    const now = Date.now();
+    for (const line of this.#lines.values()) {
+      line.units = line.units.filter((unit) => {
+        if (unit.giveUpAtMs > now) return true;
+        this.#leaveQueue(unit);
+        unit.reject(
+          new Fault(
+            "LEDGER_UNAVAILABLE",
+            "The ledger cannot be reached.",
+            {},
+            { retryAfterMs: 1_000, cause },
+          ),
+        );
+        return false;
+      });
+    }
+  }
+}

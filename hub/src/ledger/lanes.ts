@@ -1,0 +1,154 @@
+import type pg from "pg";
+import { Fault } from "../domain/fault.js";
+import type { Priority } from "../domain/job-spec.js";
+import type { Lane, LaneKey, Ref } from "../domain/lane.js";
+import { JobState } from "../domain/job-state.js";
+import { type RefRow, refColumns, toRef } from "./return-leases.js";
+import { numberArray } from "./sql-text.js";
+
+const laneColumns =
+  "lane_id, tenant_id, product, queue, kind, priority, capabilities, is_retry, retry_lane_id, low_key";
+
+interface LaneRow {
+  readonly lane_id: number;
+  readonly tenant_id: number;
+  readonly product: string;
+  readonly queue: string;
+  readonly kind: string;
+  readonly priority: Priority;
+  readonly capabilities: string[];
+  readonly is_retry: boolean;
+  readonly retry_lane_id: number | null;
+  readonly low_key: string;
+}
+
+/** A lane and where a hub that starts begins to look. */
+export interface KnownLane {
+  readonly lane: Lane;
+  /** No job of the lane before this place waits for its first claim. */
+  readonly lowKey: number;
+}
+
+function toKnownLane(row: LaneRow): KnownLane {
+  return {
+    lane: {
+      laneId: row.lane_id,
+      tenantId: row.tenant_id,
+      product: row.product,
+      queue: row.queue,
+      kind: row.kind,
+      priority: row.priority,
+      capabilities: row.capabilities,
+      isRetry: row.is_retry,
+      retryLaneId: row.retry_lane_id ?? row.lane_id,
+    },
+    lowKey: Number(row.low_key),
+  };
+}
+
+export async function listLanes(db: pg.Pool): Promise<KnownLane[]> {
+  return (await db.query<LaneRow>(`select ${laneColumns} from lane order by lane_id`)).rows.map(toKnownLane);
+}
+
+/** The newer lanes, made by other hubs. */
+export async function listLanesAfter(db: pg.Pool, laneId: number): Promise<KnownLane[]> {
+  const text = `select ${laneColumns} from lane where lane_id > $1 order by lane_id`;
+  return (await db.query<LaneRow>(text, [laneId])).rows.map(toKnownLane);
+}
+
+const sameKey =
+  "tenant_id = $1 and product = $2 and queue = $3 and kind = $4 and priority = $5 and capabilities = $6";
+
+/**
+ * Finds or makes a lane and its retry twin; answers both, the lane first.
+ *
+ * @throws Fault LANE_LIMIT when the tenant has `lanesMax` lanes already
+ */
+export async function ensureLane(db: pg.Pool, key: LaneKey, lanesMax: number): Promise<KnownLane[]> {
+  const values = [key.tenantId, key.product, key.queue, key.kind, key.priority, key.capabilities];
+  const find = async () =>
+    (await db.query<LaneRow>(`select ${laneColumns} from lane where ${sameKey} order by is_retry`, values))
+      .rows;
+  const found = await find();
+  if (found.length === 2) return found.map(toKnownLane);
+  const count = await db.query<{ count: number }>(
+    "select count(*)::integer as count from lane where tenant_id = $1 and not is_retry",
+    [key.tenantId],
+  );
+  if ((count.rows[0]?.count ?? 0) >= lanesMax)
+    throw new Fault(
+      "LANE_LIMIT",
+      `The tenant has ${lanesMax} lanes already; a lane is one combination of product, queue, kind, priority and capabilities.`,
+      { limit: "lanesPerTenantMax", value: String(lanesMax) },
+    );
+  const columns = "tenant_id, product, queue, kind, priority, capabilities, is_retry";
+  await db.query(
+    `insert into lane (${columns}) values ($1, $2, $3, $4, $5, $6, true) on conflict do nothing`,
+    values,
+  );
+  await db.query(
+    `insert into lane (${columns}, retry_lane_id)
+     select $1, $2, $3, $4, $5, $6, false, lane_id from lane where ${sameKey} and is_retry
+     on conflict do nothing`,
+    values,
+  );
+  return (await find()).map(toKnownLane);
+}
+
+/** Ready jobs of a lane after a place, in order. An index walk: its cost is what lies between, not the backlog. */
+export async function readLanePage(
+  db: pg.Pool,
+  laneId: number,
+  afterKey: number,
+  limit: number,
+): Promise<Ref[]> {
+  const { rows } = await db.query<RefRow>({
+    name: "read_lane_page",
+    text: `select ${refColumns} from job
+      where lane_id = $1 and ready_key > $2 and state = ${JobState.Ready} order by ready_key limit $3`,
+    values: [laneId, afterKey, limit],
+  });
+  return rows.map(toRef);
+}
+
+/** Remembers how far lanes have been claimed; never falls. */
+export async function saveLowKeys(
+  db: pg.Pool,
+  marks: readonly { laneId: number; lowKey: number }[],
+): Promise<void> {
+  await db.query(
+    `update lane l set low_key = m.low_key from unnest($1::integer[], $2::bigint[]) as m (lane_id, low_key)
+     where l.lane_id = m.lane_id and l.low_key < m.low_key`,
+    [numberArray(marks.map((mark) => mark.laneId)), numberArray(marks.map((mark) => mark.lowKey))],
+  );
+}
+
+export interface StragglerPage {
+  readonly refs: readonly Ref[];
+  /** Where the next page begins; null at the end. */
+  readonly nextJobId: string | null;
+}
+
+/**
+ * The backstop's backstop: looks through `scanMax` jobs by id for ready ones that lie before their lane's low
+ * key, where no hub would look again (D9).
+ */
+export async function readStragglers(
+  db: pg.Pool,
+  afterJobId: string,
+  scanMax: number,
+): Promise<StragglerPage> {
+  const { rows } = await db.query<RefRow & { is_straggler: boolean; last_id: string; scanned: number }>(
+    `with page as (select * from job where id > $1 order by id limit $2)
+     select ${refColumns.replaceAll("lane_id", "p.lane_id")}, s.last_id, s.scanned
+     from (select max(id::text) as last_id, count(*)::integer as scanned from page) s
+     left join (page p join lane l on l.lane_id = p.lane_id)
+       on p.state = ${JobState.Ready} and p.ready_key <= l.low_key`,
+    [afterJobId, scanMax],
+  );
+  const first = rows[0];
+  return {
+    refs: rows.filter((row) => row.id !== null).map(toRef),
+    nextJobId: first && first.scanned >= scanMax ? first.last_id : null,
+  };
+}

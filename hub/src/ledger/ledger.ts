@@ -1,0 +1,147 @@
+// The door to the ledger. Services know this interface; SQL and the driver stay behind it.
+import type pg from "pg";
+import type { JobFilter } from "../domain/job-view.js";
+import type { GrantedLease } from "../domain/lease.js";
+import type { Fault } from "../domain/fault.js";
+import type { LaneKey, Ref } from "../domain/lane.js";
+import * as keys from "./api-keys.js";
+import { type CancelItem, type CancelResult, cancelJobs } from "./cancel-job.js";
+import { type ClaimItem, claimJobs, readGrants } from "./claim-jobs.js";
+import {
+  type FiredEnds,
+  type FiredReady,
+  fireCancelGraces,
+  fireDeadlines,
+  fireReadyTimers,
+} from "./fire-timers.js";
+import { GroupCommit, type GroupCommitLimits, type GroupCommitObserver } from "./group-commit.js";
+import * as lanes from "./lanes.js";
+import { migrate, partitionDaysAhead } from "./migrate.js";
+import * as fleet from "./read-fleet.js";
+import * as jobs from "./read-jobs.js";
+import { openReadPool } from "./read-pool.js";
+import { type ProgressItem, recordProgress } from "./record-progress.js";
+import { type ReportItem, type ReportResult, reportResults } from "./report-results.js";
+import { type ReturnItem, type ReturnResult, returnLeases } from "./return-leases.js";
+import { type ReviveItem, type ReviveResult, reviveJobs } from "./revive-job.js";
+import { type CheckpointItem, type CheckpointResult, saveCheckpoints } from "./save-checkpoints.js";
+import * as sessions from "./sessions.js";
+import { type SubmitItem, type SubmitResult, submitJobs } from "./submit-jobs.js";
+import { WriterConnection } from "./writer-connection.js";
+
+export interface LedgerOptions {
+  readonly databaseUrl: string;
+  readonly hubVersion: string;
+  readonly readConnectionsMax: number;
+  readonly limits: GroupCommitLimits;
+  readonly observer: GroupCommitObserver;
+  readonly onReadError: (error: Error) => void;
+}
+
+/** How long callers wait for a ledger that is away. */
+export const patience = {
+  /** Somebody waits for an answer: fail fast. */
+  callMs: 2_000,
+  /** A worker's own data, which it keeps until the verdict: the stream outlasts a restart of the server. */
+  streamMs: 60_000,
+} as const;
+
+/** One result per item, in order; a Fault for an item that the ledger refused by itself. */
+export type Committed<Result> = Promise<readonly (Result | Fault)[]>;
+
+export type Ledger = Awaited<ReturnType<typeof openLedger>>;
+
+/**
+ * Migrates the database and opens the ledger of one life of a hub.
+ *
+ * @throws when the database cannot be reached or migrated
+ */
+export async function openLedger(options: LedgerOptions) {
+  const migration = await migrate(options.databaseUrl);
+  const connection = new WriterConnection(options.databaseUrl, options.hubVersion);
+  await connection.open();
+  const writes = new GroupCommit(connection, options.limits, options.observer);
+  const db: pg.Pool = openReadPool(options.databaseUrl, options.readConnectionsMax, options.onReadError);
+  const one = async <Result>(results: Committed<Result>): Promise<Result> => (await results)[0] as Result;
+
+  return {
+    migration,
+    writerId: connection.writerId,
+    queuedItems: () => writes.queuedItems,
+    isConnected: () => connection.isOpen,
+
+    submit: (items: readonly SubmitItem[]): Committed<SubmitResult> =>
+      writes.commit(submitJobs, items, patience.callMs),
+    claim: (items: readonly ClaimItem[]): Committed<GrantedLease | null> =>
+      writes.commit(claimJobs, items, patience.streamMs),
+    report: (items: readonly ReportItem[]): Committed<ReportResult> =>
+      writes.commit(reportResults, items, patience.streamMs),
+    returnLeases: (items: readonly ReturnItem[]): Committed<ReturnResult> =>
+      writes.commit(returnLeases, items, patience.streamMs),
+    saveCheckpoints: (items: readonly CheckpointItem[]): Committed<CheckpointResult> =>
+      writes.commit(saveCheckpoints, items, patience.streamMs),
+    recordProgress: (items: readonly ProgressItem[]): Committed<boolean> =>
+      writes.commit(recordProgress, items, patience.callMs),
+    cancel: (item: CancelItem): Promise<CancelResult> =>
+      one(writes.commit(cancelJobs, [item], patience.callMs)),
+    revive: (item: ReviveItem): Promise<ReviveResult> =>
+      one(writes.commit(reviveJobs, [item], patience.callMs)),
+    fireReadyTimers: (limit: number): Promise<FiredReady> =>
+      one(writes.commit(fireReadyTimers, [limit], patience.callMs)),
+    fireDeadlines: (limit: number): Promise<FiredEnds> =>
+      one(writes.commit(fireDeadlines, [limit], patience.callMs)),
+    fireCancelGraces: (limit: number): Promise<FiredEnds> =>
+      one(writes.commit(fireCancelGraces, [limit], patience.callMs)),
+
+    openSession: (item: sessions.OpenSessionItem): Promise<true> =>
+      one(writes.commit(sessions.openSessions, [item], patience.callMs)),
+    resumeSession: (item: sessions.ResumeSessionItem): Promise<sessions.ResumeResult> =>
+      one(writes.commit(sessions.resumeSession, [item], patience.callMs)),
+    renewSessions: (items: readonly sessions.RenewItem[]): Committed<sessions.RenewResult> =>
+      writes.commit(sessions.renewSessions, items, patience.streamMs),
+    closeSession: (item: sessions.CloseItem): Promise<true> =>
+      one(writes.commit(sessions.closeSessions, [item], patience.callMs)),
+    expireSessions: (limit: number): Promise<readonly string[]> =>
+      one(writes.commit(sessions.expireSessions, [limit], patience.callMs)),
+    dropDeliveries: (item: sessions.DropDeliveriesItem): Promise<true> =>
+      one(writes.commit(sessions.dropDeliveries, [item], patience.callMs)),
+    readExpiredSessions: (sessionsMax: number, deliveriesMax: number) =>
+      fleet.readExpiredSessions(db, sessionsMax, deliveriesMax),
+    readDelivery: (sessionId: string, delivery: number) => fleet.readDelivery(db, sessionId, delivery),
+    listSessions: (tenantId: number, beforeId: string, limit: number) =>
+      fleet.listSessions(db, tenantId, beforeId, limit),
+    readFacts: () => fleet.readLedgerFacts(db),
+
+    listLanes: () => lanes.listLanes(db),
+    listLanesAfter: (laneId: number) => lanes.listLanesAfter(db, laneId),
+    readLanePage: (laneId: number, afterKey: number, limit: number): Promise<Ref[]> =>
+      lanes.readLanePage(db, laneId, afterKey, limit),
+    readStragglers: (afterJobId: string, scanMax: number) => lanes.readStragglers(db, afterJobId, scanMax),
+    ensureLane: (key: LaneKey, lanesMax: number) => lanes.ensureLane(db, key, lanesMax),
+    saveLowKeys: (marks: readonly { laneId: number; lowKey: number }[]) => lanes.saveLowKeys(db, marks),
+    ensurePartitions: () => db.query("select ensure_partitions($1)", [partitionDaysAhead]),
+
+    readJob: (tenantId: number, jobId: string) => jobs.readJob(db, tenantId, jobId),
+    listJobs: (tenantId: number, filter: JobFilter, beforeId: string, limit: number) =>
+      jobs.listJobs(db, tenantId, filter, beforeId, limit),
+    readReportedTokens: (jobIds: readonly string[]) => jobs.readReportedTokens(db, jobIds),
+    readGrants: (sessionId: string, jobIds: readonly string[]) => readGrants(db, sessionId, jobIds),
+    readHistory: (tenantId: number, jobId: string, afterRevision: number, limit: number) =>
+      jobs.readHistory(db, tenantId, jobId, afterRevision, limit),
+
+    hasKeys: () => keys.hasKeys(db),
+    findGoodKey: (keyId: string) => keys.findGoodKey(db, keyId),
+    insertKey: (key: keys.NewKey) => keys.insertKey(db, key),
+    listKeys: (tenantId: number, before: Parameters<typeof keys.listKeys>[2], limit: number) =>
+      keys.listKeys(db, tenantId, before, limit),
+    revokeKey: (tenantId: number, keyId: string) => keys.revokeKey(db, tenantId, keyId),
+    findTenant: (name: string) => keys.findTenant(db, name),
+
+    /** Finishes what is queued, then ends this life's writer number and every connection. */
+    stop: async (): Promise<void> => {
+      await writes.stop();
+      await connection.close();
+      await db.end();
+    },
+  };
+}

@@ -1,0 +1,109 @@
+import type pg from "pg";
+import type { LedgerFacts, SessionProfile, SessionView } from "../domain/fleet-view.js";
+import { sessionTimes } from "./sessions.js";
+import { parseUuids } from "./sessions.js";
+
+/** Live sessions of a tenant, newest first (session ids are UUIDv7). */
+export async function listSessions(
+  db: pg.Pool,
+  tenantId: number,
+  beforeId: string,
+  limit: number,
+): Promise<SessionView[]> {
+  const { rows } = await db.query<{
+    session_id: string;
+    worker_name: string;
+    subject: string;
+    profile: SessionProfile;
+    attached_at_ms: number;
+    expires_at_ms: number;
+    writer_id: number;
+    is_draining: boolean;
+  }>(
+    `select session_id, worker_name, subject, profile, writer_id, is_draining, ${sessionTimes}
+     from session where tenant_id = $1 and session_id < $2 and state = 1 and expires_at > now()
+     order by session_id desc limit $3`,
+    [tenantId, beforeId, limit],
+  );
+  return rows.map((row) => ({
+    sessionId: row.session_id,
+    workerName: row.worker_name,
+    subject: row.subject,
+    profile: row.profile,
+    attachedAtMs: row.attached_at_ms,
+    expiresAtMs: row.expires_at_ms,
+    writerId: row.writer_id,
+    isDraining: row.is_draining,
+  }));
+}
+
+export interface ExpiredDelivery {
+  readonly sessionId: string;
+  readonly delivery: number;
+  readonly jobIds: readonly string[];
+  /** Whether the worker had acknowledged it. */
+  readonly isDelivered: boolean;
+}
+
+export interface ExpiredSession {
+  readonly sessionId: string;
+  readonly deliveries: readonly ExpiredDelivery[];
+}
+
+/** Expired sessions that are not settled yet, each with some of its deliveries. */
+export async function readExpiredSessions(
+  db: pg.Pool,
+  sessionsMax: number,
+  deliveriesMax: number,
+): Promise<ExpiredSession[]> {
+  const { rows } = await db.query<{
+    session_id: string;
+    delivery: string | null;
+    job_ids: string | null;
+    is_delivered: boolean | null;
+  }>(
+    `select s.session_id, d.delivery, d.job_ids, d.delivery <= s.delivered_through as is_delivered
+     from (select * from session where state = 2 order by session_id limit $1) s
+     left join lateral (select * from delivery d where d.session_id = s.session_id order by delivery limit $2) d on true`,
+    [sessionsMax, deliveriesMax],
+  );
+  const sessions = new Map<string, ExpiredDelivery[]>();
+  for (const row of rows) {
+    const deliveries = sessions.get(row.session_id) ?? [];
+    sessions.set(row.session_id, deliveries);
+    if (row.delivery !== null)
+      deliveries.push({
+        sessionId: row.session_id,
+        delivery: Number(row.delivery),
+        jobIds: parseUuids(row.job_ids ?? "{}"),
+        isDelivered: row.is_delivered ?? false,
+      });
+  }
+  return [...sessions].map(([sessionId, deliveries]) => ({ sessionId, deliveries }));
+}
+
+/** Jobs that went into one delivery of a session; empty when it is settled or unknown. */
+export async function readDelivery(db: pg.Pool, sessionId: string, delivery: number): Promise<string[]> {
+  const { rows } = await db.query<{ job_ids: string }>(
+    "select job_ids from delivery where session_id = $1 and delivery = $2",
+    [sessionId, delivery],
+  );
+  return parseUuids(rows[0]?.job_ids ?? "{}");
+}
+
+export async function readLedgerFacts(db: pg.Pool): Promise<LedgerFacts> {
+  const startedAt = performance.now();
+  await db.query("select 1");
+  const roundTripMs = performance.now() - startedAt;
+  const { rows } = await db.query<{ version: string; migration: number; sync: string }>(
+    `select split_part(current_setting('server_version'), ' ', 1) as version,
+       (select max(number) from migration) as migration, current_setting('synchronous_commit') as sync`,
+  );
+  const row = rows[0];
+  return {
+    postgresVersion: row?.version ?? "",
+    migration: row?.migration ?? 0,
+    synchronousCommit: row?.sync ?? "",
+    roundTripMs,
+  };
+}

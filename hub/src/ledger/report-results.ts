@@ -1,0 +1,157 @@
+import { JobState } from "../domain/job-state.js";
+import type { Outcome, OutcomeDecision } from "../domain/outcome.js";
+import { outcomeFingerprint } from "../domain/outcome.js";
+import type { BatchContext, BatchStatement } from "./group-commit.js";
+import {
+  eventOfSettledState,
+  idBounds,
+  linkHistory,
+  numberArray,
+  packBytes,
+  toMs,
+  uuidArray,
+  writePage,
+} from "./sql-text.js";
+
+export interface ReportItem {
+  readonly jobId: string;
+  readonly sessionId: string;
+  readonly fencingToken: bigint;
+  readonly outcome: Outcome;
+  readonly decision: OutcomeDecision;
+}
+
+/** The verdict on a result (D5). */
+export type ReportResult =
+  | {
+      readonly type: "committed";
+      readonly state: JobState;
+      /** When the next attempt is due; only with state Scheduled. */
+      readonly dueAtMs: number | null;
+    }
+  | { readonly type: "duplicate" }
+  | { readonly type: "stale" };
+
+const reportText = `
+with input as (
+  select * from unnest($3::uuid[], $4::uuid[], $5::bigint[], $6::smallint[], $7::float8[], $8::bigint[],
+    $9::integer[], $10::integer[], $11::text[], $12::text[], $13::text[])
+    as i (id, session_id, fencing_token, state, delay_ms, fingerprint, result_offset, result_length,
+      result_content_type, outcome, reason)
+), settled as (
+  update job j set
+      state = settled_state(i.state, j.cancel_by is not null, j.attempt, j.attempts_max),
+      finished_at = case when settled_state(i.state, j.cancel_by is not null, j.attempt, j.attempts_max)
+        <> ${JobState.Scheduled} then now() end,
+      run_at = case when i.state = ${JobState.Scheduled} then now() + i.delay_ms * interval '1 ms' else j.run_at end,
+      session_id = null, delivery = null, cancel_by = null,
+      outcome_token = i.fencing_token, outcome_fingerprint = i.fingerprint,
+      result = case when i.result_length >= 0
+        then substring($14::bytea from i.result_offset + 1 for i.result_length) end,
+      result_content_type = i.result_content_type, outcome = i.outcome::jsonb, ${linkHistory}
+  from input i
+  where j.id = i.id and j.id between $15 and $16 and j.fencing_token = i.fencing_token
+    and j.session_id = i.session_id and j.state = ${JobState.Leased}
+  returning j.id, j.state, j.revision, j.attempt, j.fencing_token, j.run_at, j.checkpoint_sequence,
+    j.prior_at, j.prior_writer, j.prior_batch,
+    ${eventOfSettledState} as event, i.session_id as event_session, i.reason
+), timers as (
+  insert into timer (purpose, due_at, job_id, guard)
+  select 1, run_at, id, revision from settled where state = ${JobState.Scheduled}
+), spent as (
+  delete from checkpoint c using settled s
+  where c.job_id = s.id and s.checkpoint_sequence > 0 and s.state in (${JobState.Succeeded}, ${JobState.Cancelled})
+), ${writePage("settled")}
+select id, state, case when state = ${JobState.Scheduled} then ${toMs("run_at")} end as due_at_ms from settled`;
+
+const refusedText = `
+select id, outcome_token, outcome_fingerprint from job
+where id = any($1) and id between $2 and $3 and outcome_token is not null`;
+
+/** Commits results under their fencing tokens (D3, D4, D5, D8). */
+export const reportResults: BatchStatement<ReportItem, ReportResult> = {
+  name: "report_results",
+  itemsMax: 512,
+  bytesMax: 16 << 20,
+  bytesOf: (item) => (item.outcome.type === "success" ? item.outcome.result.length : 256) + 128,
+  run: async (on, items) => {
+    const distinct = dropRepeats(items);
+    const ids = distinct.map((item) => item.jobId);
+    const fingerprints = distinct.map((item) => outcomeFingerprint(item.outcome));
+    const results = packBytes(
+      distinct.map(({ outcome }) => (outcome.type === "success" ? outcome.result : null)),
+    );
+    const { rows } = await on.connection.query<{ id: string; state: JobState; due_at_ms: number | null }>({
+      name: "report_results",
+      text: reportText,
+      values: [
+        on.writerId,
+        on.batch,
+        uuidArray(ids),
+        uuidArray(distinct.map((item) => item.sessionId)),
+        numberArray(distinct.map((item) => item.fencingToken)),
+        numberArray(distinct.map((item) => item.decision.state)),
+        numberArray(distinct.map((item) => item.decision.delayMs)),
+        numberArray(fingerprints),
+        results.offsets,
+        results.lengths,
+        distinct.map(({ outcome }) => (outcome.type === "success" ? outcome.contentType || null : null)),
+        distinct.map(({ outcome }) => (outcome.type === "success" ? null : JSON.stringify(outcome))),
+        distinct.map(({ outcome }) => reasonOf(outcome)),
+        results.blob,
+        ...idBounds(ids),
+      ],
+    });
+    const settled = new Map<ReportItem, ReportResult>();
+    const byId = new Map(distinct.map((item) => [item.jobId, item]));
+    for (const row of rows)
+      settled.set(byId.get(row.id) as ReportItem, {
+        type: "committed",
+        state: row.state,
+        dueAtMs: row.due_at_ms,
+      });
+    const refused = items.filter((item) => !settled.has(item));
+    const verdicts = refused.length > 0 ? await judgeRefused(on, refused) : [];
+    return {
+      results: items.map((item) => settled.get(item) ?? (verdicts.shift() as ReportResult)),
+      wrotePage: rows.length > 0,
+    };
+  },
+};
+
+/** One statement can change a row once: of several reports of one job the first is tried, the rest are judged. */
+function dropRepeats(items: readonly ReportItem[]): readonly ReportItem[] {
+  const seen = new Set<string>();
+  const distinct = items.filter((item) => !seen.has(item.jobId) && seen.add(item.jobId));
+  return distinct.length === items.length ? items : distinct;
+}
+
+/** What the history shows; the full outcome is on the job. */
+function reasonOf(outcome: Outcome): string | null {
+  switch (outcome.type) {
+    case "success":
+      return null;
+    case "failure":
+      return `${outcome.code}: ${outcome.message}`.slice(0, 500);
+    case "cancelled":
+      return outcome.reason || null;
+  }
+}
+
+async function judgeRefused(on: BatchContext, items: readonly ReportItem[]): Promise<ReportResult[]> {
+  const ids = items.map((item) => item.jobId);
+  const { rows } = await on.connection.query<{
+    id: string;
+    outcome_token: string;
+    outcome_fingerprint: string;
+  }>({ name: "judge_reports", text: refusedText, values: [uuidArray(ids), ...idBounds(ids)] });
+  const accepted = new Map(rows.map((row) => [row.id, row]));
+  return items.map((item) => {
+    const row = accepted.get(item.jobId);
+    const isSame =
+      row !== undefined &&
+      row.outcome_token === String(item.fencingToken) &&
+      row.outcome_fingerprint === String(outcomeFingerprint(item.outcome));
+    return { type: isSame ? "duplicate" : "stale" };
+  });
+}

@@ -1,0 +1,99 @@
+import pg from "pg";
+
+export interface RetentionOptions {
+  readonly databaseUrl: string;
+  /** Days of history to keep, at least 1: partitions wholly older are dropped. */
+  readonly keepDays: number;
+  /** Say what would be done, and do nothing. */
+  readonly dryRun: boolean;
+}
+
+export interface RetentionReport {
+  /** Partitions dropped, with all their rows. */
+  readonly dropped: readonly string[];
+  /** Old partitions of jobs that held open jobs: those stayed, everything else in them was dropped. */
+  readonly kept: readonly { readonly partition: string; readonly openJobs: number }[];
+}
+
+/**
+ * Drops history that is older than asked for, by partitions. Open jobs are never dropped: a partition that holds
+ * some is replaced by one that holds only them. Events of kept jobs may go with their day; the history of such a
+ * job then begins later. Idempotency keys and checkpoints of dropped jobs go too.
+ */
+export async function runRetention(options: RetentionOptions): Promise<RetentionReport> {
+  if (!Number.isInteger(options.keepDays) || options.keepDays < 1)
+    throw new RangeError(`keepDays must be a whole number of at least 1, not ${options.keepDays}.`);
+  const client = new pg.Client({
+    connectionString: options.databaseUrl,
+    application_name: "holdfast-retention",
+  });
+  await client.connect();
+  try {
+    await client.query("set search_path = holdfast");
+    const cutoff = await client.query<{ day: string }>(
+      "select to_char((now() at time zone 'UTC')::date - $1::integer, 'YYYYMMDD') as day",
+      [options.keepDays],
+    );
+    const day = cutoff.rows[0]?.day ?? "";
+    const dropped: string[] = [];
+    const kept: { partition: string; openJobs: number }[] = [];
+    for (const partition of await partitionsBefore(client, "job", day)) {
+      const open = await countOpen(client, partition);
+      if (open > 0) kept.push({ partition, openJobs: open });
+      else dropped.push(partition);
+      if (!options.dryRun) await replacePartition(client, partition, open > 0);
+    }
+    for (const partition of await partitionsBefore(client, "event_page", day)) {
+      dropped.push(partition);
+      if (!options.dryRun) await client.query(`drop table ${client.escapeIdentifier(partition)}`);
+    }
+    return { dropped, kept };
+  } finally {
+    await client.end();
+  }
+}
+
+async function partitionsBefore(client: pg.Client, parent: string, day: string): Promise<string[]> {
+  const { rows } = await client.query<{ name: string }>(
+    `select c.relname as name from pg_inherits i join pg_class c on c.oid = i.inhrelid
+     where i.inhparent = ('holdfast.' || $1)::regclass and c.relname < $1 || '_' || $2 order by 1`,
+    [parent, day],
+  );
+  return rows.map((row) => row.name);
+}
+
+async function countOpen(client: pg.Client, partition: string): Promise<number> {
+  const { rows } = await client.query<{ open: number }>(
+    `select count(*)::integer as open from ${client.escapeIdentifier(partition)} where state < 6`,
+  );
+  return rows[0]?.open ?? 0;
+}
+
+/** One transaction: what remains visible is the partition as it was, or as it shall be. */
+async function replacePartition(client: pg.Client, partition: string, hasOpen: boolean): Promise<void> {
+  const name = client.escapeIdentifier(partition);
+  const replaced = client.escapeIdentifier(`${partition}_replaced`);
+  await client.query("begin");
+  try {
+    await client.query("set local lock_timeout = '10s'");
+    const bounds = await client.query<{ bound: string }>(
+      "select pg_get_expr(relpartbound, oid) as bound from pg_class where oid = ('holdfast.' || $1)::regclass",
+      [partition],
+    );
+    await client.query(`alter table job detach partition ${name}`);
+    await client.query(`delete from idempotency i using ${name} j where i.job_id = j.id and j.state >= 6`);
+    await client.query(`delete from checkpoint c using ${name} j where c.job_id = j.id and j.state >= 6`);
+    if (hasOpen) {
+      await client.query(`alter table ${name} rename to ${replaced}`);
+      await client.query(
+        `create table ${name} partition of job ${bounds.rows[0]?.bound} with (fillfactor = 45)`,
+      );
+      await client.query(`insert into ${name} select * from ${replaced} where state < 6`);
+    }
+    await client.query(`drop table ${hasOpen ? replaced : name}`);
+    await client.query("commit");
+  } catch (error) {
+    await client.query("rollback").catch(() => undefined);
+    throw error;
+  }
+}

@@ -1,0 +1,118 @@
+import { JobEventType, JobState } from "../domain/job-state.js";
+import type { Ref } from "../domain/lane.js";
+import type { BatchStatement } from "./group-commit.js";
+import { booleanArray, idBounds, linkHistory, numberArray, toMs, uuidArray, writePage } from "./sql-text.js";
+
+export interface ReturnItem {
+  readonly jobId: string;
+  readonly sessionId: string;
+  /** The lease's token; null for whatever lease the session has on the job (its leases are all taken back). */
+  readonly fencingToken: bigint | null;
+  readonly event: typeof JobEventType.Released | typeof JobEventType.Expired;
+  /** False when no handler can have started: the attempt does not count then (D6). */
+  readonly isStarted: boolean;
+}
+
+export type ReturnResult =
+  | { readonly type: "ready"; readonly ref: Ref }
+  /** It was being cancelled, or had no attempt left. */
+  | { readonly type: "ended"; readonly state: JobState }
+  | { readonly type: "stale" };
+
+/** Yields the columns of a Ref for a job row. */
+export const refColumns = `
+  id, lane_id, ready_key, attempt, ${toMs("ready_at")} as ready_at_ms,
+  octet_length(payload) + checkpoint_bytes as bytes`;
+
+export interface RefRow {
+  readonly id: string;
+  readonly lane_id: number;
+  readonly ready_key: string;
+  readonly attempt: number;
+  readonly ready_at_ms: number;
+  readonly bytes: number;
+}
+
+export function toRef(row: RefRow): Ref {
+  return {
+    jobId: row.id,
+    laneId: row.lane_id,
+    readyKey: Number(row.ready_key),
+    readyAtMs: row.ready_at_ms,
+    attempt: row.attempt,
+    bytes: row.bytes,
+  };
+}
+
+const lostOutcome = JSON.stringify({
+  type: "failure",
+  code: "WORKER_LOST",
+  message: "The worker was lost during the last attempt allowed.",
+  permanent: true,
+  retryAfterMs: 0,
+});
+
+const attemptLeft = "j.attempt - case when i.is_started then 0 else 1 end";
+const stateLeft = `returned_state(j.cancel_by is not null, ${attemptLeft}, j.attempts_max)`;
+
+const returnText = `
+with input as (
+  select * from unnest($3::uuid[], $4::uuid[], $5::bigint[], $6::smallint[], $7::boolean[], $8::bigint[])
+    as i (id, session_id, fencing_token, event, is_started, ready_key)
+), returned as (
+  update job j set
+      state = ${stateLeft},
+      finished_at = case when ${stateLeft} <> ${JobState.Ready} then now() end,
+      outcome = case when ${stateLeft} = ${JobState.Dead} then '${lostOutcome}'::jsonb else j.outcome end,
+      attempt = ${attemptLeft}, fencing_token = j.fencing_token + 1, session_id = null, delivery = null,
+      cancel_by = null, lane_id = coalesce(l.retry_lane_id, l.lane_id), ready_key = i.ready_key, ${linkHistory}
+  from input i, lane l
+  where j.id = i.id and j.id between $9 and $10 and j.session_id = i.session_id and j.state = ${JobState.Leased}
+    and (i.fencing_token is null or j.fencing_token = i.fencing_token) and l.lane_id = j.lane_id
+  returning j.*, case j.state when ${JobState.Ready} then i.event when ${JobState.Dead} then ${JobEventType.Dead}
+    else ${JobEventType.Cancelled} end::smallint as event, i.session_id as event_session,
+    case j.state when ${JobState.Dead} then 'WORKER_LOST' end as reason
+), ${writePage("returned")}
+select state, ${refColumns} from returned`;
+
+/** Takes leases back from a session: ready again with their checkpoints, in the retry lane. */
+export const returnLeases: BatchStatement<ReturnItem, ReturnResult> = {
+  name: "return_leases",
+  itemsMax: 512,
+  bytesMax: 1 << 20,
+  bytesOf: () => 64,
+  run: async (on, items) => {
+    const seen = new Set<string>();
+    const distinct = items.filter((item) => !seen.has(item.jobId) && seen.add(item.jobId));
+    const ids = distinct.map((item) => item.jobId);
+    const firstKey = on.reserveReadyKeys(distinct.length);
+    const { rows } = await on.connection.query<RefRow & { state: JobState }>({
+      name: "return_leases",
+      text: returnText,
+      values: [
+        on.writerId,
+        on.batch,
+        uuidArray(ids),
+        uuidArray(distinct.map((item) => item.sessionId)),
+        numberArray(distinct.map((item) => item.fencingToken)),
+        numberArray(distinct.map((item) => item.event)),
+        booleanArray(distinct.map((item) => item.isStarted)),
+        numberArray(distinct.map((_, at) => firstKey + at)),
+        ...idBounds(ids),
+      ],
+    });
+    const byId = new Map(rows.map((row) => [row.id, row]));
+    const results = new Map(
+      distinct.map((item): [ReturnItem, ReturnResult] => {
+        const row = byId.get(item.jobId);
+        if (!row) return [item, { type: "stale" }];
+        if (row.state === JobState.Ready) return [item, { type: "ready", ref: toRef(row) }];
+        return [item, { type: "ended", state: row.state }];
+      }),
+    );
+    return {
+      results: items.map((item) => results.get(item) ?? { type: "stale" }),
+      wrotePage: rows.length > 0,
+    };
+  },
+};

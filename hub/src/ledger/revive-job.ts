@@ -1,0 +1,79 @@
+import { JobEventType, JobState } from "../domain/job-state.js";
+import type { Ref } from "../domain/lane.js";
+import type { BatchStatement } from "./group-commit.js";
+import { idBounds, linkHistory, numberArray, uuidArray, writePage } from "./sql-text.js";
+import { type RefRow, refColumns, toRef } from "./return-leases.js";
+
+export interface ReviveItem {
+  readonly jobId: string;
+  readonly tenantId: number;
+  readonly reason: string;
+}
+
+export type ReviveResult =
+  | { readonly type: "revived"; readonly ref: Ref }
+  | { readonly type: "not_dead"; readonly state: JobState }
+  | { readonly type: "not_found" };
+
+// A deadline that has passed would end the job again at once, so reviving drops it.
+const reviveText = `
+with input as (
+  select * from unnest($3::uuid[], $4::integer[], $5::text[], $6::bigint[]) as i (id, tenant_id, reason, ready_key)
+), revived as (
+  update job j set
+      state = ${JobState.Ready}, attempt = 0, fencing_token = j.fencing_token + 1, finished_at = null,
+      deadline = case when j.deadline > now() then j.deadline end, run_at = null, ready_at = now(),
+      lane_id = coalesce(l.retry_lane_id, l.lane_id), ready_key = i.ready_key, ${linkHistory}
+  from input i, lane l
+  where j.id = i.id and j.id between $7 and $8 and j.tenant_id = i.tenant_id and j.state = ${JobState.Dead}
+    and l.lane_id = j.lane_id
+  returning j.*, ${JobEventType.Revived}::smallint as event, null::uuid as event_session, nullif(i.reason, '') as reason
+), ${writePage("revived")}
+select ${refColumns} from revived`;
+
+const refusedText = "select id, tenant_id, state from job where id = any($1) and id between $2 and $3";
+
+/** Sends dead letters back to ready with a fresh count of attempts. */
+export const reviveJobs: BatchStatement<ReviveItem, ReviveResult> = {
+  name: "revive_jobs",
+  itemsMax: 200,
+  bytesMax: 1 << 20,
+  bytesOf: (item) => 64 + item.reason.length,
+  run: async (on, items) => {
+    const seen = new Set<string>();
+    const distinct = items.filter((item) => !seen.has(item.jobId) && seen.add(item.jobId));
+    const ids = distinct.map((item) => item.jobId);
+    const firstKey = on.reserveReadyKeys(distinct.length);
+    const { rows } = await on.connection.query<RefRow>({
+      name: "revive_jobs",
+      text: reviveText,
+      values: [
+        on.writerId,
+        on.batch,
+        uuidArray(ids),
+        numberArray(distinct.map((item) => item.tenantId)),
+        distinct.map((item) => item.reason),
+        numberArray(distinct.map((_, at) => firstKey + at)),
+        ...idBounds(ids),
+      ],
+    });
+    const refs = new Map(rows.map((row) => [row.id, toRef(row)]));
+    const states =
+      refs.size === items.length
+        ? []
+        : (
+            await on.connection.query<{ id: string; tenant_id: number; state: JobState }>({
+              name: "judge_revivals",
+              text: refusedText,
+              values: [uuidArray(ids), ...idBounds(ids)],
+            })
+          ).rows;
+    const results = items.map((item): ReviveResult => {
+      const ref = refs.get(item.jobId);
+      if (ref && distinct.includes(item)) return { type: "revived", ref };
+      const row = states.find((row) => row.id === item.jobId && row.tenant_id === item.tenantId);
+      return row ? { type: "not_dead", state: row.state } : { type: "not_found" };
+    });
+    return { results, wrotePage: rows.length > 0 };
+  },
+};

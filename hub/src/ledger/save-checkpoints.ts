@@ -1,0 +1,96 @@
+import { JobState } from "../domain/job-state.js";
+import type { BatchStatement } from "./group-commit.js";
+import { idBounds, numberArray, packBytes, uuidArray } from "./sql-text.js";
+
+export interface CheckpointItem {
+  readonly jobId: string;
+  readonly sessionId: string;
+  readonly fencingToken: bigint;
+  readonly sequence: bigint;
+  readonly state: Uint8Array;
+}
+
+export type CheckpointResult = "saved" | "duplicate" | "stale";
+
+// The job's row is updated first: that compares the token and keeps the row from changing hands until the
+// checkpoint is in (D4).
+const saveText = `
+with input as (
+  select * from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::integer[], $6::integer[])
+    as i (id, session_id, fencing_token, sequence, state_offset, state_length)
+), held as (
+  update job j set checkpoint_sequence = i.sequence, checkpoint_bytes = i.state_length
+  from input i
+  where j.id = i.id and j.id between $8 and $9 and j.fencing_token = i.fencing_token
+    and j.session_id = i.session_id and j.state = ${JobState.Leased} and j.checkpoint_sequence < i.sequence
+  returning j.id, i.sequence, i.fencing_token, substring($7::bytea from i.state_offset + 1 for i.state_length) as state
+), saved as (
+  insert into checkpoint (job_id, sequence, fencing_token, state)
+  select id, sequence, fencing_token, state from held
+  on conflict (job_id) do update set sequence = excluded.sequence, fencing_token = excluded.fencing_token,
+    state = excluded.state, saved_at = now()
+)
+select id from held`;
+
+const refusedText = `
+select j.id from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[]) as i (id, session_id, fencing_token, sequence)
+join job j on j.id = i.id and j.session_id = i.session_id and j.fencing_token = i.fencing_token
+  and j.checkpoint_sequence = i.sequence`;
+
+/** Saves checkpoints under their fencing tokens (D7). */
+export const saveCheckpoints: BatchStatement<CheckpointItem, CheckpointResult> = {
+  name: "save_checkpoints",
+  itemsMax: 256,
+  bytesMax: 16 << 20,
+  bytesOf: (item) => item.state.length + 128,
+  run: async (on, items) => {
+    // Of several checkpoints of one job in a batch only the newest has to be written.
+    const newest = new Map<string, CheckpointItem>();
+    for (const item of items) {
+      const other = newest.get(item.jobId);
+      if (!other || other.fencingToken < item.fencingToken || other.sequence < item.sequence)
+        newest.set(item.jobId, item);
+    }
+    const distinct = [...newest.values()];
+    const ids = distinct.map((item) => item.jobId);
+    const keys = [
+      uuidArray(ids),
+      uuidArray(distinct.map((item) => item.sessionId)),
+      numberArray(distinct.map((item) => item.fencingToken)),
+      numberArray(distinct.map((item) => item.sequence)),
+    ];
+    const states = packBytes(distinct.map((item) => item.state));
+    const saved = await on.connection.query<{ id: string }>({
+      name: "save_checkpoints",
+      text: saveText,
+      values: [...keys, states.offsets, states.lengths, states.blob, ...idBounds(ids)],
+    });
+    const savedIds = new Set(saved.rows.map((row) => row.id));
+    const repeated =
+      savedIds.size === distinct.length
+        ? new Set<string>()
+        : new Set(
+            (
+              await on.connection.query<{ id: string }>({
+                name: "judge_checkpoints",
+                text: refusedText,
+                values: keys,
+              })
+            ).rows.map((row) => row.id),
+          );
+    return { results: items.map((item) => judge(item, newest, savedIds, repeated)), wrotePage: false };
+  },
+};
+
+function judge(
+  item: CheckpointItem,
+  newest: ReadonlyMap<string, CheckpointItem>,
+  saved: ReadonlySet<string>,
+  repeated: ReadonlySet<string>,
+): CheckpointResult {
+  const written = newest.get(item.jobId) as CheckpointItem;
+  const isSameLease = written.sessionId === item.sessionId && written.fencingToken === item.fencingToken;
+  if (!isSameLease) return "stale";
+  if (saved.has(item.jobId)) return written.sequence >= item.sequence ? "saved" : "stale";
+  return repeated.has(item.jobId) && written.sequence === item.sequence ? "duplicate" : "stale";
+}

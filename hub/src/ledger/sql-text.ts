@@ -1,0 +1,88 @@
+// Text forms of bound parameters. Arrays of ids and numbers are joined by hand: for the hot statements that is
+// several times cheaper than the driver's general quoting, and safe because their members cannot hold a comma,
+// quote or brace.
+import { JobEventType } from "../domain/job-state.js";
+import { isUuid } from "../domain/uuid.js";
+
+/** @throws TypeError when an id is not canonical */
+export function uuidArray(ids: readonly string[]): string {
+  for (const id of ids) if (!isUuid(id)) throw new TypeError(`Not a UUID: ${id}`);
+  return `{${ids.join(",")}}`;
+}
+
+/** null becomes NULL. */
+export function numberArray(numbers: readonly (number | bigint | null)[]): string {
+  return `{${numbers.map((number) => number ?? "NULL").join(",")}}`;
+}
+
+export function booleanArray(flags: readonly boolean[]): string {
+  return `{${flags.map((flag) => (flag ? "t" : "f")).join(",")}}`;
+}
+
+/** Smallest and largest of some ids: with them the planner prunes partitions before the statement runs. */
+export function idBounds(ids: readonly string[]): [string, string] {
+  let low = ids[0] as string;
+  let high = low;
+  for (const id of ids) {
+    if (id < low) low = id;
+    if (id > high) high = id;
+  }
+  return [low, high];
+}
+
+/** Many byte strings as one bound parameter and the offset and length of each; null has length −1. */
+export function packBytes(parts: readonly (Uint8Array | null)[]): {
+  blob: Buffer;
+  offsets: string;
+  lengths: string;
+} {
+  const offsets: number[] = [];
+  const lengths: number[] = [];
+  const present: Uint8Array[] = [];
+  let at = 0;
+  for (const part of parts) {
+    offsets.push(at);
+    lengths.push(part ? part.length : -1);
+    if (part) {
+      present.push(part);
+      at += part.length;
+    }
+  }
+  return { blob: Buffer.concat(present, at), offsets: numberArray(offsets), lengths: numberArray(lengths) };
+}
+
+/**
+ * The part of a statement that writes its page of events ($1 writer, $2 batch). `source` names a part that
+ * yields: id, event, state, revision, attempt, fencing_token, event_session, reason, prior_at, prior_writer,
+ * prior_batch.
+ */
+export function writePage(source: string): string {
+  return `
+  page as (
+    insert into event_page (at, writer_id, batch, items)
+    select now(), $1, $2, array_agg(row(id, event, state, revision, attempt, fencing_token, event_session, reason,
+      prior_at, prior_writer, prior_batch)::event_item)
+    from ${source} having count(*) > 0
+  )`;
+}
+
+/** Assignments by which an update of a job links its new event to the one before. */
+export const linkHistory = `
+      revision = j.revision + 1,
+      prior_at = j.page_at, prior_writer = j.page_writer, prior_batch = j.page_batch,
+      page_at = now(), page_writer = $1, page_batch = $2`;
+
+/** The event that entering a terminal or scheduled state by a report stands for. */
+export const eventOfSettledState = `
+  case j.state when 6 then ${JobEventType.Succeeded} when 7 then ${JobEventType.Dead}
+    when 8 then ${JobEventType.Cancelled} else ${JobEventType.RetryScheduled} end::smallint`;
+
+/** Milliseconds since 1970 of a timestamptz expression, as a float. */
+export function toMs(expression: string): string {
+  return `date_part('epoch', ${expression}) * 1000`;
+}
+
+/** timestamptz of a parameter expression in milliseconds since 1970. */
+export function fromMs(expression: string): string {
+  return `to_timestamp(${expression} / 1000)`;
+}

@@ -1,0 +1,180 @@
+import type { JobSpec } from "../domain/job-spec.js";
+import { contentDigest } from "../domain/job-spec.js";
+import { JobEventType, JobState } from "../domain/job-state.js";
+import type { Ref } from "../domain/lane.js";
+import type { BatchContext, BatchStatement } from "./group-commit.js";
+import { fromMs, idBounds, numberArray, packBytes, toMs, uuidArray, writePage } from "./sql-text.js";
+
+export interface SubmitItem {
+  /** A fresh UUIDv7. */
+  readonly jobId: string;
+  readonly tenantId: number;
+  readonly laneId: number;
+  readonly spec: JobSpec;
+}
+
+export type SubmitResult =
+  | {
+      readonly type: "accepted";
+      readonly jobId: string;
+      /** Set when the job may be claimed at once. */
+      readonly ref: Ref | null;
+      /** Set when the job waits for a time. */
+      readonly dueAtMs: number | null;
+    }
+  | { readonly type: "existing"; readonly jobId: string }
+  | { readonly type: "conflict"; readonly jobId: string };
+
+const insertText = `
+with input as (
+  select * from unnest($3::uuid[], $4::integer[], $5::integer[], $6::bigint[], $7::float8[], $8::float8[],
+    $9::text[], $10::text[], $11::smallint[], $12::integer[], $13::integer[], $14::text[], $15::text[])
+    as i (id, tenant_id, lane_id, ready_key, run_at_ms, deadline_ms, content_type, options, attempts_max,
+      payload_offset, payload_length, key, digest)
+), keyed as (
+  insert into idempotency (tenant_id, key, job_id, content_digest)
+  select tenant_id, key, id, decode(digest, 'hex') from input where key is not null order by tenant_id, key
+  on conflict do nothing
+  returning job_id
+), inserted as (
+  insert into job (id, tenant_id, lane_id, ready_key, state, attempts_max, submitted_at, ready_at, run_at,
+    deadline, page_at, page_writer, page_batch, payload, content_type, options)
+  select id, tenant_id, lane_id, ready_key,
+    case when ${fromMs("run_at_ms")} > now() then ${JobState.Scheduled} else ${JobState.Ready} end,
+    attempts_max, now(), now(), ${fromMs("run_at_ms")}, ${fromMs("deadline_ms")}, now(), $1, $2,
+    substring($16::bytea from payload_offset + 1 for payload_length), content_type, options::jsonb
+  from input
+  where key is null or id in (select job_id from keyed)
+  on conflict do nothing
+  returning id, state, revision, attempt, fencing_token, run_at, deadline
+), events as (
+  select *, ${JobEventType.Submitted}::smallint as event, null::uuid as event_session, null::text as reason,
+    null::timestamptz as prior_at, null::integer as prior_writer, null::bigint as prior_batch
+  from inserted
+), timers as (
+  insert into timer (purpose, due_at, job_id, guard)
+  select 1, run_at, id, revision from inserted where state = ${JobState.Scheduled}
+  union all
+  select 2, deadline, id, 0 from inserted where deadline is not null
+), ${writePage("events")}
+select id, state, ${toMs("run_at")} as due_at_ms, ${toMs("now()")} as now_ms from inserted`;
+
+const readText = `
+select id, state, ready_key, ${toMs("run_at")} as due_at_ms, ${toMs("ready_at")} as now_ms
+from job where id = any($1) and id between $2 and $3`;
+
+const keyText = `
+select k.job_id, k.content_digest from unnest($1::integer[], $2::text[]) with ordinality as i (tenant_id, key, n)
+join idempotency k on k.tenant_id = i.tenant_id and k.key = i.key order by i.n`;
+
+interface InsertedRow {
+  readonly id: string;
+  readonly state: number;
+  readonly due_at_ms: number | null;
+  readonly now_ms: number;
+  readonly ready_key?: string;
+}
+
+/** Submits jobs (D1, D2): rows, events, idempotency keys and timers in one transaction. */
+export const submitJobs: BatchStatement<SubmitItem, SubmitResult> = {
+  name: "submit_jobs",
+  itemsMax: 500,
+  bytesMax: 8 << 20,
+  bytesOf: (item) => item.spec.payload.length + 512,
+  run: async (on, items) => {
+    const firstKey = on.reserveReadyKeys(items.length);
+    const ids = items.map((item) => item.jobId);
+    const inserted = await insert(on, items, ids, firstKey);
+    const rows = new Map(inserted.map((row) => [row.id, row]));
+    // After a lost connection an earlier try may have inserted what this one did not.
+    if (on.isRetry) for (const row of await readBack(on, ids)) rows.set(row.id, row);
+    const results: (SubmitResult | undefined)[] = items.map((item, at) => {
+      const row = rows.get(item.jobId);
+      return row ? accepted(item, row, firstKey + at) : undefined;
+    });
+    const missing = items.filter((_, at) => results[at] === undefined);
+    const first = missing.length > 0 ? await firstHolders(on, missing) : [];
+    return {
+      results: results.map((result) => result ?? (first.shift() as SubmitResult)),
+      wrotePage: inserted.length > 0,
+    };
+  },
+};
+
+async function insert(
+  on: BatchContext,
+  items: readonly SubmitItem[],
+  ids: readonly string[],
+  firstKey: number,
+): Promise<InsertedRow[]> {
+  const specs = items.map((item) => item.spec);
+  const payloads = packBytes(specs.map((spec) => spec.payload));
+  const keyOf = (spec: JobSpec) => spec.idempotencyKey || null;
+  const isKeyed = specs.some((spec) => spec.idempotencyKey !== "");
+  const nothing = `{${specs.map(() => "NULL").join(",")}}`;
+  const { rows } = await on.connection.query<InsertedRow>({
+    name: "submit_jobs",
+    text: insertText,
+    values: [
+      on.writerId,
+      on.batch,
+      uuidArray(ids),
+      numberArray(items.map((item) => item.tenantId)),
+      numberArray(items.map((item) => item.laneId)),
+      numberArray(items.map((_, at) => firstKey + at)),
+      numberArray(specs.map((spec) => spec.runAtMs)),
+      numberArray(specs.map((spec) => spec.deadlineMs)),
+      specs.map((spec) => spec.contentType || null),
+      specs.map((spec) => (Object.keys(spec.options).length > 0 ? JSON.stringify(spec.options) : null)),
+      numberArray(specs.map((spec) => spec.retry.maxAttempts)),
+      payloads.offsets,
+      payloads.lengths,
+      isKeyed ? specs.map(keyOf) : nothing,
+      isKeyed ? specs.map((spec) => (keyOf(spec) ? contentDigest(spec).toString("hex") : null)) : nothing,
+      payloads.blob,
+    ],
+  });
+  return rows;
+}
+
+async function readBack(on: BatchContext, ids: readonly string[]): Promise<InsertedRow[]> {
+  const { rows } = await on.connection.query<InsertedRow>({
+    text: readText,
+    values: [uuidArray(ids), ...idBounds(ids)],
+  });
+  return rows;
+}
+
+function accepted(item: SubmitItem, row: InsertedRow, readyKey: number): SubmitResult {
+  const isReady = row.state === JobState.Ready;
+  return {
+    type: "accepted",
+    jobId: item.jobId,
+    dueAtMs: row.state === JobState.Scheduled ? row.due_at_ms : null,
+    ref: isReady
+      ? {
+          jobId: item.jobId,
+          laneId: item.laneId,
+          readyKey: row.ready_key === undefined ? readyKey : Number(row.ready_key),
+          readyAtMs: row.now_ms,
+          attempt: 0,
+          bytes: item.spec.payload.length,
+        }
+      : null,
+  };
+}
+
+/** Whose key it was first, for items whose key was taken: the same content, or other (D2). */
+async function firstHolders(on: BatchContext, items: readonly SubmitItem[]): Promise<SubmitResult[]> {
+  const { rows } = await on.connection.query<{ job_id: string; content_digest: Buffer }>({
+    name: "find_idempotency_keys",
+    text: keyText,
+    values: [numberArray(items.map((item) => item.tenantId)), items.map((item) => item.spec.idempotencyKey)],
+  });
+  return items.map((item, at) => {
+    const row = rows[at];
+    if (!row) throw new Error("An idempotency key that was taken is gone.");
+    const isSame = contentDigest(item.spec).equals(row.content_digest);
+    return { type: isSame ? "existing" : "conflict", jobId: row.job_id };
+  });
+}

@@ -1,0 +1,143 @@
+// The one connection that a hub writes with, and the hub's identity as a writer.
+//
+//   closed ──open──► opening ──► open ──connection lost──► closed
+//
+// Pages of events are numbered by this writer, 1, 2, 3 …, without a gap (D20). So there is at most one backend
+// that writes as it: an advisory lock says so, also against our own former backend when the network cut us off
+// from it; that one is terminated before we go on.
+import { hostname } from "node:os";
+import pg from "pg";
+import { setTimeout as delay } from "node:timers/promises";
+
+const lockClass = 0x486f6c64;
+const lockPatienceMs = 10_000;
+
+/**
+ * All hot statements go by key. A plan made while a table was small must not turn into a scan later, so joins
+ * and scans are pinned and each plan is made once.
+ */
+const writerSettings = `
+  set search_path = holdfast;
+  set synchronous_commit = on;
+  set statement_timeout = '30s';
+  set idle_in_transaction_session_timeout = '30s';
+  set jit = off;
+  set plan_cache_mode = force_generic_plan;
+  set enable_seqscan = off;
+  set enable_hashjoin = off;
+  set enable_mergejoin = off;`;
+
+export class WriterConnection {
+  readonly #databaseUrl: string;
+  readonly #hubVersion: string;
+  #client: pg.Client | undefined;
+  #backendPid = 0;
+  #writerId = 0;
+  #pagesWritten = 0;
+
+  constructor(databaseUrl: string, hubVersion: string) {
+    this.#databaseUrl = databaseUrl;
+    this.#hubVersion = hubVersion;
+  }
+
+  /** Number of this life of the hub; 0 before the first open. */
+  get writerId(): number {
+    return this.#writerId;
+  }
+
+  /** Number that the next page of events must carry. */
+  get nextBatch(): number {
+    return this.#pagesWritten + 1;
+  }
+
+  get isOpen(): boolean {
+    return this.#client !== undefined;
+  }
+
+  /** The statement that used nextBatch has committed a page. */
+  pageWritten(): void {
+    this.#pagesWritten += 1;
+  }
+
+  query<Row extends object>(config: pg.QueryConfig): Promise<pg.QueryResult<Row & pg.QueryResultRow>> {
+    if (!this.#client) throw new Error("The writer connection is closed.");
+    return this.#client.query(config);
+  }
+
+  /** Connects, once; a lost connection is noticed and leaves this closed. */
+  async open(): Promise<void> {
+    const client = new pg.Client({
+      connectionString: this.#databaseUrl,
+      application_name: "holdfast-writer",
+      connectionTimeoutMillis: 5_000,
+      query_timeout: 40_000,
+      keepAlive: true,
+    });
+    const forget = () => {
+      if (this.#client === client) this.#client = undefined;
+    };
+    client.on("error", forget);
+    client.on("end", forget);
+    try {
+      await client.connect();
+      await client.query(writerSettings);
+      await this.#becomeWriter(client);
+      this.#client = client;
+    } catch (error) {
+      await client.end().catch(() => undefined);
+      throw error;
+    }
+  }
+
+  /** Drops the connection, whatever state it is in. */
+  async abandon(): Promise<void> {
+    const client = this.#client;
+    this.#client = undefined;
+    await client?.end().catch(() => undefined);
+  }
+
+  /** Ends this life of the hub: its writer number is never used again. */
+  async close(): Promise<void> {
+    await this.#client
+      ?.query("update writer set ended_at = now() where writer_id = $1", [this.#writerId])
+      .catch(() => undefined);
+    await this.abandon();
+  }
+
+  async #becomeWriter(client: pg.Client): Promise<void> {
+    if (this.#writerId === 0) {
+      const made = await client.query<{ writer_id: number }>(
+        "insert into writer (hub_version, host) values ($1, $2) returning writer_id",
+        [this.#hubVersion, hostname()],
+      );
+      this.#writerId = made.rows[0]?.writer_id ?? 0;
+    }
+    await this.#takeLock(client);
+    const pages = await client.query<{ batch: string }>(
+      "select coalesce(max(batch), 0) as batch from event_page where writer_id = $1",
+      [this.#writerId],
+    );
+    this.#pagesWritten = Number(pages.rows[0]?.batch ?? 0);
+    const backend = await client.query<{ pid: number }>("select pg_backend_pid() as pid");
+    this.#backendPid = backend.rows[0]?.pid ?? 0;
+  }
+
+  async #takeLock(client: pg.Client): Promise<void> {
+    const giveUpAt = Date.now() + lockPatienceMs;
+    for (;;) {
+      const taken = await client.query<{ ok: boolean }>("select pg_try_advisory_lock($1, $2) as ok", [
+        lockClass,
+        this.#writerId,
+      ]);
+      if (taken.rows[0]?.ok) return;
+      if (Date.now() > giveUpAt)
+        throw new Error("A former connection of this hub still writes to the ledger.");
+      await client.query(
+        `select pg_terminate_backend(pid) from pg_stat_activity
+         where pid = $1 and application_name = 'holdfast-writer' and usename = current_user`,
+        [this.#backendPid],
+      );
+      await delay(50);
+    }
+  }
+}

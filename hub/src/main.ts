@@ -1,0 +1,193 @@
+// Composition root of a hub: configuration, start order, stop order. Each part is stopped before those that it
+// uses.
+import { readFile } from "node:fs/promises";
+import { describeConfig, type HubConfig, type HubOptions, readHubConfig } from "./config.js";
+import { isLoopback, splitAddress } from "./domain/address.js";
+import { createMemoryLanes } from "./lanes/memory-lanes.js";
+import { type EmbeddedPostgres, startEmbeddedPostgres } from "./ledger/embedded-postgres.js";
+import { openLedger } from "./ledger/ledger.js";
+import { accessService } from "./rpc/access-service.js";
+import { startConnectors } from "./rpc/connectors.js";
+import { fleetService } from "./rpc/fleet-service.js";
+import { jobService } from "./rpc/job-service.js";
+import { workerService } from "./rpc/worker-service.js";
+import { Access } from "./services/access.js";
+import { Dispatcher } from "./services/dispatcher.js";
+import { Fleet } from "./services/fleet.js";
+import { ledgerMetrics, verdictCounter, watchHub } from "./services/hub-metrics.js";
+import { JobFeed } from "./services/job-feed.js";
+import { Jobs } from "./services/jobs.js";
+import { LaneBook } from "./services/lane-book.js";
+import { defaultLaneRefillSettings, LaneRefill } from "./services/lane-refill.js";
+import { leaseReturner } from "./services/leases-back.js";
+import { Maintenance } from "./services/maintenance.js";
+import { Reaper } from "./services/reaper.js";
+import { SessionReports } from "./services/session-reports.js";
+import { Sessions } from "./services/sessions.js";
+import { Timers } from "./services/timers.js";
+import { UnaryWorkers } from "./services/unary-workers.js";
+import { startTelemetry } from "./telemetry.js";
+import { hubVersion } from "./version.js";
+
+export type { HubOptions } from "./config.js";
+
+export interface RunningHub {
+  readonly grpcAddress: string;
+  readonly httpAddress: string;
+  readonly databaseUrl: string;
+  /** Drains and stops everything; safe to call twice. */
+  stop(reason?: string): Promise<void>;
+}
+
+/**
+ * Starts a hub: the embedded ledger unless one is given, services, both ports.
+ *
+ * @throws ConfigError for an option that cannot be used; other errors say what could not be opened
+ */
+export async function startHub(options: HubOptions, log: (line: string) => void): Promise<RunningHub> {
+  const config = readHubConfig(options);
+  log(`holdfast hub ${hubVersion}`);
+  for (const line of describeConfig(config)) log(`  ${line}`);
+  const postgres = config.databaseUrl ? null : await startEmbeddedPostgres({ dataDir: config.dataDir, log });
+  try {
+    return await startOn(config, postgres, log);
+  } catch (error) {
+    await postgres?.stop();
+    throw error;
+  }
+}
+
+async function startOn(
+  config: HubConfig,
+  postgres: EmbeddedPostgres | null,
+  log: (line: string) => void,
+): Promise<RunningHub> {
+  const databaseUrl = config.databaseUrl ?? (postgres as EmbeddedPostgres).url;
+  const telemetry = startTelemetry(hubVersion);
+  const onDefect = (error: unknown) => log(`error: ${error instanceof Error ? error.stack : String(error)}`);
+  const onTrouble = (error: unknown) =>
+    log(`warning: ${error instanceof Error ? error.message : String(error)}`);
+  const commitMetrics = ledgerMetrics();
+  const ledger = await openLedger({
+    databaseUrl,
+    hubVersion,
+    readConnectionsMax: config.readConnectionsMax,
+    limits: config,
+    observer: {
+      committed: commitMetrics.committed,
+      disconnected: (error) => {
+        commitMetrics.disconnected();
+        onTrouble(error);
+        log("warning: the ledger is away; reconnecting");
+      },
+      reconnected: (afterMs) => log(`the ledger is back after ${afterMs} ms`),
+    },
+    onReadError: onTrouble,
+  });
+
+  const feed = new JobFeed();
+  const lanes = createMemoryLanes({ windowRefsMax: config.laneWindowRefsMax });
+  const book = new LaneBook(ledger, config.lanesPerTenantMax);
+  await book.load();
+  const returnLeases = leaseReturner(ledger, lanes, feed);
+  const sessions = new Sessions(
+    { ...config, credit: { jobsMax: config.creditJobsMax, bytesMax: config.creditBytesMax } },
+    ledger,
+    returnLeases,
+    onTrouble,
+  );
+  const refill = new LaneRefill(ledger, lanes, book, defaultLaneRefillSettings, onTrouble);
+  const dispatcher = new Dispatcher(ledger, lanes, book, config, {
+    granted: (session, epoch, delivery, leases) => sessions.granted(session, epoch, delivery, leases),
+    claimLost: (session, epoch) => sessions.claimLost(session, epoch),
+    starved: (laneId) => refill.starved(laneId),
+  });
+  sessions.connect(dispatcher);
+  lanes.onChange((laneId) => {
+    refill.laneChanged(laneId);
+    dispatcher.wake();
+  });
+  const revoke = sessions.revoke.bind(sessions);
+  const timers = new Timers(ledger, lanes, feed, revoke, onTrouble);
+  const noteDue = timers.noteDue.bind(timers);
+  const reports = new SessionReports(ledger, feed, returnLeases, noteDue, verdictCounter());
+  const reaper = new Reaper(ledger, returnLeases, (ids) => sessions.expired(ids), onTrouble);
+  const maintenance = new Maintenance(ledger, onTrouble);
+  const access = new Access(ledger, (keyId) => sessions.endKey(keyId));
+  const jobs = new Jobs(ledger, lanes, book, feed, noteDue, revoke, config.watchesMax);
+  const fleet = new Fleet(ledger, lanes, book, sessions, { hubVersion, isEmbedded: postgres !== null });
+  watchHub(ledger, sessions, lanes, book);
+
+  let isStopping = false;
+  const services = [
+    jobService(jobs, config),
+    workerService(
+      { sessions, reports, limits: config, hubVersion, onDefect },
+      new UnaryWorkers(sessions, reports, ledger, book),
+    ),
+    fleetService(fleet),
+    accessService(access),
+  ];
+  const stopServices = async () => {
+    dispatcher.stop();
+    reports.stop();
+    await Promise.all([timers.stop(), reaper.stop(), refill.stop(), maintenance.stop()]);
+    await ledger.stop();
+    await telemetry.stop();
+    await postgres?.stop();
+  };
+  try {
+    await refuseOpenHubElsewhere(config, access);
+    refill.start();
+    timers.start();
+    reaper.start();
+    maintenance.start();
+    const ports = await startConnectors(config, await readTls(config), services, access, {
+      isReady: async () => !isStopping && ledger.isConnected() && (await ledger.readFacts()).roundTripMs >= 0,
+      metrics: telemetry.serveMetrics,
+      onDefect,
+    });
+    log(`gRPC on ${ports.grpc.address}, HTTP on ${ports.http.address}`);
+
+    let stopping: Promise<void> | undefined;
+    const stop = async (reason: string) => {
+      isStopping = true;
+      log(`stopping: ${reason}`);
+      dispatcher.stop();
+      sessions.stop(config.drainGraceMs);
+      await Promise.all([ports.grpc.stop(config.drainGraceMs), ports.http.stop(config.drainGraceMs)]);
+      sessions.endAll();
+      await stopServices();
+      log("stopped");
+    };
+    return {
+      grpcAddress: ports.grpc.address,
+      httpAddress: ports.http.address,
+      databaseUrl,
+      stop: (reason = "asked to") => {
+        stopping ??= stop(reason);
+        return stopping;
+      },
+    };
+  } catch (error) {
+    sessions.stop(0);
+    await stopServices();
+    throw error;
+  }
+}
+
+async function readTls(config: HubConfig): Promise<{ cert: Buffer; key: Buffer } | null> {
+  if (config.tlsCert === null || config.tlsKey === null) return null;
+  return { cert: await readFile(config.tlsCert), key: await readFile(config.tlsKey) };
+}
+
+/** Without any key everybody who reaches the hub may do everything: then only this machine may reach it. */
+async function refuseOpenHubElsewhere(config: HubConfig, access: Access): Promise<void> {
+  const exposed = [config.grpcListen, config.httpListen].find(
+    (address) => !isLoopback(splitAddress(address).host),
+  );
+  if (exposed && (await access.isOpen()))
+    throw new Error(
+      `The ledger holds no API key, so anybody could use ${exposed}. Make a key first, on a hub that listens on 127.0.0.1: holdfast keys create --subject admin --scope access:admin`,
+    );
+}

@@ -1,0 +1,63 @@
+// The one mapping from faults to statuses. Code numbers are those of gRPC, which Connect shares.
+import { Code, ConnectError } from "@connectrpc/connect";
+import { Metadata, type ServiceError } from "@grpc/grpc-js";
+import { Fault, type FaultReason } from "../domain/fault.js";
+import type { Refusal } from "../services/session-messages.js";
+import { encodeErrorInfo, encodeStatus, errorDomain, errorInfoType, errorMetadata } from "./error-details.js";
+
+const codes: Readonly<Record<FaultReason, Code>> = {
+  INVALID_FIELD: Code.InvalidArgument,
+  PAYLOAD_TOO_LARGE: Code.InvalidArgument,
+  UNAUTHENTICATED: Code.Unauthenticated,
+  SCOPE_MISSING: Code.PermissionDenied,
+  KIND_NOT_ALLOWED: Code.PermissionDenied,
+  JOB_NOT_FOUND: Code.NotFound,
+  KEY_NOT_FOUND: Code.NotFound,
+  IDEMPOTENCY_CONFLICT: Code.AlreadyExists,
+  ALREADY_TERMINAL: Code.FailedPrecondition,
+  NOT_DEAD: Code.FailedPrecondition,
+  FIRST_KEY_NOT_ADMIN: Code.FailedPrecondition,
+  UNSUPPORTED_VERSION: Code.FailedPrecondition,
+  SESSION_EXPIRED: Code.Aborted,
+  SUPERSEDED: Code.Aborted,
+  HEARTBEAT_MISSED: Code.Aborted,
+  DELIVERY_UNACKNOWLEDGED: Code.Aborted,
+  ACK_BEYOND_SENT: Code.OutOfRange,
+  CREDIT_OVERFLOW: Code.InvalidArgument,
+  STREAM_LIMIT: Code.ResourceExhausted,
+  LANE_LIMIT: Code.ResourceExhausted,
+  BACKLOG_FULL: Code.ResourceExhausted,
+  HUB_STOPPING: Code.Unavailable,
+  LEDGER_UNAVAILABLE: Code.Unavailable,
+  ITEM_POISONED: Code.InvalidArgument,
+  INTERNAL: Code.Internal,
+};
+
+/** What a caller is told about anything that was thrown. What is not a Fault is a defect: logged, not shown. */
+export function toFault(error: unknown, onDefect: (error: unknown) => void): Fault {
+  if (error instanceof Fault) return error;
+  onDefect(error);
+  return new Fault("INTERNAL", "The hub failed on this call; its log says why.");
+}
+
+export function toConnectError(fault: Fault): ConnectError {
+  const error = new ConnectError(fault.message, codes[fault.reason]);
+  error.details.push({
+    type: errorInfoType,
+    value: encodeErrorInfo(fault),
+    debug: { reason: fault.reason, domain: errorDomain, metadata: errorMetadata(fault) },
+  });
+  return error;
+}
+
+export function toGrpcError(fault: Fault): Pick<ServiceError, "code" | "details" | "metadata"> {
+  const code = codes[fault.reason];
+  const metadata = new Metadata();
+  metadata.set("grpc-status-details-bin", encodeStatus(code, fault));
+  return { code: code as number, details: fault.message, metadata };
+}
+
+/** The same for one item of a batch. */
+export function toRefusal(fault: Fault): Refusal {
+  return { reason: fault.reason, message: fault.message, metadata: errorMetadata(fault) };
+}

@@ -1,0 +1,37 @@
+// What every call passes first: who calls, and whether they may.
+import type { DescMethod } from "@bufbuild/protobuf";
+import type { Principal, Scope } from "../domain/scope.js";
+import { type Access, requireScope } from "../services/access.js";
+
+/** The scope that each method needs. A method that is missing here cannot be called. */
+const methodScopes: Readonly<Record<string, Scope>> = {
+  "JobService.Submit": "jobs:submit",
+  "JobService.SubmitBatch": "jobs:submit",
+  "JobService.Get": "jobs:read",
+  "JobService.List": "jobs:read",
+  "JobService.Watch": "jobs:read",
+  "JobService.Cancel": "jobs:cancel",
+  "JobService.Retry": "jobs:operate",
+  "WorkerService.Attach": "workers:attach",
+  "WorkerService.Claim": "workers:attach",
+  "WorkerService.Renew": "workers:attach",
+  "WorkerService.Report": "workers:attach",
+  "FleetService.GetStatus": "fleet:read",
+  "FleetService.ListSessions": "fleet:read",
+  "AccessService.CreateKey": "access:admin",
+  "AccessService.ListKeys": "access:admin",
+  "AccessService.RevokeKey": "access:admin",
+};
+
+/** Lets a call in, or throws the Fault to answer it with. */
+export type Gate = (method: DescMethod, authorization: string | null) => Promise<Principal>;
+
+export function accessGate(access: Access): Gate {
+  return async (method, authorization) => {
+    const principal = await access.authenticate(authorization);
+    const scope = methodScopes[`${method.parent.name}.${method.name}`];
+    if (!scope) throw new Error(`No scope is declared for ${method.toString()}.`);
+    requireScope(principal, scope);
+    return principal;
+  };
+}

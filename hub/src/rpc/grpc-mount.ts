@@ -1,0 +1,164 @@
+// Serves implementations on a grpc-js server. A message that cannot be parsed ends its own call with a clear
+// status: grpc-js would otherwise answer with an internal error.
+import { create, type DescMethod, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
+import type {
+  handleBidiStreamingCall,
+  handleServerStreamingCall,
+  handleUnaryCall,
+  Server,
+  ServerDuplexStream,
+  ServerWritableStream,
+  ServiceDefinition,
+  UntypedHandleCall,
+} from "@grpc/grpc-js";
+import { Fault } from "../domain/fault.js";
+import { toFault, toGrpcError } from "./errors.js";
+import type { Gate } from "./gate.js";
+import type { Call, ImplementedService } from "./implementation.js";
+
+/** Stands in for a request that could not be parsed. */
+class Malformed {
+  readonly fault: Fault;
+  constructor(method: DescMethod, cause: unknown) {
+    const message = `The request is not a valid ${method.input.typeName}.`;
+    this.fault = new Fault("INVALID_FIELD", message, { field: "(message)" }, { cause });
+  }
+}
+
+type Request = Message | Malformed;
+type AnyCall = {
+  readonly metadata: { get(key: string): readonly (string | Buffer)[] };
+  readonly cancelled: boolean;
+  on(event: "cancelled", listener: () => void): unknown;
+};
+type UnaryMethod = (request: Message, call: Call) => Promise<Record<string, unknown>>;
+type StreamMethod = (request: unknown, call: Call) => AsyncIterable<Record<string, unknown>>;
+
+export function mountGrpc(
+  server: Server,
+  services: readonly ImplementedService[],
+  gate: Gate,
+  onDefect: (error: unknown) => void,
+): void {
+  for (const { desc, methods } of services) {
+    const definition: Record<string, ServiceDefinition[string]> = {};
+    const handlers: Record<string, UntypedHandleCall> = {};
+    for (const method of desc.methods) {
+      definition[method.name] = define(method);
+      handlers[method.name] = handlerOf(method, methods[method.localName], gate, onDefect);
+    }
+    server.addService(definition, handlers);
+  }
+}
+
+function define(method: DescMethod): ServiceDefinition[string] {
+  const deserialize = (bytes: Buffer): Request => {
+    try {
+      return fromBinary(method.input, bytes);
+    } catch (error) {
+      return new Malformed(method, error);
+    }
+  };
+  const serialize = (message: Message) => Buffer.from(toBinary(method.output, message));
+  return {
+    path: `/${method.parent.typeName}/${method.name}`,
+    requestStream: method.methodKind === "bidi_streaming",
+    responseStream: method.methodKind !== "unary",
+    requestSerialize: (message: Message) => Buffer.from(toBinary(method.input, message)),
+    requestDeserialize: deserialize,
+    responseSerialize: serialize,
+    responseDeserialize: (bytes: Buffer) => fromBinary(method.output, bytes),
+  };
+}
+
+function handlerOf(
+  method: DescMethod,
+  implementation: unknown,
+  gate: Gate,
+  onDefect: (error: unknown) => void,
+): UntypedHandleCall {
+  const open = async (call: AnyCall): Promise<Call> => {
+    const authorization = call.metadata.get("authorization")[0];
+    const principal = await gate(method, typeof authorization === "string" ? authorization : null);
+    const controller = new AbortController();
+    call.on("cancelled", () => controller.abort());
+    if (call.cancelled) controller.abort();
+    return { principal, signal: controller.signal };
+  };
+  if (method.methodKind === "unary") {
+    const unary: handleUnaryCall<Request, Message> = (call, answer) => {
+      open(call)
+        .then((opened) => (implementation as UnaryMethod)(wellFormed(call.request), opened))
+        .then(
+          (response) => answer(null, create(method.output, response)),
+          (error: unknown) => answer(toGrpcError(toFault(error, onDefect))),
+        );
+    };
+    return unary;
+  }
+  if (method.methodKind === "server_streaming") {
+    const stream: handleServerStreamingCall<Request, Message> = (call) => {
+      void pump(method, call, onDefect, async () =>
+        (implementation as StreamMethod)(wellFormed(call.request), await open(call)),
+      );
+    };
+    return stream;
+  }
+  const duplex: handleBidiStreamingCall<Request, Message> = (call) => {
+    void pump(method, call, onDefect, async () =>
+      (implementation as StreamMethod)(parsed(call), await open(call)),
+    );
+  };
+  return duplex;
+}
+
+function wellFormed(request: Request): Message {
+  if (request instanceof Malformed) throw request.fault;
+  return request;
+}
+
+async function* parsed(call: ServerDuplexStream<Request, Message>): AsyncGenerator<Message> {
+  try {
+    for await (const request of call as AsyncIterable<Request>) yield wellFormed(request);
+  } catch (error) {
+    // The caller went away in the middle: to the method that is the end of its input.
+    if (!call.cancelled) throw error;
+  }
+}
+
+/** Writes what the method yields, waiting whenever the caller reads more slowly than we write. */
+async function pump(
+  method: DescMethod,
+  call: ServerWritableStream<Request, Message> | ServerDuplexStream<Request, Message>,
+  onDefect: (error: unknown) => void,
+  start: () => Promise<AsyncIterable<Record<string, unknown>>>,
+): Promise<void> {
+  try {
+    for await (const response of await start()) {
+      if (call.cancelled) return;
+      const isWritable = call.write(create(method.output, response));
+      if (!isWritable) await drained(call);
+    }
+    call.end();
+  } catch (error) {
+    if (call.cancelled) return;
+    call.emit("error", toGrpcError(toFault(error, onDefect)));
+  }
+}
+
+function drained(
+  call: ServerWritableStream<Request, Message> | ServerDuplexStream<Request, Message>,
+): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      call.off("drain", done);
+      call.off("cancelled", done);
+      call.off("close", done);
+      resolve();
+    };
+    call.on("drain", done);
+    call.on("cancelled", done);
+    call.on("close", done);
+    if (call.cancelled) done();
+  });
+}

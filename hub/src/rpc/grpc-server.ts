@@ -1,0 +1,94 @@
+import type { DescFile } from "@bufbuild/protobuf";
+import { toBinary } from "@bufbuild/protobuf";
+import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import { Server, ServerCredentials } from "@grpc/grpc-js";
+import { ReflectionService } from "@grpc/reflection";
+import { HealthImplementation } from "grpc-health-check";
+import { splitAddress } from "../domain/address.js";
+import { mountGrpc } from "./grpc-mount.js";
+import type { Gate } from "./gate.js";
+import type { ImplementedService } from "./implementation.js";
+
+export interface TlsFiles {
+  readonly cert: Buffer;
+  readonly key: Buffer;
+}
+
+export interface RunningServer {
+  /** HOST:PORT with the port that was really taken. */
+  readonly address: string;
+  /** Refuses new calls, lets running ones end until the grace is over, then ends them. */
+  stop(graceMs: number): Promise<void>;
+}
+
+const MiB = 1 << 20;
+
+/** Bounds of the transport, above every limit that the services check and answer by name. */
+const serverOptions = {
+  "grpc.max_receive_message_length": 128 * MiB,
+  "grpc.max_send_message_length": 128 * MiB,
+  // Below the idle timeouts of common proxies (60 s), so that an idle stream is not cut.
+  "grpc.keepalive_time_ms": 20_000,
+  "grpc.keepalive_timeout_ms": 10_000,
+  "grpc.keepalive_permit_without_calls": 1,
+  "grpc.http2.min_time_between_pings_ms": 5_000,
+  "grpc-node.flow_control_window": 4 * MiB,
+};
+
+/**
+ * Serves gRPC with standard health checking and server reflection.
+ *
+ * @throws when the address cannot be listened on
+ */
+export async function startGrpcServer(
+  listen: string,
+  tls: TlsFiles | null,
+  services: readonly ImplementedService[],
+  gate: Gate,
+  onDefect: (error: unknown) => void,
+): Promise<RunningServer> {
+  const server = new Server(serverOptions);
+  mountGrpc(server, services, gate, onDefect);
+  const names = services.map(({ desc }) => desc.typeName);
+  const health = new HealthImplementation(
+    Object.fromEntries(["", ...names].map((name) => [name, "SERVING"] as const)),
+  );
+  health.addToServer(server as unknown as Parameters<HealthImplementation["addToServer"]>[0]);
+  new ReflectionService(describe(services), { services: names }).addToServer(server);
+  const credentials = tls
+    ? ServerCredentials.createSsl(null, [{ cert_chain: tls.cert, private_key: tls.key }])
+    : ServerCredentials.createInsecure();
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync(listen, credentials, (error, bound) => (error ? reject(error) : resolve(bound)));
+  });
+  const { host } = splitAddress(listen);
+  return {
+    address: `${host.includes(":") ? `[${host}]` : host}:${port}`,
+    stop: async (graceMs) => {
+      for (const name of ["", ...names]) health.setStatus(name, "NOT_SERVING");
+      const force = setTimeout(() => server.forceShutdown(), graceMs);
+      await new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
+      clearTimeout(force);
+    },
+  };
+}
+
+/** What the reflection service reads its files from: each file once, after those that it imports. */
+function describe(
+  services: readonly ImplementedService[],
+): ConstructorParameters<typeof ReflectionService>[0] {
+  const files = new Map<string, Buffer>();
+  const add = (file: DescFile) => {
+    if (files.has(file.name)) return;
+    for (const imported of file.dependencies) add(imported);
+    files.set(file.name, Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto)));
+  };
+  for (const { desc } of services) add(desc.file);
+  return {
+    holdfast: {
+      format: "Protocol Buffer 3 DescriptorProto",
+      type: {},
+      fileDescriptorProtos: [...files.values()],
+    },
+  };
+}

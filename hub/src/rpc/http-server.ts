@@ -1,0 +1,115 @@
+// The HTTP port: Connect, gRPC-Web and gRPC for the services, and plain pages for probes and metrics. Without TLS
+// it speaks both HTTP/1.1 and HTTP/2 with prior knowledge: the first bytes of a connection tell which.
+import http from "node:http";
+import http2 from "node:http2";
+import net from "node:net";
+import { compressionGzip, connectNodeAdapter } from "@connectrpc/connect-node";
+import { splitAddress } from "../domain/address.js";
+import { mountConnect } from "./connect-mount.js";
+import type { Gate } from "./gate.js";
+import type { RunningServer, TlsFiles } from "./grpc-server.js";
+import type { ImplementedService } from "./implementation.js";
+
+export interface Pages {
+  /** Whether the hub can serve now: its ledger answers and it is not stopping. */
+  readonly isReady: () => Promise<boolean>;
+  /** Prometheus text exposition. */
+  readonly metrics: (request: http.IncomingMessage, response: http.ServerResponse) => void;
+}
+
+type AnyRequest = http.IncomingMessage | http2.Http2ServerRequest;
+type AnyResponse = http.ServerResponse | http2.Http2ServerResponse;
+type Handler = (request: AnyRequest, response: AnyResponse) => void;
+
+const http2Preface = Buffer.from("PRI * HTTP/2.0");
+const messageBytesMax = 128 << 20;
+
+/** @throws when the address cannot be listened on */
+export async function startHttpServer(
+  listen: string,
+  tls: TlsFiles | null,
+  services: readonly ImplementedService[],
+  gate: Gate,
+  pages: Pages,
+  onDefect: (error: unknown) => void,
+): Promise<RunningServer> {
+  const handler = connectNodeAdapter({
+    routes: (router) => mountConnect(router, services, gate, onDefect),
+    fallback: (request, response) => servePage(pages, request, response as AnyResponse),
+    readMaxBytes: messageBytesMax,
+    acceptCompression: [compressionGzip],
+  });
+  const sockets = new Set<net.Socket>();
+  const server = tls ? secureServer(tls, handler as Handler) : plainServer(handler as Handler);
+  server.on("connection", (socket: net.Socket) => {
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket));
+  });
+  const { host, port } = splitAddress(listen);
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, host, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+  const bound = server.address() as net.AddressInfo;
+  return {
+    address: `${host.includes(":") ? `[${host}]` : host}:${bound.port}`,
+    stop: async (graceMs) => {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      const force = setTimeout(() => {
+        for (const socket of sockets) socket.destroy();
+      }, graceMs);
+      // Keep-alive connections that are idle would hold the server open.
+      for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
+      await closed;
+      clearTimeout(force);
+    },
+  };
+}
+
+function secureServer(tls: TlsFiles, handler: Handler): net.Server {
+  return http2.createSecureServer({ ...tls, allowHTTP1: true }, handler);
+}
+
+function plainServer(handler: Handler): net.Server {
+  const http1 = http.createServer(handler);
+  const h2 = http2.createServer(handler);
+  return net.createServer((socket) => {
+    socket.on("error", () => socket.destroy());
+    socket.once("data", (first: Buffer) => {
+      socket.pause();
+      socket.unshift(first);
+      const isHttp2 = first.subarray(0, http2Preface.length).equals(http2Preface.subarray(0, first.length));
+      (isHttp2 ? h2 : http1).emit("connection", socket);
+      if (!isHttp2) socket.resume();
+    });
+  });
+}
+
+function servePage(pages: Pages, request: AnyRequest, response: AnyResponse): void {
+  const answer = (status: number, text: string) => {
+    response.writeHead(status, { "content-type": "text/plain; charset=utf-8" });
+    response.end(`${text}\n`);
+  };
+  switch (new URL(request.url ?? "/", "http://hub").pathname) {
+    case "/healthz":
+      return answer(200, "ok");
+    case "/readyz":
+      pages.isReady().then(
+        (isReady) => (isReady ? answer(200, "ready") : answer(503, "not ready")),
+        () => answer(503, "not ready"),
+      );
+      return;
+    case "/metrics":
+      return pages.metrics(request as http.IncomingMessage, response as http.ServerResponse);
+    case "/":
+      return answer(
+        200,
+        "Holdfast hub. Services: /holdfast.v1.JobService/… ; pages: /healthz /readyz /metrics",
+      );
+    default:
+      return answer(404, "Not found. Services: /holdfast.v1.JobService/… ; pages: /healthz /readyz /metrics");
+  }
+}

@@ -1,0 +1,207 @@
+// Jobs between the wire and the domain.
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { type Duration, durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type {
+  JobEventSchema,
+  JobSchema,
+  JobSpec as JobSpecMessage,
+  OutcomeSchema,
+  ProgressSchema,
+  RetryPolicy as RetryPolicyMessage,
+} from "@holdfast/gen/holdfast/v1/job_pb";
+import { DisconnectPolicy } from "@holdfast/gen/holdfast/v1/job_pb";
+import { type JobOptions, type JobSpec, Priority } from "../domain/job-spec.js";
+import type { JobEvent, JobView } from "../domain/job-view.js";
+import type { Outcome } from "../domain/outcome.js";
+import { defaultRetryPolicy, type RetryPolicy } from "../domain/retry.js";
+import {
+  checkBytes,
+  checkCount,
+  checkDuration,
+  checkEnum,
+  checkInteger,
+  checkName,
+  checkText,
+  checkTime,
+  invalid,
+} from "./check.js";
+import { dayMs, type EdgeLimits } from "./limits.js";
+
+/** @throws Fault INVALID_FIELD or PAYLOAD_TOO_LARGE, naming the field under `path` */
+export function toJobSpec(message: JobSpecMessage, path: string, limits: EdgeLimits): JobSpec {
+  const at = (field: string) => `${path}.${field}`;
+  checkCount(at("capabilities"), message.capabilities.length, 0, 16);
+  const capabilities = message.capabilities.map((name, index) =>
+    checkName(at(`capabilities[${index}]`), name),
+  );
+  const retry = toRetryPolicy(message.retry, at("retry"));
+  const idempotencyKey = checkText(at("idempotency_key"), message.idempotencyKey, 256);
+  return {
+    kind: checkName(at("kind"), message.kind),
+    product: checkName(at("product"), message.product, "default"),
+    queue: checkName(at("queue"), message.queue, "default"),
+    priority: checkEnum(at("priority"), message.priority, Priority, Priority.Normal),
+    capabilities: [...new Set(capabilities)].sort(),
+    payload: checkBytes(at("payload"), message.payload, limits.payloadBytesMax, "payloadBytesMax"),
+    contentType: checkText(at("content_type"), message.contentType, 128),
+    idempotencyKey,
+    runAtMs: checkTime(at("run_at"), message.runAt),
+    deadlineMs: checkTime(at("deadline"), message.deadline),
+    retry,
+    options: toOptions(message, retry, idempotencyKey, at),
+  };
+}
+
+function toOptions(
+  message: JobSpecMessage,
+  retry: RetryPolicy,
+  idempotencyKey: string,
+  at: (field: string) => string,
+): JobOptions {
+  const labels = toLabels(message.labels, at("labels"));
+  const policy = checkEnum(
+    at("disconnect_policy"),
+    message.disconnectPolicy,
+    disconnectPolicies,
+    DisconnectPolicy.STOP,
+  );
+  const limitMs = checkDuration(at("disconnect_limit"), message.disconnectLimit, dayMs, 0);
+  const { traceContext } = message;
+  return {
+    ...(Object.keys(labels).length > 0 && { labels }),
+    ...(message.retry && { retry }),
+    ...(policy === DisconnectPolicy.FINISH_AND_REPORT && { finishAndReport: { limitMs } }),
+    ...(traceContext?.traceparent && {
+      traceContext: {
+        traceparent: checkText(at("trace_context.traceparent"), traceContext.traceparent, 128),
+        tracestate: checkText(at("trace_context.tracestate"), traceContext.tracestate, 512),
+      },
+    }),
+    ...(idempotencyKey !== "" && { idempotencyKey }),
+  };
+}
+
+const disconnectPolicies = {
+  stop: DisconnectPolicy.STOP,
+  finish: DisconnectPolicy.FINISH_AND_REPORT,
+} as const;
+
+export function toLabels(labels: Readonly<Record<string, string>>, path: string): Record<string, string> {
+  const entries = Object.entries(labels);
+  checkCount(path, entries.length, 0, 100);
+  for (const [key, value] of entries) {
+    checkText(`${path} key`, key, 128, 1);
+    checkText(`${path}[${key}]`, value, 1024);
+  }
+  return labels;
+}
+
+function toRetryPolicy(message: RetryPolicyMessage | undefined, path: string): RetryPolicy {
+  if (!message) return defaultRetryPolicy;
+  const { maxAttempts, factor } = message;
+  if (factor !== 0 && !(factor >= 1 && factor <= 100))
+    throw invalid(`${path}.factor`, "must be from 1 to 100");
+  return {
+    maxAttempts:
+      maxAttempts === 0
+        ? defaultRetryPolicy.maxAttempts
+        : checkInteger(`${path}.max_attempts`, maxAttempts, 1, 1000),
+    initialBackoffMs: checkDuration(
+      `${path}.initial_backoff`,
+      message.initialBackoff,
+      dayMs,
+      defaultRetryPolicy.initialBackoffMs,
+    ),
+    factor: factor === 0 ? defaultRetryPolicy.factor : factor,
+    maxBackoffMs: checkDuration(
+      `${path}.max_backoff`,
+      message.maxBackoff,
+      7 * dayMs,
+      defaultRetryPolicy.maxBackoffMs,
+    ),
+  };
+}
+
+export function toJobMessage(job: JobView): MessageInitShape<typeof JobSchema> {
+  return {
+    id: job.jobId,
+    product: job.product,
+    queue: job.queue,
+    kind: job.kind,
+    priority: job.priority as number,
+    capabilities: [...job.capabilities],
+    labels: { ...job.options.labels },
+    state: job.state as number,
+    attempt: job.attempt,
+    maxAttempts: job.attemptsMax,
+    fencingToken: job.fencingToken,
+    revision: job.revision,
+    ...optionalTime("submittedAt", job.submittedAtMs),
+    ...optionalTime("runAt", job.runAtMs),
+    ...optionalTime("startedAt", job.startedAtMs),
+    ...optionalTime("finishedAt", job.finishedAtMs),
+    ...optionalTime("deadline", job.deadlineMs),
+    sessionId: job.sessionId ?? "",
+    ...(job.outcome && { outcome: toOutcomeMessage(job.outcome) }),
+    ...(job.progress && { progress: toProgressMessage(job.progress) }),
+    checkpointSequence: job.checkpointSequence,
+    payload: job.payload as Uint8Array<ArrayBuffer>,
+    contentType: job.contentType || defaultContentType,
+  };
+}
+
+export const defaultContentType = "application/octet-stream";
+
+/** A Timestamp field, left out when the time is not known. Whole milliseconds. */
+export function optionalTime<Field extends string>(field: Field, ms: number | null) {
+  return (ms === null ? {} : { [field]: timestampFromMs(Math.round(ms)) }) as {
+    [F in Field]?: ReturnType<typeof timestampFromMs>;
+  };
+}
+
+export function toProgressMessage(
+  progress: NonNullable<JobView["progress"]>,
+): MessageInitShape<typeof ProgressSchema> {
+  const { percent, message, at } = progress;
+  return { percent, message, ...optionalTime("at", Date.parse(at)) };
+}
+
+function toOutcomeMessage(outcome: Outcome): MessageInitShape<typeof OutcomeSchema> {
+  switch (outcome.type) {
+    case "success":
+      return {
+        outcome: {
+          case: "success",
+          value: {
+            result: outcome.result as Uint8Array<ArrayBuffer>,
+            contentType: outcome.contentType || defaultContentType,
+          },
+        },
+      };
+    case "failure": {
+      const retryAfter: Duration | undefined =
+        outcome.retryAfterMs > 0 ? durationFromMs(outcome.retryAfterMs) : undefined;
+      const { code, message, permanent } = outcome;
+      return {
+        outcome: { case: "failure", value: { code, message, permanent, ...(retryAfter && { retryAfter }) } },
+      };
+    }
+    case "cancelled":
+      return { outcome: { case: "cancelled", value: { reason: outcome.reason } } };
+  }
+}
+
+export function toEventMessage(event: JobEvent): MessageInitShape<typeof JobEventSchema> {
+  return {
+    id: event.eventId,
+    jobId: event.jobId,
+    type: event.type as number,
+    state: event.state as number,
+    revision: event.revision,
+    attempt: event.attempt,
+    fencingToken: event.fencingToken,
+    sessionId: event.sessionId ?? "",
+    reason: event.reason,
+    ...optionalTime("at", event.atMs),
+  };
+}

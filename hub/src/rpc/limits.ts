@@ -1,0 +1,19 @@
+/** The limits that the edge checks messages against; each is configuration. */
+export interface EdgeLimits {
+  readonly payloadBytesMax: number;
+  readonly resultBytesMax: number;
+  readonly checkpointBytesMax: number;
+  readonly batchJobsMax: number;
+  readonly creditJobsMax: number;
+  readonly creditBytesMax: number;
+  readonly sessionTtlMs: number;
+  readonly heartbeatIntervalMs: number;
+}
+
+export const reportResultsMax = 1_000;
+export const heldLeasesMax = 100_000;
+export const unaryLeasesMax = 1_000;
+export const unaryBytesMax = 64 << 20;
+
+export const hourMs = 3_600_000;
+export const dayMs = 24 * hourMs;

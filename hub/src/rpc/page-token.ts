@@ -1,0 +1,24 @@
+import { invalid } from "./check.js";
+
+/**
+ * Opaque page tokens: the position and, so that a token is never used with another list, what was listed. Not a
+ * secret and not trusted: it only says where to go on.
+ */
+export function encodePageToken(position: string, listed: unknown): string {
+  return Buffer.from(JSON.stringify([position, fingerprint(listed)])).toString("base64url");
+}
+
+/** @throws Fault INVALID_FIELD */
+export function decodePageToken(token: string, listed: unknown): string {
+  try {
+    const [position, of] = JSON.parse(Buffer.from(token, "base64url").toString("utf8")) as unknown[];
+    if (typeof position === "string" && of === fingerprint(listed)) return position;
+  } catch {
+    // Falls through: whatever is not a token of this list is refused alike.
+  }
+  throw invalid("page_token", "must be the next_page_token of the previous page, with the same filters");
+}
+
+function fingerprint(listed: unknown): string {
+  return JSON.stringify(listed);
+}

@@ -1,0 +1,149 @@
+// API keys: "hf_<key id>_<secret>". The secret has 256 random bits, so a plain SHA-256 of it is kept: there is
+// nothing to guess that a slow hash would protect.
+import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import { Fault } from "../domain/fault.js";
+import { type Principal, type Scope, scopes } from "../domain/scope.js";
+import type { ApiKeyView } from "../domain/api-key.js";
+import type { Ledger } from "../ledger/ledger.js";
+
+/** How long a key that was looked up is trusted: bounds the time until a revocation on another hub bites. */
+const trustKeyMs = 5_000;
+const trustedKeysMax = 10_000;
+const keyForm = /^hf_([0-9a-z]{12})_([0-9A-Za-z_-]{43})$/;
+const alphabet = "0123456789abcdefghijklmnopqrstuvwxyz";
+
+type AccessLedger = Pick<
+  Ledger,
+  "hasKeys" | "findGoodKey" | "insertKey" | "listKeys" | "revokeKey" | "findTenant"
+>;
+
+export interface KeyRequest {
+  readonly subject: string;
+  readonly scopes: readonly Scope[];
+  readonly kinds: readonly string[];
+  /** null: the caller's. */
+  readonly tenant: string | null;
+  readonly expiresAtMs: number | null;
+}
+
+export class Access {
+  readonly #ledger: AccessLedger;
+  readonly #onRevoked: (keyId: string) => void;
+  readonly #trusted = new Map<string, { principal: Principal; untilMs: number }>();
+  #everybody: { principal: Principal | null; untilMs: number } = { principal: null, untilMs: 0 };
+
+  constructor(ledger: AccessLedger, onRevoked: (keyId: string) => void) {
+    this.#ledger = ledger;
+    this.#onRevoked = onRevoked;
+  }
+
+  /**
+   * Who calls with this Authorization header. Without any key in the ledger: everybody, as tenant "default".
+   *
+   * @throws Fault UNAUTHENTICATED
+   */
+  async authenticate(authorization: string | null): Promise<Principal> {
+    const everybody = await this.#openToEverybody();
+    if (everybody) return everybody;
+    const credential = /^Bearer (\S+)$/i.exec(authorization ?? "")?.[1];
+    if (!credential)
+      throw new Fault(
+        "UNAUTHENTICATED",
+        'An API key is needed: send it as metadata "authorization: Bearer hf_…" (HOLDFAST_API_KEY for the CLI and SDK).',
+      );
+    const digest = sha256(credential).toString("base64");
+    const trusted = this.#trusted.get(digest);
+    if (trusted && trusted.untilMs > Date.now()) return trusted.principal;
+    const [, keyId = "", secret = ""] = keyForm.exec(credential) ?? [];
+    const found = keyId ? await this.#ledger.findGoodKey(keyId) : null;
+    if (!found || !timingSafeEqual(sha256(secret), found.secretHash)) {
+      this.#trusted.delete(digest);
+      throw new Fault("UNAUTHENTICATED", "The API key is unknown, revoked or expired.");
+    }
+    const principal = toPrincipal(found.key);
+    if (this.#trusted.size >= trustedKeysMax) this.#trusted.clear();
+    this.#trusted.set(digest, { principal, untilMs: Date.now() + trustKeyMs });
+    return principal;
+  }
+
+  /** Whether calls need no key. */
+  async isOpen(): Promise<boolean> {
+    return (await this.#openToEverybody()) !== null;
+  }
+
+  async create(caller: Principal, request: KeyRequest): Promise<{ key: ApiKeyView; credential: string }> {
+    if (caller.keyId === "" && !request.scopes.includes("access:admin"))
+      throw new Fault(
+        "FIRST_KEY_NOT_ADMIN",
+        "The first key must carry the scope access:admin; without it nobody could make a second.",
+        { scope: "access:admin" },
+      );
+    const tenant = request.tenant ?? caller.tenant;
+    if (tenant !== caller.tenant && caller.tenant !== "default")
+      throw new Fault("INVALID_FIELD", 'Only a caller of tenant "default" may make keys for other tenants.', {
+        field: "tenant",
+      });
+    const keyId = [...randomBytes(12)].map((byte) => alphabet[byte % alphabet.length]).join("");
+    const secret = randomBytes(32).toString("base64url");
+    const key = await this.#ledger.insertKey({ ...request, keyId, tenant, secretHash: sha256(secret) });
+    this.#everybody = { principal: null, untilMs: Date.now() + trustKeyMs };
+    return { key, credential: `hf_${keyId}_${secret}` };
+  }
+
+  list(
+    caller: Principal,
+    before: Parameters<AccessLedger["listKeys"]>[1],
+    limit: number,
+  ): Promise<ApiKeyView[]> {
+    return this.#ledger.listKeys(caller.tenantId, before, limit);
+  }
+
+  async revoke(caller: Principal, keyId: string): Promise<ApiKeyView> {
+    const key = await this.#ledger.revokeKey(caller.tenantId, keyId);
+    if (!key) throw new Fault("KEY_NOT_FOUND", "There is no such key.", { key_id: keyId });
+    this.#trusted.clear();
+    this.#onRevoked(keyId);
+    return key;
+  }
+
+  async #openToEverybody(): Promise<Principal | null> {
+    if (this.#everybody.untilMs > Date.now()) return this.#everybody.principal;
+    const tenantId = (await this.#ledger.hasKeys()) ? null : await this.#ledger.findTenant("default");
+    const principal: Principal | null =
+      tenantId === null
+        ? null
+        : { tenantId, tenant: "default", subject: "", keyId: "", scopes: new Set(scopes), kinds: null };
+    this.#everybody = { principal, untilMs: Date.now() + trustKeyMs };
+    return principal;
+  }
+}
+
+/** @throws Fault SCOPE_MISSING */
+export function requireScope(principal: Principal, scope: Scope): void {
+  if (!principal.scopes.has(scope))
+    throw new Fault("SCOPE_MISSING", `The API key lacks the scope ${scope}.`, { scope });
+}
+
+/** @throws Fault KIND_NOT_ALLOWED */
+export function requireKinds(principal: Principal, kinds: readonly string[]): void {
+  const refused = principal.kinds && kinds.find((kind) => !principal.kinds?.has(kind));
+  if (refused)
+    throw new Fault("KIND_NOT_ALLOWED", `The API key does not allow jobs of kind ${refused}.`, {
+      kind: refused,
+    });
+}
+
+function toPrincipal(key: ApiKeyView): Principal {
+  return {
+    tenantId: key.tenantId,
+    tenant: key.tenant,
+    subject: key.subject,
+    keyId: key.keyId,
+    scopes: new Set(key.scopes),
+    kinds: key.kinds.length > 0 ? new Set(key.kinds) : null,
+  };
+}
+
+function sha256(text: string): Buffer {
+  return createHash("sha256").update(text).digest();
+}

@@ -1,0 +1,68 @@
+import { metrics } from "@opentelemetry/api";
+import type { Lanes } from "../lanes/lanes.js";
+import type { LaneBook } from "./lane-book.js";
+import type { Sessions } from "./sessions.js";
+
+/** What the ledger's group commit is watched by. */
+export function ledgerMetrics() {
+  const meter = metrics.getMeter("holdfast");
+  const items = meter.createCounter("holdfast.ledger.items", {
+    description: "Items committed to the ledger, by statement",
+  });
+  const batches = meter.createHistogram("holdfast.ledger.batch.duration", {
+    description: "Duration of a batch, by statement",
+    unit: "s",
+    advice: { explicitBucketBoundaries: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1] },
+  });
+  const disconnects = meter.createCounter("holdfast.ledger.disconnects", {
+    description: "Lost connections to the ledger",
+  });
+  return {
+    committed: (statement: string, count: number, seconds: number) => {
+      items.add(count, { statement });
+      batches.record(seconds, { statement });
+    },
+    disconnected: () => disconnects.add(1),
+  };
+}
+
+/** Gauges that are read when somebody scrapes. */
+export function watchHub(
+  ledger: { queuedItems: () => number; isConnected: () => boolean },
+  sessions: Sessions,
+  lanes: Lanes,
+  book: LaneBook,
+): void {
+  const meter = metrics.getMeter("holdfast");
+  meter
+    .createObservableGauge("holdfast.streams", { description: "Live worker streams on this hub" })
+    .addCallback((gauge) => gauge.observe(sessions.streams));
+  meter
+    .createObservableGauge("holdfast.ledger.queued_items", { description: "Writes waiting for the ledger" })
+    .addCallback((gauge) => gauge.observe(ledger.queuedItems()));
+  meter
+    .createObservableGauge("holdfast.ledger.connected", { description: "1 while the ledger is connected" })
+    .addCallback((gauge) => gauge.observe(ledger.isConnected() ? 1 : 0));
+  meter
+    .createObservableGauge("holdfast.lane.window", {
+      description: "Refs waiting in memory, by queue and kind",
+    })
+    .addCallback((gauge) => {
+      const windows = new Map<string, { product: string; queue: string; kind: string; refs: number }>();
+      for (const { product, queue, kind, laneId } of book.all()) {
+        const key = `${product}/${queue}/${kind}`;
+        const sum = windows.get(key) ?? { product, queue, kind, refs: 0 };
+        sum.refs += lanes.stats(laneId).window;
+        windows.set(key, sum);
+      }
+      for (const { refs, ...labels } of windows.values()) gauge.observe(refs, labels);
+    });
+}
+
+/** Counts final verdicts: what Holdfast calls processed. */
+export function verdictCounter(): (verdict: string, count: number) => void {
+  const verdicts = metrics.getMeter("holdfast").createCounter("holdfast.verdicts", {
+    description: "Verdicts on reported results, by verdict",
+  });
+  return (verdict, count) => verdicts.add(count, { verdict });
+}

@@ -1,0 +1,235 @@
+import { v7 as uuidv7 } from "uuid";
+import { Fault } from "../domain/fault.js";
+import type { JobSpec } from "../domain/job-spec.js";
+import { isTerminal } from "../domain/job-state.js";
+import type { LaneKey, Ref } from "../domain/lane.js";
+import type { Principal } from "../domain/scope.js";
+import type { Lanes } from "../lanes/lanes.js";
+import type { Ledger } from "../ledger/ledger.js";
+import type { JobEvent, JobFilter, JobPage, JobView } from "../domain/job-view.js";
+import { requireKinds } from "./access.js";
+import type { JobFeed } from "./job-feed.js";
+import type { LaneBook } from "./lane-book.js";
+import type { RevokedLease } from "./session-messages.js";
+
+/** What became of one submitted job. */
+export type Submitted = { readonly jobId: string; readonly isExisting: boolean } | Fault;
+
+export interface WatchTarget {
+  readonly jobId: string;
+  readonly afterRevision: number;
+}
+
+export type WatchUpdate =
+  | { readonly type: "event"; readonly event: JobEvent }
+  | {
+      readonly type: "progress";
+      readonly jobId: string;
+      readonly progress: NonNullable<JobView["progress"]>;
+    };
+
+type JobsLedger = Pick<Ledger, "submit" | "readJob" | "listJobs" | "readHistory" | "cancel" | "revive">;
+
+const historyEventsMax = 1_000;
+/** A change on another hub is seen this late at worst. */
+const watchPollMs = 2_000;
+
+export class Jobs {
+  readonly #ledger: JobsLedger;
+  readonly #lanes: Lanes;
+  readonly #book: LaneBook;
+  readonly #feed: JobFeed;
+  readonly #noteDue: (dueAtMs: number) => void;
+  readonly #revoke: (sessionId: string, lease: RevokedLease) => void;
+  readonly #watchesMax: number;
+  #watches = 0;
+
+  constructor(
+    ledger: JobsLedger,
+    lanes: Lanes,
+    book: LaneBook,
+    feed: JobFeed,
+    noteDue: (dueAtMs: number) => void,
+    revoke: (sessionId: string, lease: RevokedLease) => void,
+    watchesMax: number,
+  ) {
+    this.#ledger = ledger;
+    this.#lanes = lanes;
+    this.#book = book;
+    this.#feed = feed;
+    this.#noteDue = noteDue;
+    this.#revoke = revoke;
+    this.#watchesMax = watchesMax;
+  }
+
+  /** Submits jobs (D1, D2); answers per job, in order. A Fault in place of a job passes through. */
+  async submit(principal: Principal, specs: readonly (JobSpec | Fault)[]): Promise<Submitted[]> {
+    const lanes = await Promise.all(specs.map((spec) => this.#laneOf(principal, spec)));
+    const items = specs.flatMap((spec, at) => {
+      const lane = lanes[at];
+      if (spec instanceof Fault || typeof lane !== "number") return [];
+      return [{ jobId: uuidv7(), tenantId: principal.tenantId, laneId: lane, spec }];
+    });
+    const results = await this.#ledger.submit(items);
+    const ready: Ref[] = [];
+    let at = 0;
+    const answers = lanes.map((lane): Submitted => {
+      if (typeof lane !== "number") return lane;
+      const result = results[at] as (typeof results)[number];
+      at += 1;
+      if (result instanceof Fault) return result;
+      if (result.type === "conflict")
+        return new Fault("IDEMPOTENCY_CONFLICT", "The idempotency key was used before with other content.", {
+          job_id: result.jobId,
+        });
+      if (result.type === "accepted") {
+        if (result.ref) ready.push(result.ref);
+        if (result.dueAtMs !== null) this.#noteDue(result.dueAtMs);
+      }
+      return { jobId: result.jobId, isExisting: result.type === "existing" };
+    });
+    this.#lanes.offer(ready);
+    return answers;
+  }
+
+  async get(principal: Principal, jobId: string): Promise<JobView> {
+    const job = await this.#ledger.readJob(principal.tenantId, jobId);
+    if (!job) throw jobNotFound(jobId);
+    return job;
+  }
+
+  history(principal: Principal, jobId: string): Promise<JobEvent[]> {
+    return this.#ledger.readHistory(principal.tenantId, jobId, 0, historyEventsMax);
+  }
+
+  list(principal: Principal, filter: JobFilter, beforeId: string, limit: number): Promise<JobPage> {
+    return this.#ledger.listJobs(principal.tenantId, filter, beforeId, limit);
+  }
+
+  async cancel(principal: Principal, jobId: string, reason: string, graceMs: number): Promise<JobView> {
+    const { tenantId } = principal;
+    const result = await this.#ledger.cancel({ jobId, tenantId, reason, graceMs });
+    switch (result.type) {
+      case "not_found":
+        throw jobNotFound(jobId);
+      case "terminal":
+        throw new Fault("ALREADY_TERMINAL", "The job has ended already; it cannot be cancelled.", {
+          state: String(result.state),
+        });
+      case "already_cancelled":
+        break;
+      default:
+        if (result.dueAtMs !== null) this.#noteDue(result.dueAtMs);
+        if (result.lease)
+          this.#revoke(result.lease.sessionId, {
+            jobId,
+            fencingToken: result.lease.fencingToken,
+            reason: "cancelled",
+            graceMs: result.type === "requested" ? graceMs : 0,
+            message: reason,
+          });
+        this.#feed.changed(jobId);
+    }
+    return this.get(principal, jobId);
+  }
+
+  async retry(principal: Principal, jobId: string, reason: string): Promise<JobView> {
+    const result = await this.#ledger.revive({ jobId, tenantId: principal.tenantId, reason });
+    if (result.type === "not_found") throw jobNotFound(jobId);
+    if (result.type === "not_dead")
+      throw new Fault("NOT_DEAD", "Only a dead-lettered job can be retried.", {
+        state: String(result.state),
+      });
+    this.#lanes.offer([result.ref]);
+    this.#feed.changed(jobId);
+    return this.get(principal, jobId);
+  }
+
+  /**
+   * Each job's events after its revision, in order, then live ones and progress, until all have ended. The feed
+   * only wakes: every update is read from the ledger, so none is missed and none made up.
+   */
+  async *watch(
+    principal: Principal,
+    targets: readonly WatchTarget[],
+    signal: AbortSignal,
+  ): AsyncGenerator<WatchUpdate> {
+    if (this.#watches >= this.#watchesMax)
+      throw new Fault("STREAM_LIMIT", `This hub serves ${this.#watchesMax} watches already.`, {
+        limit: "watchesMax",
+        value: String(this.#watchesMax),
+      });
+    this.#watches += 1;
+    const open = new Map(targets.map((target) => [target.jobId, target.afterRevision]));
+    const progressAt = new Map<string, string>();
+    const changed = new Set(open.keys());
+    let wake: () => void = () => undefined;
+    const unsubscribe = this.#feed.subscribe([...open.keys()], (jobId) => {
+      changed.add(jobId);
+      wake();
+    });
+    try {
+      while (open.size > 0 && !signal.aborted) {
+        for (const jobId of changed) {
+          changed.delete(jobId);
+          const job = await this.get(principal, jobId);
+          const after = open.get(jobId);
+          if (after === undefined) continue;
+          for (const event of await this.#eventsAfter(principal, job, after)) {
+            open.set(jobId, event.revision);
+            yield { type: "event", event };
+          }
+          if (job.progress && progressAt.get(jobId) !== job.progress.at) {
+            progressAt.set(jobId, job.progress.at);
+            yield { type: "progress", jobId, progress: job.progress };
+          }
+          if (isTerminal(job.state) && (open.get(jobId) ?? 0) >= job.revision) open.delete(jobId);
+        }
+        if (open.size === 0) break;
+        const isDue = await new Promise<boolean>((resolve) => {
+          const poll = setTimeout(() => resolve(true), watchPollMs);
+          wake = () => {
+            clearTimeout(poll);
+            resolve(false);
+          };
+          signal.addEventListener("abort", wake, { once: true });
+          if (changed.size > 0) wake();
+        });
+        signal.removeEventListener("abort", wake);
+        if (isDue) for (const jobId of open.keys()) changed.add(jobId);
+      }
+    } finally {
+      unsubscribe();
+      this.#watches -= 1;
+    }
+  }
+
+  async #eventsAfter(principal: Principal, job: JobView, afterRevision: number): Promise<JobEvent[]> {
+    if (job.revision <= afterRevision) return [];
+    return this.#ledger.readHistory(principal.tenantId, job.jobId, afterRevision, historyEventsMax);
+  }
+
+  /** The number of the job's lane, or why it has none. */
+  async #laneOf(principal: Principal, spec: JobSpec | Fault): Promise<number | Fault> {
+    if (spec instanceof Fault) return spec;
+    try {
+      requireKinds(principal, [spec.kind]);
+      const key: LaneKey = {
+        tenantId: principal.tenantId,
+        product: spec.product,
+        queue: spec.queue,
+        kind: spec.kind,
+        priority: spec.priority,
+        capabilities: spec.capabilities,
+      };
+      return (this.#book.find(key) ?? (await this.#book.make(key))).laneId;
+    } catch (error) {
+      if (error instanceof Fault) return error;
+      throw error;
+    }
+  }
+}
+
+function jobNotFound(jobId: string): Fault {
+  return new Fault("JOB_NOT_FOUND", "There is no such job.", { job_id: jobId });
+}

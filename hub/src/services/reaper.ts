@@ -1,0 +1,73 @@
+import type { Ledger } from "../ledger/ledger.js";
+import type { ReturnLeases } from "./leases-back.js";
+
+const lookIntervalMs = 1_000;
+const sessionsPerLookMax = 500;
+const deliveriesPerLookMax = 100;
+
+/**
+ * Takes the leases of expired sessions back, whichever hub held them (D6). A session is expired by the ledger's
+ * clock; its leases are found by its deliveries, some at a time, until none is left.
+ */
+export class Reaper {
+  readonly #ledger: Pick<Ledger, "expireSessions" | "readExpiredSessions" | "dropDeliveries">;
+  readonly #returnLeases: ReturnLeases;
+  readonly #onExpired: (sessionIds: readonly string[]) => void;
+  readonly #onError: (error: unknown) => void;
+  #next: NodeJS.Timeout | undefined;
+  #isStopped = false;
+  #looking: Promise<void> = Promise.resolve();
+
+  constructor(
+    ledger: Pick<Ledger, "expireSessions" | "readExpiredSessions" | "dropDeliveries">,
+    returnLeases: ReturnLeases,
+    onExpired: (sessionIds: readonly string[]) => void,
+    onError: (error: unknown) => void,
+  ) {
+    this.#ledger = ledger;
+    this.#returnLeases = returnLeases;
+    this.#onExpired = onExpired;
+    this.#onError = onError;
+  }
+
+  start(): void {
+    this.#schedule(0);
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    clearTimeout(this.#next);
+    await this.#looking;
+  }
+
+  #schedule(afterMs: number): void {
+    if (this.#isStopped) return;
+    this.#next = setTimeout(() => {
+      this.#looking = this.#look()
+        .catch((error: unknown) => {
+          this.#onError(error);
+          return false;
+        })
+        .then((hasMore) => this.#schedule(hasMore ? 0 : lookIntervalMs));
+    }, afterMs);
+  }
+
+  /** Answers whether there is more to take back at once. */
+  async #look(): Promise<boolean> {
+    const expired = await this.#ledger.expireSessions(sessionsPerLookMax);
+    if (expired.length > 0) this.#onExpired(expired);
+    const sessions = await this.#ledger.readExpiredSessions(sessionsPerLookMax, deliveriesPerLookMax);
+    for (const { sessionId, deliveries } of sessions) {
+      const leases = deliveries.flatMap(({ jobIds, isDelivered }) =>
+        jobIds.map((jobId) => ({ jobId, sessionId, fencingToken: null, isStarted: isDelivered })),
+      );
+      await this.#returnLeases(leases, "expired");
+      await this.#ledger.dropDeliveries({
+        sessionId,
+        deliveries: deliveries.map(({ delivery }) => delivery),
+        isEmpty: deliveries.length === 0,
+      });
+    }
+    return sessions.some(({ deliveries }) => deliveries.length === deliveriesPerLookMax);
+  }
+}

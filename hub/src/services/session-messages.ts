@@ -1,0 +1,90 @@
+import type { JobState } from "../domain/job-state.js";
+import type { Lane } from "../domain/lane.js";
+import type { Outcome } from "../domain/outcome.js";
+import type { GrantedLease } from "../domain/lease.js";
+
+/** Why an item was not acceptable as it is. */
+export interface Refusal {
+  readonly reason: string;
+  readonly message: string;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** What the hub sends down a lease stream after its welcome. */
+export type HubMessage =
+  | { readonly type: "leases"; readonly delivery: number; readonly leases: readonly LaneLease[] }
+  | { readonly type: "verdicts"; readonly verdicts: readonly ResultVerdict[] }
+  | { readonly type: "checkpoint_saved"; readonly saved: CheckpointVerdict }
+  | { readonly type: "heartbeat"; readonly echo: bigint; readonly nonce: bigint; readonly timeLeftMs: number }
+  | { readonly type: "revoke"; readonly leases: readonly RevokedLease[] }
+  | { readonly type: "drain"; readonly graceMs: number };
+
+export interface LaneLease {
+  readonly lease: GrantedLease;
+  readonly lane: Lane;
+}
+
+/** A result as it came up. An item that the edge found unacceptable carries why. */
+export interface IncomingResult {
+  readonly jobId: string;
+  readonly fencingToken: bigint;
+  readonly outcome: Outcome | { readonly type: "refused"; readonly refusal: Refusal };
+}
+
+export interface ResultVerdict {
+  readonly jobId: string;
+  readonly fencingToken: bigint;
+  readonly verdict:
+    | { readonly type: "committed"; readonly state: JobState }
+    | { readonly type: "duplicate" }
+    | { readonly type: "stale" }
+    | { readonly type: "refused"; readonly refusal: Refusal };
+}
+
+export interface IncomingCheckpoint {
+  readonly jobId: string;
+  readonly fencingToken: bigint;
+  readonly sequence: bigint;
+  readonly state: Uint8Array;
+  readonly refusal: Refusal | null;
+}
+
+export interface CheckpointVerdict {
+  readonly jobId: string;
+  readonly fencingToken: bigint;
+  readonly sequence: bigint;
+  readonly verdict:
+    | { readonly type: "saved" | "duplicate" | "stale" }
+    | { readonly type: "refused"; readonly refusal: Refusal };
+}
+
+export interface RevokedLease {
+  readonly jobId: string;
+  readonly fencingToken: bigint;
+  readonly reason: "cancelled" | "deadline";
+  readonly graceMs: number;
+  readonly message: string;
+}
+
+/** What a worker says of itself, checked. */
+export interface WorkerHello {
+  readonly workerName: string;
+  readonly kinds: readonly string[];
+  readonly capabilities: readonly string[];
+  readonly products: readonly string[];
+  readonly queues: readonly string[];
+  readonly sessionId: string | null;
+  readonly held: readonly { readonly jobId: string; readonly fencingToken: bigint }[];
+}
+
+export interface HeldVerdict {
+  readonly jobId: string;
+  readonly fencingToken: bigint;
+  readonly lostReason: "session_expired" | "stale_fence" | "reported" | null;
+}
+
+export interface Welcome {
+  readonly sessionId: string;
+  readonly isResumed: boolean;
+  readonly held: readonly HeldVerdict[];
+}

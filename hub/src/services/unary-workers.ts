@@ -1,0 +1,167 @@
+// Workers that cannot hold a stream: the same sessions, leases and verdicts, by calls.
+import type { Principal } from "../domain/scope.js";
+import { Fault } from "../domain/fault.js";
+import type { Ledger } from "../ledger/ledger.js";
+import type { LaneBook } from "./lane-book.js";
+import type {
+  CheckpointVerdict,
+  IncomingCheckpoint,
+  IncomingResult,
+  LaneLease,
+  ResultVerdict,
+  RevokedLease,
+  WorkerHello,
+} from "./session-messages.js";
+import type { SessionReports } from "./session-reports.js";
+import type { Sessions } from "./sessions.js";
+import { type UnaryLink, unaryLink, type WorkerSession } from "./worker-session.js";
+
+export interface UnaryClaim {
+  readonly requestId: string;
+  /** null opens a session, described by `worker`. */
+  readonly sessionId: string | null;
+  readonly worker: WorkerHello | null;
+  readonly jobsMax: number;
+  readonly bytesMax: number;
+  readonly waitMs: number;
+  readonly deliveredThrough: number;
+}
+
+export interface UnaryClaimed {
+  readonly sessionId: string;
+  readonly timeLeftMs: number;
+  readonly leases: { readonly delivery: number; readonly leases: readonly LaneLease[] } | null;
+}
+
+export interface UnaryReport {
+  readonly results: readonly IncomingResult[];
+  readonly checkpoints: readonly IncomingCheckpoint[];
+  readonly releases: readonly { jobId: string; fencingToken: bigint; isStarted: boolean }[];
+  readonly deliveredThrough: number;
+}
+
+export class UnaryWorkers {
+  readonly #sessions: Sessions;
+  readonly #reports: SessionReports;
+  readonly #ledger: Pick<Ledger, "readDelivery" | "readGrants">;
+  readonly #book: LaneBook;
+
+  constructor(
+    sessions: Sessions,
+    reports: SessionReports,
+    ledger: Pick<Ledger, "readDelivery" | "readGrants">,
+    book: LaneBook,
+  ) {
+    this.#sessions = sessions;
+    this.#reports = reports;
+    this.#ledger = ledger;
+    this.#book = book;
+  }
+
+  /** Takes leases, waiting for the first; repeating the newest request repeats its answer. */
+  async claim(principal: Principal, request: UnaryClaim, signal: AbortSignal): Promise<UnaryClaimed> {
+    const { session, link } = request.sessionId
+      ? await this.#adopt(principal, request.sessionId)
+      : await this.#open(principal, request.worker as WorkerHello);
+    this.#sessions.acknowledge(session, request.deliveredThrough);
+    const repeated = link.lastClaim?.requestId === request.requestId ? link.lastClaim : null;
+    if (!repeated) {
+      if (link.onLeases)
+        throw new Fault("INVALID_FIELD", "Another Claim of this session is under way.", {
+          field: "session_id",
+        });
+      await this.#sessions.renew(session);
+      if (link.waiting.length === 0) await this.#await(session, link, request, signal);
+      const next = link.waiting.shift();
+      if (next) link.lastClaim = { requestId: request.requestId, ...next };
+    }
+    const timeLeftMs = await this.#sessions.renew(session);
+    const answer = link.lastClaim?.requestId === request.requestId ? link.lastClaim : null;
+    const held =
+      answer?.leases.filter(
+        ({ lease }) => session.leases.get(lease.jobId)?.fencingToken === lease.fencingToken,
+      ) ?? [];
+    return {
+      sessionId: session.sessionId,
+      timeLeftMs,
+      leases: answer && held.length > 0 ? { delivery: answer.delivery, leases: held } : null,
+    };
+  }
+
+  /** Renews the session; answers which attempts to stop. */
+  async renew(
+    principal: Principal,
+    sessionId: string,
+    deliveredThrough: number,
+  ): Promise<{ timeLeftMs: number; revoked: readonly RevokedLease[] }> {
+    const { session, link } = await this.#adopt(principal, sessionId);
+    this.#sessions.acknowledge(session, deliveredThrough);
+    const timeLeftMs = await this.#sessions.renew(session);
+    return { timeLeftMs, revoked: link.revoked.splice(0) };
+  }
+
+  async report(
+    principal: Principal,
+    sessionId: string,
+    report: UnaryReport,
+  ): Promise<{ verdicts: readonly ResultVerdict[]; checkpoints: readonly CheckpointVerdict[] }> {
+    const { session } = await this.#adopt(principal, sessionId);
+    this.#sessions.acknowledge(session, report.deliveredThrough);
+    // Checkpoints first: a result ends the lease that they belong to.
+    const checkpoints = await this.#reports.checkpoint(session, report.checkpoints);
+    const verdicts = await this.#reports.report(session, report.results);
+    await this.#reports.release(session, report.releases);
+    return { verdicts, checkpoints };
+  }
+
+  async #open(
+    principal: Principal,
+    worker: WorkerHello,
+  ): Promise<{ session: WorkerSession; link: UnaryLink }> {
+    const link = unaryLink();
+    return { session: await this.#sessions.open(principal, worker, link), link };
+  }
+
+  async #adopt(
+    principal: Principal,
+    sessionId: string,
+  ): Promise<{ session: WorkerSession; link: UnaryLink }> {
+    const adopted = await this.#sessions.adopt(principal, sessionId, unaryLink);
+    const { session, lastRequest } = adopted;
+    const { link } = session;
+    if (link?.type !== "unary") throw new Fault("SUPERSEDED", "A stream has resumed this session.");
+    if (lastRequest) link.lastClaim = await this.#readClaim(session, lastRequest);
+    return { session, link };
+  }
+
+  /** The newest claim that another hub, or this one before a restart, answered. */
+  async #readClaim(
+    session: WorkerSession,
+    request: { readonly requestId: string; readonly delivery: number },
+  ): Promise<NonNullable<UnaryLink["lastClaim"]>> {
+    const jobIds = await this.#ledger.readDelivery(session.sessionId, request.delivery);
+    const grants = jobIds.length > 0 ? await this.#ledger.readGrants(session.sessionId, jobIds) : [];
+    const leases = grants.flatMap((lease) => {
+      const lane = this.#book.get(lease.laneId);
+      return lane ? [{ lease, lane }] : [];
+    });
+    return { ...request, leases };
+  }
+
+  #await(session: WorkerSession, link: UnaryLink, request: UnaryClaim, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timeout);
+        signal.removeEventListener("abort", done);
+        link.onLeases = null;
+        this.#sessions.withdrawCredit(session);
+        resolve();
+      };
+      // Even a claim that does not wait gives the ledger the moment that one takes.
+      const timeout = setTimeout(done, Math.max(request.waitMs, 50));
+      signal.addEventListener("abort", done, { once: true });
+      link.onLeases = done;
+      this.#sessions.grant(session, request.jobsMax, request.bytesMax);
+    });
+  }
+}

@@ -1,0 +1,174 @@
+// One worker's attachment, as this hub sees it. The ledger decides whether it is alive; this holds what a hub
+// needs to serve it: its link, credit, leases and deliveries.
+//
+//            resume                 drain
+//   lost ◄────────────► live ──────────────► draining
+//    │   link lost        │                     │
+//    └──────────┬─────────┴─────────────────────┘
+//               ▼
+//             ended   (closed in good order, expired, or superseded by a newer stream)
+import { type Credit, noCredit } from "../domain/credit.js";
+import type { Fault } from "../domain/fault.js";
+import { profileText, type WorkerProfile } from "../domain/lane.js";
+import type { JobOptions } from "../domain/job-spec.js";
+import type { Principal } from "../domain/scope.js";
+import type { HubMessage, LaneLease, RevokedLease } from "./session-messages.js";
+
+/** The sending half of a stream. */
+export interface Outbox {
+  send(message: HubMessage): void;
+  /** The worker does not read as fast as it is sent to. */
+  isClogged(): boolean;
+  /** Ends the stream: in good order, or with a fault. */
+  end(fault: Fault | null): void;
+}
+
+/** A nonce that was sent, and what had been sent before it. */
+interface OpenNonce {
+  readonly nonce: bigint;
+  readonly sentAtMs: number;
+  readonly lastDelivery: number;
+}
+
+/** A lease stream. */
+export interface StreamLink {
+  readonly type: "stream";
+  readonly outbox: Outbox;
+  heardAtMs: number;
+  nextNonce: bigint;
+  /** Nonces that were not echoed yet, oldest first. */
+  openNonces: OpenNonce[];
+  /** What must be acknowledged by the time of the next echo. */
+  dueDelivery: number;
+}
+
+/** A worker that calls. What it has not fetched yet waits here. */
+export interface UnaryLink {
+  readonly type: "unary";
+  readonly waiting: { readonly delivery: number; readonly leases: readonly LaneLease[] }[];
+  readonly revoked: RevokedLease[];
+  /** The newest claim and its answer; the leases may have been read back from the ledger. */
+  lastClaim: {
+    readonly requestId: string;
+    readonly delivery: number;
+    readonly leases: readonly LaneLease[];
+  } | null;
+  onLeases: (() => void) | null;
+}
+
+export type Link = StreamLink | UnaryLink;
+
+export type SessionState =
+  | { readonly type: "live"; readonly link: Link }
+  | { readonly type: "draining"; readonly link: Link }
+  | { readonly type: "lost"; readonly sinceMs: number }
+  | { readonly type: "ended"; readonly why: "closed" | "expired" | "superseded" };
+
+/** A lease that this session holds, with what a report of it is decided by. */
+export interface HeldLease {
+  readonly jobId: string;
+  readonly fencingToken: bigint;
+  readonly attempt: number;
+  readonly attemptsMax: number;
+  readonly delivery: number;
+  readonly options: JobOptions;
+}
+
+export class WorkerSession {
+  readonly sessionId: string;
+  readonly principal: Principal;
+  readonly workerName: string;
+  readonly profile: WorkerProfile;
+  readonly profileText: string;
+  state: SessionState;
+  epoch: number;
+  credit: Credit = noCredit;
+  deliveredThrough = 0;
+  lastDelivery = 0;
+  readonly leases = new Map<string, HeldLease>();
+  /** Leases still open, per delivery. */
+  readonly #openPerDelivery = new Map<number, number>();
+  #settledDeliveries: number[] = [];
+
+  constructor(
+    sessionId: string,
+    principal: Principal,
+    workerName: string,
+    profile: WorkerProfile,
+    epoch: number,
+    link: Link,
+  ) {
+    this.sessionId = sessionId;
+    this.principal = principal;
+    this.workerName = workerName;
+    this.profile = profile;
+    this.profileText = profileText(profile);
+    this.epoch = epoch;
+    this.state = { type: "live", link };
+  }
+
+  get link(): Link | null {
+    return this.state.type === "live" || this.state.type === "draining" ? this.state.link : null;
+  }
+
+  /** Whether the dispatcher may claim for it now. */
+  get isHungry(): boolean {
+    if (this.state.type !== "live" || this.credit.jobs <= 0 || this.credit.bytes <= 0) return false;
+    return this.state.link.type === "unary" || !this.state.link.outbox.isClogged();
+  }
+
+  hold(lease: HeldLease): void {
+    if (!this.leases.has(lease.jobId))
+      this.#openPerDelivery.set(lease.delivery, (this.#openPerDelivery.get(lease.delivery) ?? 0) + 1);
+    this.leases.set(lease.jobId, lease);
+  }
+
+  /** Lets go of a lease that ended; of a newer lease on the same job, it does not. */
+  letGo(jobId: string, fencingToken: bigint): void {
+    const lease = this.leases.get(jobId);
+    if (lease?.fencingToken !== fencingToken) return;
+    this.leases.delete(jobId);
+    const open = (this.#openPerDelivery.get(lease.delivery) ?? 1) - 1;
+    if (open > 0) {
+      this.#openPerDelivery.set(lease.delivery, open);
+    } else {
+      this.#openPerDelivery.delete(lease.delivery);
+      this.#settledDeliveries.push(lease.delivery);
+    }
+  }
+
+  /** Deliveries all of whose leases ended since the last call. */
+  takeSettledDeliveries(): number[] {
+    const settled = this.#settledDeliveries;
+    this.#settledDeliveries = [];
+    return settled;
+  }
+
+  putBackSettledDeliveries(deliveries: readonly number[]): void {
+    this.#settledDeliveries.push(...deliveries);
+  }
+
+  undelivered(): HeldLease[] {
+    return [...this.leases.values()].filter((lease) => lease.delivery > this.deliveredThrough);
+  }
+
+  send(message: HubMessage): void {
+    const link = this.link;
+    if (link?.type === "stream") link.outbox.send(message);
+  }
+}
+
+export function streamLink(outbox: Outbox, nowMs: number): StreamLink {
+  return {
+    type: "stream",
+    outbox,
+    heardAtMs: nowMs,
+    nextNonce: 1n,
+    openNonces: [],
+    dueDelivery: 0,
+  };
+}
+
+export function unaryLink(): UnaryLink {
+  return { type: "unary", waiting: [], revoked: [], lastClaim: null, onLeases: null };
+}

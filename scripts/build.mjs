@@ -1,0 +1,3 @@
+import { bootstrap, runScript } from "./bootstrap.mjs";
+
+await runScript(bootstrap);

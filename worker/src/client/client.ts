@@ -1,0 +1,167 @@
+import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { status } from "@grpc/grpc-js";
+import { type Job, type JobEvent, JobState } from "@holdfast/gen/holdfast/v1/job_pb";
+import { JobService, type WatchResponse } from "@holdfast/gen/holdfast/v1/job_service_pb";
+import { type ClientOptions, problemsOfAccess, readAccess } from "../connection-options.js";
+import { HoldfastError } from "../grpc/holdfast-error.js";
+import { count, InvalidOptionsError, isRecord, show, unknownFields } from "../option-check.js";
+import { HubConnection } from "./hub-connection.js";
+import { type JobInit, jobSpec } from "./job-init.js";
+import { type WatchTarget, watchJobs } from "./watch-jobs.js";
+
+/** Submits jobs and follows them. Calls that fail throw a HoldfastError with the hub's reason. */
+export type HoldfastClient = {
+  /** Submits one job; once this resolves the job is durable (D1). */
+  submit(job: JobInit): Promise<Submitted>;
+  /** Submits up to 10,000 jobs; each is accepted or refused by itself, and answered in order. */
+  submitBatch(jobs: readonly JobInit[]): Promise<BatchItem[]>;
+  /** Reads a job, with its events when `history` is true. */
+  get(jobId: string, options?: { readonly history?: boolean }): Promise<{ job: Job; history: JobEvent[] }>;
+  /** A page of jobs, newest first. A page may be short, or empty: only an empty `nextPageToken` is the end. */
+  list(filter?: JobFilter): Promise<{ jobs: Job[]; nextPageToken: string }>;
+  /** Cancels a job: at once, or after `graceMs` for its worker to stop. */
+  cancel(jobId: string, options?: { readonly reason?: string; readonly graceMs?: number }): Promise<Job>;
+  /** Sends a dead-lettered job back to work. */
+  retry(jobId: string, options?: { readonly reason?: string }): Promise<Job>;
+  /** Follows jobs until all have ended, across lost connections. Aborting the signal throws its reason. */
+  watch(
+    targets: WatchTarget | readonly WatchTarget[],
+    options?: { readonly signal?: AbortSignal },
+  ): AsyncIterable<WatchResponse>;
+  /** Waits until a job has ended; throws a HoldfastError "DEADLINE_EXCEEDED" when that takes longer. */
+  waitFor(
+    jobId: string,
+    options?: { readonly timeoutMs?: number; readonly signal?: AbortSignal },
+  ): Promise<Job>;
+  /** Ends the connection, and calls that are under way with it. */
+  close(): void;
+};
+
+/** A job that the hub has: `existing` when its idempotency key had been used before with the same content. */
+export type Submitted = { readonly jobId: string; readonly existing: boolean };
+
+export type BatchItem =
+  | ({ readonly outcome: "accepted" } & Submitted)
+  | {
+      readonly outcome: "refused";
+      readonly reason: string;
+      readonly message: string;
+      readonly metadata: Readonly<Record<string, string>>;
+    };
+
+export type JobFilter = {
+  readonly states?: readonly JobState[];
+  readonly kind?: string;
+  readonly queue?: string;
+  readonly product?: string;
+  /** Jobs that carry all of these. */
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly submittedAfter?: Date;
+  /** 1 to 500. Default 50. */
+  readonly pageSize?: number;
+  readonly pageToken?: string;
+};
+
+const terminal: ReadonlySet<JobState> = new Set([JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED]);
+
+/**
+ * A client of the hub. It connects with its first call.
+ *
+ * @throws InvalidOptionsError when an option is wrong
+ */
+export function createClient(options: ClientOptions & { readonly timeoutMs?: number }): HoldfastClient {
+  if (!isRecord(options)) {
+    throw new InvalidOptionsError("createClient", [
+      { field: "options", rule: "an object", given: show(options) },
+    ]);
+  }
+  const problems = [
+    ...unknownFields(options, new Set(["address", "apiKey", "tls", "timeoutMs"])),
+    ...problemsOfAccess(options),
+    ...count("timeoutMs", options.timeoutMs, 1, 86_400_000),
+  ];
+  if (problems.length > 0) throw new InvalidOptionsError("createClient", problems);
+  const connection = new HubConnection(readAccess(options, process.env), options.timeoutMs ?? 30_000);
+  const methods = JobService.method;
+
+  const get: HoldfastClient["get"] = async (jobId, { history = false } = {}) => {
+    const response = await connection.unary(methods.get, { jobId, includeHistory: history });
+    return { job: present(response.job), history: response.history };
+  };
+  const watch: HoldfastClient["watch"] = (targets, { signal } = {}) =>
+    watchJobs(connection, isList(targets) ? targets : [targets], signal);
+
+  return {
+    get,
+    watch,
+
+    async submit(job) {
+      const { jobId, existing } = await connection.unary(methods.submit, { job: jobSpec(job, "submit") });
+      return { jobId, existing };
+    },
+
+    async submitBatch(jobs) {
+      const request = { jobs: jobs.map((job, i) => jobSpec(job, `submitBatch, job ${i}`)) };
+      const { results } = await connection.unary(methods.submitBatch, request);
+      return results.map(({ result }): BatchItem => {
+        if (result.case === "accepted") {
+          return { outcome: "accepted", jobId: result.value.jobId, existing: result.value.existing };
+        }
+        if (result.case === undefined) throw new Error("the hub left an item of the batch unanswered");
+        const { reason, message, metadata } = result.value;
+        return { outcome: "refused", reason, message, metadata };
+      });
+    },
+
+    async list({ states = [], labels = {}, submittedAfter, ...filter } = {}) {
+      const after = submittedAfter === undefined ? {} : { submittedAfter: timestampFromDate(submittedAfter) };
+      const request = { ...filter, states: [...states], labels: { ...labels }, ...after };
+      const { jobs, nextPageToken } = await connection.unary(methods.list, request);
+      return { jobs, nextPageToken };
+    },
+
+    async cancel(jobId, { reason = "", graceMs = 0 } = {}) {
+      const grace = graceMs > 0 ? { grace: durationFromMs(graceMs) } : {};
+      return present((await connection.unary(methods.cancel, { jobId, reason, ...grace })).job);
+    },
+
+    async retry(jobId, { reason = "" } = {}) {
+      return present((await connection.unary(methods.retry, { jobId, reason })).job);
+    },
+
+    async waitFor(jobId, { timeoutMs, signal } = {}) {
+      const timeout = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
+      const stop = AbortSignal.any([signal, timeout].filter((given) => given !== undefined));
+      try {
+        for await (const { update } of watch(jobId, { signal: stop })) {
+          if (update.case === "event" && terminal.has(update.value.state)) break;
+        }
+      } catch (error) {
+        if (timeout?.aborted && error === timeout.reason) throw waitedTooLong(jobId, timeoutMs as number);
+        throw error;
+      }
+      return (await get(jobId)).job;
+    },
+
+    close: () => connection.close(),
+  };
+}
+
+function isList(targets: WatchTarget | readonly WatchTarget[]): targets is readonly WatchTarget[] {
+  return Array.isArray(targets);
+}
+
+function present(job: Job | undefined): Job {
+  if (job === undefined) throw new Error("the hub's answer has no job");
+  return job;
+}
+
+function waitedTooLong(jobId: string, timeoutMs: number): HoldfastError {
+  return new HoldfastError({
+    reason: "DEADLINE_EXCEEDED",
+    message: `job ${jobId} has not ended within ${timeoutMs} ms`,
+    metadata: { job_id: jobId },
+    grpcCode: status.DEADLINE_EXCEEDED,
+    retryAfterMs: undefined,
+  });
+}

@@ -1,0 +1,159 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { DisconnectPolicy, type JobSpecSchema, Priority } from "@holdfast/gen/holdfast/v1/job_pb";
+import { formed, InvalidOptionsError, isRecord, type Problem, show, unknownFields } from "../option-check.js";
+
+/** A job to submit. Only `kind` is required; the hub checks every field against its limits. */
+export type JobInit = {
+  /** Which handler runs it. */
+  readonly kind: string;
+  /** Bytes, text, or a value that is sent as JSON. Default none. */
+  readonly payload?: Uint8Array | string | object;
+  /** Media type of the payload. Default: what the payload's form says. */
+  readonly contentType?: string;
+  readonly product?: string;
+  readonly queue?: string;
+  readonly priority?: "low" | "normal" | "high" | "critical";
+  /** What a worker must offer to run it. */
+  readonly capabilities?: readonly string[];
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Submitting again with the same key and content returns the first job (D2). */
+  readonly idempotencyKey?: string;
+  /** Not before this time. */
+  readonly runAt?: Date;
+  /** It must have ended by then. */
+  readonly deadline?: Date;
+  readonly retry?: {
+    readonly maxAttempts?: number;
+    readonly initialBackoffMs?: number;
+    readonly factor?: number;
+    readonly maxBackoffMs?: number;
+  };
+  /** What a worker does with the running handler once it cannot be sure of its lease. Default "stop". */
+  readonly disconnectPolicy?: "stop" | "finish-and-report";
+  /** With "finish-and-report": for how long. Default: until it ends. */
+  readonly disconnectLimitMs?: number;
+  /** W3C trace context, handed to the handler. */
+  readonly traceContext?: { readonly traceparent: string; readonly tracestate?: string };
+};
+
+const priorities = {
+  low: Priority.LOW,
+  normal: Priority.NORMAL,
+  high: Priority.HIGH,
+  critical: Priority.CRITICAL,
+} as const;
+
+const policies = {
+  stop: DisconnectPolicy.STOP,
+  "finish-and-report": DisconnectPolicy.FINISH_AND_REPORT,
+} as const;
+
+const fields: ReadonlySet<string> = new Set<keyof JobInit>([
+  "kind",
+  "payload",
+  "contentType",
+  "product",
+  "queue",
+  "priority",
+  "capabilities",
+  "labels",
+  "idempotencyKey",
+  "runAt",
+  "deadline",
+  "retry",
+  "disconnectPolicy",
+  "disconnectLimitMs",
+  "traceContext",
+]);
+
+/**
+ * The job as the wire says it.
+ *
+ * @throws InvalidOptionsError when a field cannot be put into the wire's terms at all
+ */
+export function jobSpec(job: JobInit, caller: string): MessageInitShape<typeof JobSpecSchema> {
+  const problems = problemsOf(job);
+  if (problems.length > 0) throw new InvalidOptionsError(caller, problems);
+  const { payload, contentType } = encodePayload(job.payload);
+  const { retry } = job;
+  return {
+    kind: job.kind,
+    product: job.product ?? "",
+    queue: job.queue ?? "",
+    priority: job.priority === undefined ? Priority.UNSPECIFIED : priorities[job.priority],
+    capabilities: [...(job.capabilities ?? [])],
+    payload,
+    contentType: job.contentType ?? contentType,
+    labels: { ...job.labels },
+    idempotencyKey: job.idempotencyKey ?? "",
+    disconnectPolicy:
+      job.disconnectPolicy === undefined ? DisconnectPolicy.UNSPECIFIED : policies[job.disconnectPolicy],
+    ...(job.runAt === undefined ? {} : { runAt: timestampFromDate(job.runAt) }),
+    ...(job.deadline === undefined ? {} : { deadline: timestampFromDate(job.deadline) }),
+    ...(job.disconnectLimitMs === undefined
+      ? {}
+      : { disconnectLimit: durationFromMs(job.disconnectLimitMs) }),
+    ...(job.traceContext === undefined ? {} : { traceContext: job.traceContext }),
+    ...(retry === undefined
+      ? {}
+      : {
+          retry: {
+            maxAttempts: retry.maxAttempts ?? 0,
+            factor: retry.factor ?? 0,
+            ...(retry.initialBackoffMs === undefined
+              ? {}
+              : { initialBackoff: durationFromMs(retry.initialBackoffMs) }),
+            ...(retry.maxBackoffMs === undefined ? {} : { maxBackoff: durationFromMs(retry.maxBackoffMs) }),
+          },
+        }),
+  };
+}
+
+function problemsOf(job: JobInit): Problem[] {
+  if (!isRecord(job)) return [{ field: "job", rule: "an object", given: show(job) }];
+  const date = (value: unknown) => value instanceof Date && !Number.isNaN(value.getTime());
+  const milliseconds = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
+  const text = (value: unknown) => typeof value === "string";
+  return [
+    ...unknownFields(job, fields),
+    ...formed("kind", job.kind, text, "a string", true),
+    ...formed(
+      "priority",
+      job.priority,
+      (value) => Object.hasOwn(priorities, String(value)),
+      oneOf(priorities),
+    ),
+    ...formed(
+      "disconnectPolicy",
+      job.disconnectPolicy,
+      (value) => Object.hasOwn(policies, String(value)),
+      oneOf(policies),
+    ),
+    ...formed("runAt", job.runAt, date, "a valid Date"),
+    ...formed("deadline", job.deadline, date, "a valid Date"),
+    ...formed("disconnectLimitMs", job.disconnectLimitMs, milliseconds, "a whole number of milliseconds"),
+    ...formed(
+      "retry.initialBackoffMs",
+      job.retry?.initialBackoffMs,
+      milliseconds,
+      "a whole number of milliseconds",
+    ),
+    ...formed("retry.maxBackoffMs", job.retry?.maxBackoffMs, milliseconds, "a whole number of milliseconds"),
+  ];
+}
+
+function oneOf(names: object): string {
+  return `one of ${Object.keys(names).map(show).join(", ")}`;
+}
+
+function encodePayload(payload: JobInit["payload"]): { payload: Uint8Array; contentType: string } {
+  if (payload === undefined) return { payload: new Uint8Array(), contentType: "" };
+  if (payload instanceof Uint8Array) return { payload, contentType: "application/octet-stream" };
+  const isText = typeof payload === "string";
+  const body = isText ? payload : JSON.stringify(payload);
+  return {
+    payload: new TextEncoder().encode(body),
+    contentType: isText ? "text/plain; charset=utf-8" : "application/json",
+  };
+}

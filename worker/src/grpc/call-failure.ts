@@ -1,0 +1,111 @@
+import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
+import { type Metadata, status } from "@grpc/grpc-js";
+import type { CallFailure } from "./holdfast-error.js";
+
+/** The part of a grpc-js ServiceError that is read here. */
+export type FailedStatus = { code: number; details: string; metadata?: Metadata | undefined };
+
+const errorInfoType = "type.googleapis.com/google.rpc.ErrorInfo";
+const retryInfoType = "type.googleapis.com/google.rpc.RetryInfo";
+const domain = "holdfast";
+
+/**
+ * What a failed call means: the google.rpc.ErrorInfo of domain "holdfast" in its
+ * status details, or the bare status when no hub gave one. Details that cannot be
+ * read are no details; a broken trailer must not hide the status itself.
+ */
+export function callFailure(failed: FailedStatus): CallFailure {
+  const statusName = status[failed.code] ?? "UNKNOWN";
+  const message = failed.details === "" ? statusName : failed.details;
+  const bare = { reason: statusName, message, metadata: {}, grpcCode: failed.code, retryAfterMs: undefined };
+  const details = failed.metadata?.get("grpc-status-details-bin")[0];
+  if (!(details instanceof Uint8Array)) return bare;
+  try {
+    const { errorInfo, retryDelayMs } = readStatus(details);
+    if (errorInfo === undefined) return { ...bare, retryAfterMs: retryDelayMs };
+    const named = Number(errorInfo.metadata["retry_after_ms"] ?? Number.NaN);
+    const retryAfterMs = retryDelayMs ?? (Number.isFinite(named) ? named : undefined);
+    return { ...bare, reason: errorInfo.reason, metadata: errorInfo.metadata, retryAfterMs };
+  } catch {
+    return bare;
+  }
+}
+
+type ErrorInfo = { reason: string; domain: string; metadata: Record<string, string> };
+
+/** Reads google.rpc.Status { code = 1; message = 2; repeated google.protobuf.Any details = 3 }. */
+function readStatus(bytes: Uint8Array): { errorInfo?: ErrorInfo; retryDelayMs?: number } {
+  const found: { errorInfo?: ErrorInfo; retryDelayMs?: number } = {};
+  eachField(bytes, (field, reader) => {
+    if (field !== 3) return false;
+    const detail = readAny(reader.bytes());
+    if (detail.typeUrl === errorInfoType) {
+      const errorInfo = readErrorInfo(detail.value);
+      if (errorInfo.domain === domain) found.errorInfo = errorInfo;
+    } else if (detail.typeUrl === retryInfoType) {
+      found.retryDelayMs = readRetryInfo(detail.value);
+    }
+    return true;
+  });
+  return found;
+}
+
+/** Any { type_url = 1; value = 2 }. */
+function readAny(bytes: Uint8Array): { typeUrl: string; value: Uint8Array } {
+  const any = { typeUrl: "", value: new Uint8Array() };
+  eachField(bytes, (field, reader) => {
+    if (field === 1) any.typeUrl = reader.string();
+    else if (field === 2) any.value = new Uint8Array(reader.bytes());
+    else return false;
+    return true;
+  });
+  return any;
+}
+
+/** ErrorInfo { reason = 1; domain = 2; map<string, string> metadata = 3 }. */
+function readErrorInfo(bytes: Uint8Array): ErrorInfo {
+  const errorInfo: ErrorInfo = { reason: "", domain: "", metadata: {} };
+  eachField(bytes, (field, reader) => {
+    if (field === 1) errorInfo.reason = reader.string();
+    else if (field === 2) errorInfo.domain = reader.string();
+    else if (field === 3) {
+      let key = "";
+      let value = "";
+      eachField(reader.bytes(), (entryField, entry) => {
+        if (entryField === 1) key = entry.string();
+        else if (entryField === 2) value = entry.string();
+        else return false;
+        return true;
+      });
+      errorInfo.metadata[key] = value;
+    } else return false;
+    return true;
+  });
+  return errorInfo;
+}
+
+/** RetryInfo { Duration { seconds = 1; nanos = 2 } retry_delay = 1 }. */
+function readRetryInfo(bytes: Uint8Array): number {
+  let delayMs = 0;
+  eachField(bytes, (field, reader) => {
+    if (field !== 1) return false;
+    eachField(reader.bytes(), (durationField, duration) => {
+      if (durationField === 1) delayMs += Number(duration.int64()) * 1000;
+      else if (durationField === 2) delayMs += duration.int32() / 1e6;
+      else return false;
+      return true;
+    });
+    return true;
+  });
+  return delayMs;
+}
+
+/** Calls `read` for each field; what it leaves unread (returns false) is skipped. */
+function eachField(bytes: Uint8Array, read: (field: number, reader: BinaryReader) => boolean): void {
+  const reader = new BinaryReader(bytes);
+  while (reader.pos < reader.len) {
+    const [field, wireType] = reader.tag();
+    const isRead = wireType !== WireType.EndGroup && read(field, reader);
+    if (!isRead) reader.skip(wireType, field);
+  }
+}

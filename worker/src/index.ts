@@ -1,0 +1,29 @@
+export { type Job, type JobEvent, JobEventType, JobState } from "@holdfast/gen/holdfast/v1/job_pb";
+export type { WatchResponse } from "@holdfast/gen/holdfast/v1/job_service_pb";
+export {
+  type BatchItem,
+  createClient,
+  type HoldfastClient,
+  type JobFilter,
+  type Submitted,
+} from "./client/client.js";
+export type { JobInit } from "./client/job-init.js";
+export { type JobResult, resultOf } from "./client/job-result.js";
+export type { WatchTarget } from "./client/watch-jobs.js";
+export type { ClientOptions } from "./connection-options.js";
+export { HoldfastError } from "./grpc/holdfast-error.js";
+export {
+  DrainTimeoutError,
+  JobFailure,
+  LeaseLostError,
+  type RevokeCause,
+  RevokedError,
+  TrustWindowError,
+} from "./job-errors.js";
+export { JournalLockedError } from "./journal/journal-lock.js";
+export type { LogEvent } from "./log.js";
+export { InvalidOptionsError } from "./option-check.js";
+export type { Handler, HandlerResult, JobContext } from "./runner/job-context.js";
+export { type RunningWorker, startWorker, type WorkerStats } from "./start-worker.js";
+export type { ResultVerdict, WorkerOptions } from "./worker-options.js";
+export type { WorkerState } from "./worker-state.js";

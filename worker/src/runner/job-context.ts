@@ -1,0 +1,53 @@
+/** Runs one job. What it returns is the job's result; what it throws fails the attempt. */
+export type Handler = (job: JobContext) => HandlerResult | Promise<HandlerResult>;
+
+/**
+ * Nothing, text, bytes, or a value that is stored as JSON. Each gets the fitting content type.
+ */
+// biome-ignore lint/suspicious/noConfusingVoidType: a handler without a return statement is a handler that succeeds
+export type HandlerResult = void | string | Uint8Array | object;
+
+/** What a handler knows of its job, and what it can say while it runs. */
+export type JobContext = {
+  readonly id: string;
+  readonly kind: string;
+  readonly product: string;
+  readonly queue: string;
+  /** 1 for the first start. */
+  readonly attempt: number;
+  readonly maxAttempts: number;
+  /**
+   * Proves who may act on the job: pass it to systems that the handler writes to, and let them refuse a lower one
+   * than they have seen (D4).
+   */
+  readonly fencingToken: bigint;
+  readonly payload: Uint8Array;
+  /** Media type of the payload. */
+  readonly contentType: string;
+  /** The payload as UTF-8 text. */
+  text(): string;
+  /** The payload as JSON; throws when it is none. */
+  json<Value = unknown>(): Value;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Empty when the submitter gave none. */
+  readonly idempotencyKey: string;
+  readonly deadline: Date | undefined;
+  readonly submittedAt: Date | undefined;
+  /** W3C trace context of the submitter. */
+  readonly traceContext: { readonly traceparent: string; readonly tracestate: string } | undefined;
+  /**
+   * Aborted when the attempt should stop. Its reason says why: RevokedError (the hub takes the job away),
+   * TrustWindowError or LeaseLostError (the lease is gone; nothing more is reported), DrainTimeoutError.
+   */
+  readonly signal: AbortSignal;
+  /** Where the attempt before this one got to (D7); undefined when there is nothing. */
+  readonly checkpoint: { readonly sequence: bigint; readonly state: Uint8Array } | undefined;
+  /**
+   * Saves where the job is; resolves once that is durable, and the next attempt would start from it. An object is
+   * stored as JSON. One save at a time is on its way; of those that come meanwhile only the newest is kept, and all of
+   * them resolve with it. Rejects with LeaseLostError when the lease does not stand any more.
+   */
+  saveCheckpoint(state: Uint8Array | string | object): Promise<void>;
+  /** Tells people how far the job is, 0 to 100. Best effort, a few times a second at most. */
+  progress(percent: number, message?: string): void;
+};

@@ -1,0 +1,202 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import { timestampDate } from "@bufbuild/protobuf/wkt";
+import { type Lease, LeaseSchema } from "@holdfast/gen/holdfast/v1/worker_service_pb";
+import { LeaseLostError, type RevokeCause } from "../job-errors.js";
+import type { ScannedLease } from "../wire/lease-scan.js";
+import { CheckpointSlot } from "./checkpoint-slot.js";
+import type { JobContext } from "./job-context.js";
+
+/** What a job says while it runs. */
+export type JobOutlet = {
+  checkpoint(job: LeasedJob, sequence: number, state: Uint8Array): void;
+  progress(job: LeasedJob, percent: number, message: string): void;
+  checkpointBytesMax(): number;
+};
+
+/** Where a job is on its way through the runner. */
+export type JobPhase =
+  | "waiting"
+  | "running"
+  /** Its handler was told to stop because the lease is gone: how it ends does not matter any more. */
+  | "abandoned"
+  | "ended";
+
+/**
+ * A lease and its job, as the handler sees it. Most handlers look at few of its fields, so each is read out of the
+ * lease's bytes when it is first asked for, and the AbortController exists only once somebody listens.
+ */
+export class LeasedJob implements JobContext {
+  readonly ref: number;
+  readonly kind: string;
+  /** The batch that the lease came in while waiting; from the start on a copy of the lease alone. */
+  bytes: Buffer;
+  readonly places: ScannedLease;
+  phase: JobPhase = "waiting";
+  /** The hub has asked for the attempt to stop; the lease still stands. */
+  revoked: { readonly cause: RevokeCause; readonly message: string } | undefined;
+  readonly #outlet: JobOutlet;
+  #offset = 0;
+  #lease: Lease | undefined;
+  #abortion: AbortController | undefined;
+  #abortReason: Error | undefined;
+  #checkpoints: CheckpointSlot | undefined;
+
+  constructor(ref: number, bytes: Buffer, places: ScannedLease, outlet: JobOutlet) {
+    this.ref = ref;
+    this.bytes = bytes;
+    this.places = places;
+    this.#outlet = outlet;
+    this.kind = bytes.toString("latin1", places.kindStart, places.kindEnd);
+  }
+
+  /** Frees the batch: a job that runs for hours must not keep its neighbours' payloads in memory. */
+  start(): void {
+    this.phase = "running";
+    this.#offset = this.places.start;
+    this.bytes = Buffer.from(this.bytes.subarray(this.places.start, this.places.end));
+  }
+
+  get jobIdStart(): number {
+    return this.places.jobIdStart - this.#offset;
+  }
+
+  get jobIdEnd(): number {
+    return this.places.jobIdEnd - this.#offset;
+  }
+
+  get id(): string {
+    return this.bytes.toString("latin1", this.jobIdStart, this.jobIdEnd);
+  }
+
+  get fencingToken(): bigint {
+    return BigInt(this.places.fencingToken);
+  }
+
+  get payload(): Uint8Array {
+    return this.#view(this.places.payloadStart, this.places.payloadEnd);
+  }
+
+  text(): string {
+    const { payloadStart, payloadEnd } = this.places;
+    return this.bytes.toString("utf8", payloadStart - this.#offset, payloadEnd - this.#offset);
+  }
+
+  json<Value = unknown>(): Value {
+    return JSON.parse(this.text());
+  }
+
+  get checkpoint(): { sequence: bigint; state: Uint8Array } | undefined {
+    const { checkpointSequence, checkpointStart, checkpointEnd } = this.places;
+    if (checkpointSequence === 0) return undefined;
+    return { sequence: BigInt(checkpointSequence), state: this.#view(checkpointStart, checkpointEnd) };
+  }
+
+  #view(start: number, end: number): Uint8Array {
+    const { buffer, byteOffset } = this.bytes;
+    return new Uint8Array(buffer, byteOffset + start - this.#offset, end - start);
+  }
+
+  /** The whole lease, for the fields that are rarely asked for. */
+  get #message(): Lease {
+    this.#lease ??= fromBinary(LeaseSchema, this.bytes);
+    return this.#lease;
+  }
+
+  get product(): string {
+    return this.#message.product;
+  }
+
+  get queue(): string {
+    return this.#message.queue;
+  }
+
+  get attempt(): number {
+    return this.#message.attempt;
+  }
+
+  get maxAttempts(): number {
+    return this.#message.maxAttempts;
+  }
+
+  get contentType(): string {
+    return this.#message.contentType === "" ? "application/octet-stream" : this.#message.contentType;
+  }
+
+  get labels(): Readonly<Record<string, string>> {
+    return this.#message.labels;
+  }
+
+  get idempotencyKey(): string {
+    return this.#message.idempotencyKey;
+  }
+
+  get deadline(): Date | undefined {
+    return this.#message.deadline === undefined ? undefined : timestampDate(this.#message.deadline);
+  }
+
+  get submittedAt(): Date | undefined {
+    return this.#message.submittedAt === undefined ? undefined : timestampDate(this.#message.submittedAt);
+  }
+
+  get traceContext(): { traceparent: string; tracestate: string } | undefined {
+    return this.#message.traceContext;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#abortion === undefined) {
+      this.#abortion = new AbortController();
+      if (this.#abortReason !== undefined) this.#abortion.abort(this.#abortReason);
+    }
+    return this.#abortion.signal;
+  }
+
+  /** Tells the handler to stop. The first reason stays. */
+  abort(reason: Error): void {
+    this.#abortReason ??= reason;
+    this.#abortion?.abort(reason);
+  }
+
+  saveCheckpoint(state: Uint8Array | string | object): Promise<void> {
+    const bytes = checkpointBytes(state);
+    const bytesMax = this.#outlet.checkpointBytesMax();
+    if (bytes.length > bytesMax) {
+      const message = `a checkpoint of ${bytes.length} bytes is larger than the hub takes: ${bytesMax}`;
+      return Promise.reject(new RangeError(message));
+    }
+    this.#checkpoints ??= new CheckpointSlot(this.places.checkpointSequence, (sequence, sent) =>
+      this.#outlet.checkpoint(this, sequence, sent),
+    );
+    if (this.phase === "ended") this.#checkpoints.close(new LeaseLostError("the attempt has ended"));
+    return this.#checkpoints.save(bytes);
+  }
+
+  checkpointAnswered(sequence: number, failure: Error | undefined): void {
+    this.#checkpoints?.answered(sequence, failure);
+  }
+
+  progress(percent: number, message = ""): void {
+    if (!(percent >= 0 && percent <= 100)) {
+      throw new RangeError(`progress must be a percentage from 0 to 100, got ${percent}`);
+    }
+    if (this.phase === "running") this.#outlet.progress(this, percent, message);
+  }
+
+  /** The lease is gone while the handler runs: it is told to stop, and how it ends does not matter any more. */
+  abandon(reason: Error): void {
+    this.phase = "abandoned";
+    this.#checkpoints?.close(reason);
+    this.abort(reason);
+  }
+
+  /** The runner has answered for the lease. */
+  end(): void {
+    this.phase = "ended";
+    this.#checkpoints?.close(new LeaseLostError("the attempt has ended"));
+  }
+}
+
+/** A copy of the state: the handler may go on writing to its own. */
+function checkpointBytes(state: Uint8Array | string | object): Uint8Array {
+  if (state instanceof Uint8Array) return new Uint8Array(state);
+  return new TextEncoder().encode(typeof state === "string" ? state : JSON.stringify(state));
+}

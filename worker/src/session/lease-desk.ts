@@ -1,0 +1,234 @@
+import {
+  CreditSchema,
+  type HeldVerdict,
+  LostReason,
+  ReleaseSchema,
+  type Revoke,
+  RevokeReason,
+} from "@holdfast/gen/holdfast/v1/worker_service_pb";
+import { durationMs } from "@bufbuild/protobuf/wkt";
+import type { RevokeCause } from "../job-errors.js";
+import type { LossCause, ToRunner } from "../port.js";
+import { scanLeases } from "../wire/lease-scan.js";
+import type { EncodedResults } from "../wire/result-batch.js";
+import { WireError } from "../wire/wire-cursor.js";
+import {
+  type Amount,
+  type CreditLedger,
+  ended,
+  grant,
+  leased,
+  newLedger,
+  newStream,
+} from "./credit-ledger.js";
+import { LeaseTable, leaseKey, type TabledLease } from "./lease-table.js";
+import type { Outlet } from "./outlet.js";
+import { newResult, type OpenResult } from "./result-keeper.js";
+
+/** Most leases in one release message. */
+const releaseLeasesMax = 1_000;
+
+/** Leases that ended with a result: `report` holds the results and nothing else. */
+export type EndedLeases = {
+  readonly results: readonly OpenResult[];
+  readonly report: Uint8Array;
+  readonly creditBytes: number;
+};
+
+/** Where leases come in and go out: between the hub and the runner, with the credit that bounds them. */
+export class LeaseDesk {
+  readonly table = new LeaseTable();
+  /** Newest delivery of this session that was received. */
+  deliveredThrough = 0;
+  readonly #outlet: Outlet;
+  readonly #post: (message: ToRunner, transfer?: readonly ArrayBuffer[]) => void;
+  /** True when the lease was ended by a result that has no verdict yet. */
+  readonly #isReported: (key: string) => boolean;
+  #ledger: CreditLedger;
+  /** Given back while a hello that names them was under way: whether a handler had started. */
+  readonly #owed = new Map<string, boolean>();
+
+  constructor(
+    window: Amount,
+    outlet: Outlet,
+    post: (message: ToRunner, transfer?: readonly ArrayBuffer[]) => void,
+    isReported: (key: string) => boolean,
+  ) {
+    this.#ledger = newLedger(window);
+    this.#outlet = outlet;
+    this.#post = post;
+    this.#isReported = isReported;
+  }
+
+  /** Passes a holdfast.v1.Leases on to the runner; gives the leases straight back when the worker takes none. */
+  receive(bytes: Buffer, start: number, end: number, isAccepting: boolean): void {
+    const { delivery, leases } = scanLeases(bytes, start, end);
+    this.deliveredThrough = Math.max(this.deliveredThrough, delivery);
+    const places = new Uint32Array(leases.length * 2);
+    const refused: TabledLease[] = [];
+    const firstRef = this.table.nextRef;
+    let jobs = 0;
+    let credit = 0;
+    for (const scanned of leases) {
+      const jobId = bytes.toString("latin1", scanned.jobIdStart, scanned.jobIdEnd);
+      const key = leaseKey(jobId, scanned.fencingToken);
+      // A redelivery: it is here already, and spends no credit.
+      if (this.table.heldByKey(key) !== undefined || this.#isReported(key)) continue;
+      const lease = this.table.add(jobId, key, scanned);
+      if (!isAccepting) refused.push(lease);
+      places[jobs * 2] = scanned.start - start;
+      places[jobs * 2 + 1] = scanned.end - start;
+      jobs++;
+      credit += lease.bytes;
+    }
+    if (jobs === 0) return;
+    this.#ledger = leased(this.#ledger, jobs, credit);
+    if (!isAccepting) return this.#giveBack(refused, false);
+    const own = new Uint8Array(bytes.subarray(start, end));
+    this.#post({ type: "leases", bytes: own, firstRef, places: places.slice(0, jobs * 2) }, [own.buffer]);
+  }
+
+  /** The runner ends leases without a result. */
+  release(refs: readonly number[], isStarted: boolean): void {
+    const leases: TabledLease[] = [];
+    for (const ref of refs) {
+      const lease = this.table.byRef(ref);
+      if (lease !== undefined) leases.push(lease);
+    }
+    this.#giveBack(leases, isStarted);
+  }
+
+  /**
+   * The runner ends leases with results. Results of leases that are lost do not count any more; the credit of the
+   * others is to be given back, as `creditBack`, once they are kept.
+   */
+  endWithResults({ bytes, refs, ends }: EncodedResults): EndedLeases {
+    const results: OpenResult[] = [];
+    let creditBytes = 0;
+    let start = 0;
+    for (let i = 0; i < refs.length; i++) {
+      const end = ends[i] as number;
+      const lease = this.table.byRef(refs[i] as number);
+      if (lease !== undefined) {
+        this.table.remove(lease);
+        if (lease.phase === "held") {
+          results.push(newResult(lease.jobId, lease.fencingToken, bytes, start, end));
+          creditBytes += lease.bytes;
+        } else {
+          this.creditBack(1, lease.bytes);
+        }
+      }
+      start = end;
+    }
+    if (results.length === refs.length) return { results, report: bytes, creditBytes };
+    const report = Buffer.concat(results.map((result) => result.report.subarray(result.start, result.end)));
+    return { results, report, creditBytes };
+  }
+
+  creditBack(jobs: number, bytes: number): void {
+    this.#ledger = ended(this.#ledger, jobs, bytes);
+  }
+
+  /** Grants whatever is free. */
+  grantCredit(withheld: Amount, limits: Amount): void {
+    const due = grant(this.#ledger, withheld, limits);
+    if (due === undefined) return;
+    this.#ledger = due.ledger;
+    this.#outlet.send("credit", CreditSchema, { jobs: due.grant.jobs, bytes: BigInt(due.grant.bytes) });
+  }
+
+  /** A hello goes out that names every held lease. */
+  beginHello(): void {
+    this.#owed.clear();
+  }
+
+  /** A welcome came: the new stream starts without credit. */
+  beginStream(): void {
+    this.#ledger = newStream(this.#ledger);
+  }
+
+  /** What the hub says of one lease that the hello named: "lost" when a handler loses it, "reported" when it was. */
+  judge(verdict: HeldVerdict): "stands" | "lost" | "reported" {
+    const fencingToken = Number(verdict.fencingToken);
+    const key = leaseKey(verdict.jobId, fencingToken);
+    const lease = this.table.heldByKey(key);
+    if (verdict.kept) {
+      if (lease === undefined && !this.#isReported(key)) {
+        // It ended between the hello and now. Unless the runner has told otherwise, its handler had started.
+        this.#sendRelease([{ jobId: verdict.jobId, fencingToken, isStarted: this.#owed.get(key) ?? true }]);
+      }
+      return "stands";
+    }
+    if (lease !== undefined) {
+      this.lose([lease], { kind: "taken", message: lostMessage(verdict.lostReason) });
+      return "lost";
+    }
+    return verdict.lostReason === LostReason.REPORTED ? "reported" : "stands";
+  }
+
+  /** Gives back a lease that the runner ended with a result which the hub will not have. */
+  releaseRefused(jobId: string, fencingToken: number): void {
+    this.#sendRelease([{ jobId, fencingToken, isStarted: true }]);
+  }
+
+  revoke(revoke: Revoke): void {
+    for (const { jobId, fencingToken, reason, grace, message } of revoke.leases) {
+      const cause = revokeCauses[reason];
+      if (cause === undefined) throw new WireError(`revoke reason ${reason} is unknown`);
+      const lease = this.table.heldByKey(leaseKey(jobId, Number(fencingToken)));
+      if (lease === undefined) continue;
+      if (grace !== undefined && durationMs(grace) > 0)
+        this.#post({ type: "revoked", ref: lease.ref, cause, message });
+      else this.lose([lease], { kind: "revoked", cause, message });
+    }
+  }
+
+  /** These leases do not stand any more: their handlers are stopped, and nothing is reported for them. */
+  lose(leases: readonly TabledLease[], cause: LossCause): void {
+    if (leases.length === 0) return;
+    for (const lease of leases) this.table.lose(lease);
+    this.#post({ type: "lost", refs: leases.map((lease) => lease.ref), cause });
+  }
+
+  #giveBack(leases: readonly TabledLease[], isStarted: boolean): void {
+    const standing: { jobId: string; fencingToken: number; isStarted: boolean }[] = [];
+    for (const lease of leases) {
+      const { jobId, fencingToken, phase } = lease;
+      this.table.remove(lease);
+      this.creditBack(1, lease.bytes);
+      if (this.#outlet.isAttaching) this.#owed.set(leaseKey(jobId, fencingToken), isStarted);
+      else if (phase === "held") standing.push({ jobId, fencingToken, isStarted });
+    }
+    this.#sendRelease(standing);
+  }
+
+  #sendRelease(leases: readonly { jobId: string; fencingToken: number; isStarted: boolean }[]): void {
+    for (let from = 0; from < leases.length; from += releaseLeasesMax) {
+      this.#outlet.send("release", ReleaseSchema, {
+        leases: leases.slice(from, from + releaseLeasesMax).map(({ jobId, fencingToken, isStarted }) => ({
+          jobId,
+          fencingToken: BigInt(fencingToken),
+          started: isStarted,
+        })),
+      });
+    }
+  }
+}
+
+const revokeCauses: Partial<Record<RevokeReason, RevokeCause>> = {
+  [RevokeReason.CANCELLED]: "cancelled",
+  [RevokeReason.PREEMPTED]: "preempted",
+  [RevokeReason.QUARANTINED]: "quarantined",
+  [RevokeReason.DEADLINE]: "deadline",
+};
+
+function lostMessage(reason: LostReason): string {
+  switch (reason) {
+    case LostReason.SESSION_EXPIRED:
+      return "the session expired while no hub could be reached";
+    case LostReason.REPORTED:
+      return "a result of this lease was committed before";
+    default:
+      return "the fencing token is no longer current: the job was cancelled or taken away";
+  }
+}

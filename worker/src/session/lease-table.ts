@@ -1,0 +1,89 @@
+import { DisconnectPolicy } from "@holdfast/gen/holdfast/v1/job_pb";
+import { creditBytes, type ScannedLease } from "../wire/lease-scan.js";
+
+/**
+ * The leases that the runner has and has not answered for yet.
+ *
+ *     (hub sends) ──► held ──result, release──► (gone)
+ *                      │ hub or clock takes it
+ *                      ▼
+ *                     lost ──answer of the runner──► (gone)
+ *
+ * A lost lease is not named to any hub and its result is not reported, but it still fills its place: its handler may
+ * be running, so its credit returns only with the runner's answer.
+ */
+export type TabledLease = {
+  readonly ref: number;
+  readonly jobId: string;
+  readonly fencingToken: number;
+  /** Bytes of credit it spends. */
+  readonly bytes: number;
+  readonly finishesDisconnected: boolean;
+  /** Undefined: no bound. */
+  readonly disconnectLimitMs: number | undefined;
+  /** Newest checkpoint that was acknowledged. */
+  checkpointSequence: number;
+  /** Sent and not answered yet; sent again on the next stream. */
+  openCheckpoint: { readonly sequence: number; readonly state: Uint8Array } | undefined;
+  phase: "held" | "lost";
+};
+
+/** Names a lease as the wire does. */
+export function leaseKey(jobId: string, fencingToken: number): string {
+  return `${jobId}/${fencingToken}`;
+}
+
+export class LeaseTable {
+  readonly #byRef = new Map<number, TabledLease>();
+  readonly #held = new Map<string, TabledLease>();
+  #nextRef = 1;
+
+  get heldCount(): number {
+    return this.#held.size;
+  }
+
+  get nextRef(): number {
+    return this.#nextRef;
+  }
+
+  add(jobId: string, key: string, scanned: ScannedLease): TabledLease {
+    const lease: TabledLease = {
+      ref: this.#nextRef++,
+      jobId,
+      fencingToken: scanned.fencingToken,
+      bytes: creditBytes(scanned),
+      finishesDisconnected: scanned.disconnectPolicy === DisconnectPolicy.FINISH_AND_REPORT,
+      disconnectLimitMs: scanned.disconnectLimitMs,
+      checkpointSequence: scanned.checkpointSequence,
+      openCheckpoint: undefined,
+      phase: "held",
+    };
+    this.#byRef.set(lease.ref, lease);
+    this.#held.set(key, lease);
+    return lease;
+  }
+
+  byRef(ref: number): TabledLease | undefined {
+    return this.#byRef.get(ref);
+  }
+
+  /** A lease that is held under this name. */
+  heldByKey(key: string): TabledLease | undefined {
+    return this.#held.get(key);
+  }
+
+  held(): IterableIterator<TabledLease> {
+    return this.#held.values();
+  }
+
+  lose(lease: TabledLease): void {
+    lease.phase = "lost";
+    this.#held.delete(leaseKey(lease.jobId, lease.fencingToken));
+  }
+
+  /** The runner has answered for it. */
+  remove(lease: TabledLease): void {
+    this.#byRef.delete(lease.ref);
+    if (lease.phase === "held") this.#held.delete(leaseKey(lease.jobId, lease.fencingToken));
+  }
+}

@@ -1,0 +1,174 @@
+import { HoldfastError } from "./grpc/holdfast-error.js";
+import type { JournalDisk } from "./journal/journal-disk.js";
+import { lockJournal } from "./journal/journal-lock.js";
+import { type LogEvent, logToStderr } from "./log.js";
+import type { SessionFailure, ToRunner } from "./port.js";
+import { JobRunner } from "./runner/job-runner.js";
+import { defaultTuning, type SessionPlan, type SessionTuning } from "./session/session-plan.js";
+import { openLocalSession, openThreadSession } from "./session-link.js";
+import { onStopSignal } from "./stop-signals.js";
+import { readVerdicts } from "./verdict-hook.js";
+import { type CheckedOptions, checkWorkerOptions, type WorkerOptions } from "./worker-options.js";
+import type { WorkerState } from "./worker-state.js";
+
+/** A worker that is running. */
+export type RunningWorker = {
+  /** Where its connection is. */
+  state(): WorkerState;
+  /**
+   * Resolves when the worker has drained and closed. Rejects with a HoldfastError when the hub refuses it for good:
+   * a bad key, a kind that the key does not allow, a version that the hub does not speak.
+   */
+  readonly done: Promise<void>;
+  /** Drains and closes; resolves when that is done. May be called more than once. */
+  stop(): Promise<void>;
+  stats(): WorkerStats;
+};
+
+/** Counts since the start. Only verdicts say what was achieved: a handler that returned is not a job that completed. */
+export type WorkerStats = {
+  /** Results that the hub wrote, failures among them. */
+  readonly committed: number;
+  /** Results that the hub had written before. */
+  readonly duplicate: number;
+  /** Results that came too late: the job had been taken away. */
+  readonly stale: number;
+  /** Results that the hub would not have as they were. */
+  readonly refused: number;
+  /** Attempts that failed here. */
+  readonly failed: number;
+  /** Handlers running now. */
+  readonly running: number;
+  /** Leases waiting for a handler now. */
+  readonly waiting: number;
+};
+
+/**
+ * Starts a worker: it attaches to a hub, runs jobs, and reports them until it is stopped. It comes back by itself from
+ * lost connections and restarted hubs.
+ *
+ * @throws InvalidOptionsError when an option is wrong; JournalLockedError when another worker uses the journal
+ */
+export function startWorker(options: WorkerOptions): RunningWorker {
+  return launchWorker(options, { tuning: defaultTuning, disk: undefined });
+}
+
+/** The same with figures and a disk for tests; the disk only without a thread. */
+export function launchWorker(
+  options: WorkerOptions,
+  { tuning, disk }: { tuning: SessionTuning; disk: JournalDisk | undefined },
+): RunningWorker {
+  const checked = checkWorkerOptions(options, process.env);
+  const log = checked.log ?? logToStderr(checked.name);
+  const unlock = checked.journal === undefined ? () => {} : lockJournal(checked.journal);
+  const plan = sessionPlan(checked, tuning);
+  const link = checked.thread ? openThreadSession(plan) : openLocalSession(plan, disk);
+  const runner = new JobRunner(checked.handlers, checked.concurrency, link.port);
+  const verdicts = { committed: 0, duplicate: 0, stale: 0, refused: 0 };
+  let state: WorkerState = { name: "connecting", address: plan.access.addresses[0] as string };
+
+  const hook = <Value>(name: string, call: ((value: Value) => void) | undefined, value: Value) => {
+    try {
+      call?.(value);
+    } catch (error) {
+      logSafely({ level: "error", event: "hook-failed", message: `${name} threw: ${error}` });
+    }
+  };
+  const logSafely = (event: LogEvent) => {
+    try {
+      log(event);
+    } catch {
+      // An event that cannot be logged is no reason to stop working.
+    }
+  };
+
+  const onMessage = (message: Exclude<ToRunner, { type: "closed" }>) => {
+    switch (message.type) {
+      case "leases":
+        return runner.receive(message.bytes, message.firstRef, message.places);
+      case "lost":
+        return runner.lost(message.refs, message.cause);
+      case "doubtful":
+        return runner.doubtful(message.refs);
+      case "revoked":
+        return runner.revoked(message.ref, { cause: message.cause, message: message.message });
+      case "checkpoint-saved":
+        return runner.checkpointSaved(message.ref, message.sequence, message.verdict, message.refusal);
+      case "verdicts":
+        verdicts.committed += message.counts.committed;
+        verdicts.duplicate += message.counts.duplicate;
+        verdicts.stale += message.counts.stale;
+        verdicts.refused += message.counts.refused;
+        if (message.bytes === undefined) return;
+        for (const verdict of readVerdicts(message.bytes)) hook("onVerdict", checked.onVerdict, verdict);
+        return;
+      case "attached":
+        return runner.setLimits(message);
+      case "state":
+        state = message.state;
+        return hook("onSession", checked.onSession, state);
+      case "log":
+        return logSafely(message.event);
+    }
+  };
+
+  const stop = () => runner.drain(checked.drainTimeoutMs);
+  const stopListening = checked.handleSignals
+    ? onStopSignal({
+        first: (signal) => {
+          const { running } = runner.counts;
+          const message = `${signal}: draining, ${running} handlers may finish; send it again to stop at once`;
+          logSafely({ level: "info", event: "draining", message });
+          stop();
+        },
+        second: (signal) =>
+          logSafely({
+            level: "error",
+            event: "closed",
+            message: `${signal} again: stopped without draining`,
+          }),
+      })
+    : () => {};
+
+  const done = new Promise<void>((resolve, reject) => {
+    link.port.onMessage((message) => {
+      if (message.type !== "closed") return onMessage(message);
+      runner.close();
+      state = { name: "closed" };
+      void link.ended.then(() => {
+        stopListening();
+        unlock();
+        if (message.failure === undefined) resolve();
+        else reject(failureError(message.failure));
+      });
+    });
+  });
+
+  return {
+    state: () => state,
+    done,
+    stop: () => {
+      stop();
+      return done;
+    },
+    stats: () => ({ ...verdicts, ...runner.counts }),
+  };
+}
+
+function sessionPlan(checked: CheckedOptions, tuning: SessionTuning): SessionPlan {
+  const { access, name, handlers, capabilities, products, queues } = checked;
+  return {
+    access,
+    worker: { name, kinds: [...handlers.keys()], capabilities, products, queues },
+    heldJobsMax: checked.concurrency + checked.prefetch,
+    heldBytesMax: checked.heldBytesMax,
+    journalDirectory: checked.journal,
+    wantsVerdicts: checked.onVerdict !== undefined,
+    tuning,
+  };
+}
+
+function failureError(failure: SessionFailure): Error {
+  if (failure.kind === "broken") return new Error(`the worker's session broke: ${failure.message}`);
+  return new HoldfastError(failure.failure);
+}
