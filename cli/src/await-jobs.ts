@@ -5,6 +5,7 @@ import { CliError } from "./cli-error.js";
 import type { Connection } from "./connection.js";
 import { formatElapsed } from "./elapsed.js";
 import { EXIT } from "./exit-codes.js";
+import { firstAbort } from "./first-abort.js";
 import { followJobs } from "./follow-jobs.js";
 import type { Output } from "./output.js";
 import { listenForShutdown } from "./shutdown.js";
@@ -28,7 +29,7 @@ export async function awaitJobs(
   const timer =
     options.timeoutMs === undefined ? undefined : setTimeout(() => timeout.abort(), options.timeoutMs);
   const updates = followJobs(connection.jobs, jobIds, {
-    signal: AbortSignal.any([shutdown.signal, timeout.signal]),
+    signal: firstAbort(shutdown.signal, timeout.signal),
     giveUpAfterMs: options.giveUpAfterMs,
     wasReached: options.wasReached,
     onLost: (error, delayMs) =>

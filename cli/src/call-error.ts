@@ -36,6 +36,9 @@ const NEXT_BY_REASON: Readonly<Record<string, string>> = {
   LEDGER_UNAVAILABLE: "The hub cannot reach its PostgreSQL: try again, or ask `holdfast doctor`.",
 };
 
+const CERTIFICATE_CODE = /^(CERT|DEPTH|UNABLE|SELF|ERR_TLS)/;
+const SYSTEM_CODE = /^(E[A-Z]+$|CERT|DEPTH|UNABLE|SELF|ERR_TLS)/;
+
 /** What the hub attached to a failed call; undefined when the failure is not the hub's word. */
 export function errorInfoOf(error: ConnectError): ErrorInfo | undefined {
   for (const detail of error.details) {
@@ -62,17 +65,22 @@ export function isTransient(error: ConnectError): boolean {
   return !isAnswerOfSomethingElse;
 }
 
+/** What the user is told about a refusal of the hub, whichever way it came. */
+export function refusalError(
+  status: Code,
+  { reason, metadata }: Pick<ErrorInfo, "reason" | "metadata">,
+  message: string,
+  cause: unknown,
+): CliError {
+  const exitCode = EXIT_BY_STATUS[status];
+  return new CliError(message, { exitCode, reason, metadata, next: NEXT_BY_REASON[reason], cause });
+}
+
 /** Turns a failed call into what the user is told. */
 export function callError(error: ConnectError, hubUrl: string): CliError {
   const told = errorInfoOf(error);
   if (told !== undefined) {
-    return new CliError(error.rawMessage, {
-      exitCode: EXIT_BY_STATUS[error.code],
-      reason: told.reason,
-      metadata: told.metadata,
-      next: NEXT_BY_REASON[told.reason],
-      cause: error,
-    });
+    return refusalError(error.code, told, error.rawMessage, error);
   }
   if (error.code === Code.Canceled) {
     return new CliError("Interrupted.", { exitCode: EXIT.interrupted, reason: "INTERRUPTED", cause: error });
@@ -85,11 +93,12 @@ export function callError(error: ConnectError, hubUrl: string): CliError {
       cause: error,
     });
   }
-  if (error.code === Code.Unavailable || hasSystemCause(error)) {
+  const code = systemCode(error);
+  if (code !== undefined || error.code === Code.Unavailable) {
     return new CliError(`No hub can be reached at ${hubUrl} (${error.rawMessage}).`, {
       exitCode: EXIT.unavailable,
       reason: "HUB_UNREACHABLE",
-      next: "Start one with `npm start` or `holdfast hub`, or name another with --hub URL or HOLDFAST_HUB.",
+      next: nextForConnection(code ?? ""),
       cause: error,
     });
   }
@@ -101,15 +110,21 @@ export function callError(error: ConnectError, hubUrl: string): CliError {
   });
 }
 
-/** True when the operating system or TLS refused the connection. */
-function hasSystemCause(error: ConnectError): boolean {
+/** The code of what the operating system or TLS had against the connection. */
+function systemCode(error: ConnectError): string | undefined {
   for (let cause: unknown = error.cause; cause instanceof Error; cause = cause.cause) {
-    if (
-      "syscall" in cause ||
-      ("code" in cause && /^(E|CERT|DEPTH|UNABLE|SELF|ERR_TLS)/.test(String(cause.code)))
-    ) {
-      return true;
+    if ("code" in cause && typeof cause.code === "string" && SYSTEM_CODE.test(cause.code)) {
+      return cause.code;
     }
   }
-  return false;
+  return undefined;
+}
+
+function nextForConnection(code: string): string {
+  if (CERTIFICATE_CODE.test(code)) {
+    return "Name the authority of the hub's certificate with --ca FILE, and the hub as its certificate does.";
+  }
+  return code === "ECONNRESET"
+    ? "Something answers there, but not as expected: use https:// for a hub with TLS, and its HTTP port, not the gRPC one."
+    : "Start one with `npm start` or `holdfast hub`, or name another with --hub URL or HOLDFAST_HUB.";
 }

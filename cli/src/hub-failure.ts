@@ -1,19 +1,36 @@
 import { CliError } from "./cli-error.js";
 import { EXIT } from "./exit-codes.js";
 
-/** What the operator is told when a hub cannot start, or cannot go on. */
+/** Codes of the operating system, and the class of SQLSTATE, for a database that refuses a connection. */
+const UNREACHABLE = /^(ECONN|ENOTFOUND|ETIMEDOUT|EHOSTUNREACH|EAI_AGAIN|08|28|3D|57P)/;
+
+/** What the operator is told when a hub, or a ledger, could not be opened. */
 export function hubFailure(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof CliError) {
     return error;
   }
-  const code = "code" in error ? String(error.code) : "";
-  if (code === "EADDRINUSE") {
-    return new CliError(`${error.message}.`, {
-      exitCode: EXIT.refused,
-      reason: "PORT_TAKEN",
-      next: "Is a hub running already (`holdfast status`)? Else choose other ports: --grpc-listen, --http-listen.",
+  const code = codeOf(error);
+  // Several addresses of one name fail as one error without a message.
+  const message = error.message === "" ? code : error.message;
+  if (UNREACHABLE.test(code)) {
+    return new CliError(`The ledger cannot be opened: ${message}.`, {
+      exitCode: EXIT.unavailable,
+      reason: "LEDGER_UNAVAILABLE",
+      next: "Check --database-url (HOLDFAST_DATABASE_URL): host, port, user, password and database.",
       cause: error,
     });
   }
-  return error;
+  return new CliError(message, {
+    exitCode: EXIT.refused,
+    reason: "CANNOT_OPEN",
+    next: "`holdfast doctor` looks for common causes; `holdfast help hub` lists every option.",
+    cause: error,
+  });
+}
+
+function codeOf(error: Error): string {
+  if ("code" in error && typeof error.code === "string") {
+    return error.code;
+  }
+  return error.cause instanceof Error ? codeOf(error.cause) : "";
 }

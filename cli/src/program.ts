@@ -47,8 +47,8 @@ Examples:
   $ holdfast submit greet --payload '{"name":"Ada"}' --wait
   $ holdfast list --state dead --json | jq -r .id
 
-Environment: HOLDFAST_HUB, HOLDFAST_API_KEY and HOLDFAST_CA stand for --hub, --api-key and --ca; NO_COLOR turns
-colours off. Exit codes: \`holdfast help exit-codes\`.`;
+Environment: HOLDFAST_HUB, HOLDFAST_API_KEY and HOLDFAST_CA stand for --hub, --api-key and --ca; NO_COLOR
+turns colours off. Exit codes: \`holdfast help exit-codes\`.`;
 
 /** Runs one command line and returns the exit code; never throws and never ends the process. */
 export async function runCli(args: readonly string[], io: Io): Promise<ExitCode> {

@@ -19,11 +19,13 @@ const EXIT_BY_SIGNAL = {
   SIGHUP: EXIT.terminated,
 } as const satisfies Record<string, ExitCode>;
 
-export function listenForShutdown(onForce: () => void = () => {}): Shutdown {
+export function listenForShutdown(): Shutdown {
   const controller = new AbortController();
+  const requested = new Promise<void>((resolve) => {
+    controller.signal.addEventListener("abort", () => resolve(), { once: true });
+  });
   const ask = (word: string, exitCode: ExitCode) => {
     if (controller.signal.aborted) {
-      onForce();
       process.exit(exitCode);
     }
     controller.abort(new CliError(`${word} before it was done.`, { exitCode, reason: "INTERRUPTED" }));
@@ -37,11 +39,13 @@ export function listenForShutdown(onForce: () => void = () => {}): Shutdown {
     process.on(name, onSignal);
   }
   process.on("disconnect", onParentGone);
+  // Whoever is told late, because the parent was gone before anybody listened, is told all the same.
+  if (process.send !== undefined && process.connected !== true) {
+    onParentGone();
+  }
   return {
     signal: controller.signal,
-    requested: new Promise((resolve) => {
-      controller.signal.addEventListener("abort", () => resolve(), { once: true });
-    }),
+    requested,
     dispose: () => {
       for (const name of Object.keys(EXIT_BY_SIGNAL)) {
         process.off(name, onSignal);

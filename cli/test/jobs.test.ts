@@ -28,7 +28,7 @@ async function withHub(
   return (args, stdin) => run([...args, "--hub", started.url], stdin === undefined ? {} : { stdin });
 }
 
-function job(init: MessageInitShape<typeof JobSchema> = {}) {
+function job(init: Pick<MessageInitShape<typeof JobSchema>, "id" | "state"> = {}) {
   return create(JobSchema, {
     id: "job-1",
     kind: "greet",

@@ -58,12 +58,13 @@ describe("--help", () => {
     expect(stdout).toMatch(/--database-url <text>/);
   });
 
-  test("no line is wider than 110 characters", async () => {
-    for (const command of COMMANDS) {
-      const { stdout } = await run(["help", command]);
+  test.each([["--help"], ["worker", "scan", "--help"], ...COMMANDS.map((command) => ["help", command])])(
+    "no line of %s %s is wider than 110 characters",
+    async (...args) => {
+      const { stdout } = await run(args);
       expect(stdout.split("\n").filter((line) => line.length > 110)).toEqual([]);
-    }
-  });
+    },
+  );
 });
 
 test("--version says the version of the package", async () => {
@@ -85,14 +86,14 @@ describe("colours", () => {
     });
     return hub.url;
   };
-  const escape = "\u001b[";
+  const escapeCode = "\u001b[";
 
   test("are for terminals only", async () => {
     const url = await withJob();
-    expect((await run(["list", "--hub", url], { isTty: true })).stdout).toContain(`${escape}31mdead`);
-    expect((await run(["list", "--hub", url])).stdout).not.toContain(escape);
-    expect((await run(["get", "x", "--hub", url], { isTty: true })).stderr).toContain(escape);
-    expect((await run(["get", "x", "--hub", url])).stderr).not.toContain(escape);
+    expect((await run(["list", "--hub", url], { isTty: true })).stdout).toContain(`${escapeCode}31mdead`);
+    expect((await run(["list", "--hub", url])).stdout).not.toContain(escapeCode);
+    expect((await run(["get", "x", "--hub", url], { isTty: true })).stderr).toContain(escapeCode);
+    expect((await run(["get", "x", "--hub", url])).stderr).not.toContain(escapeCode);
   });
 
   test("are off with NO_COLOR and with --json", async () => {
@@ -100,7 +101,7 @@ describe("colours", () => {
     const noColour = await run(["list", "--hub", url], { isTty: true, env: { NO_COLOR: "1" } });
     const json = await run(["list", "--hub", url, "--json"], { isTty: true });
     const error = await run(["get", "x", "--hub", url, "--json"], { isTty: true });
-    expect(noColour.stdout + json.stdout + error.stderr).not.toContain(escape);
+    expect(noColour.stdout + json.stdout + error.stderr).not.toContain(escapeCode);
   });
 });
 

@@ -129,13 +129,14 @@ describe("a scan", () => {
 });
 
 test("a file is digested in pieces, whatever its length", async () => {
-  fixture = await createFixture({ empty: "", long: "x".repeat(600_000) });
+  fixture = await createFixture({ empty: "", long: "x".repeat(600_000), even: "x".repeat(262_144) });
   const signal = new AbortController().signal;
   const empty = await digestFile(join(fixture.root, "empty"), signal);
   const long = await digestFile(join(fixture.root, "long"), signal);
   expect(empty.bytes).toBe(0);
   expect(Buffer.from(empty.digest).toString("hex")).toMatch(/^cf83e1357eefb8bd/);
   expect(long.bytes).toBe(600_000);
+  expect((await digestFile(join(fixture.root, "even"), signal)).bytes).toBe(262_144);
   expect(digestTree([], () => empty.digest)).toBe(Buffer.from(empty.digest).toString("hex"));
   await rm(join(fixture.root, "empty"));
   await expect(digestFile(join(fixture.root, "empty"), signal)).rejects.toThrow(/ENOENT/);

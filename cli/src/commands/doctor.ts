@@ -9,8 +9,8 @@ import { formatRows } from "../table.js";
 import { DEFAULT_WORKER_ADDRESS } from "./worker.js";
 
 const AFTER_HELP = `
-Looks at this machine (Node.js, disk, open files), at both ports of the hub, at its ledger and at the clocks. Every
-finding that is not ok says what to do. Exits 8 when something fails; warnings do not count.
+Looks at this machine (Node.js, disk, open files), at both ports of the hub, at its ledger and at the clocks.
+Every finding that is not ok says what to do. Exits 8 when something fails; warnings do not count.
 
 Examples:
   $ holdfast doctor

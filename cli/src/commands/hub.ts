@@ -1,4 +1,4 @@
-import { describeConfig, type HubOptions } from "@holdfast/hub/config";
+import type { HubOptions } from "@holdfast/hub/config";
 import type { Command } from "commander";
 import { EXIT, type ExitCode } from "../exit-codes.js";
 import { hubFailure } from "../hub-failure.js";
@@ -6,10 +6,11 @@ import { addHubOptions, configJson, readConfig } from "../hub-options.js";
 import { type Cli, type Invocation, perform } from "../invocation.js";
 import { tellParent } from "../parent.js";
 import { listenForShutdown } from "../shutdown.js";
+import { requireFreePorts } from "../who-listens.js";
 
 const AFTER_HELP = `
-Ctrl-C or SIGTERM stops it gracefully: workers are told to attach elsewhere, what was begun is committed, and an
-embedded PostgreSQL is shut down. A second one ends it at once; nothing that was answered is lost.
+Ctrl-C or SIGTERM stops it gracefully: workers are told to attach elsewhere, what was begun is committed, and
+an embedded PostgreSQL is shut down. A second one ends it at once; nothing that was answered is lost.
 
 Examples:
   $ holdfast hub
@@ -28,7 +29,7 @@ export function addHubCommand(program: Command, cli: Cli): void {
 async function runHub(flags: HubOptions, { io, output }: Invocation): Promise<ExitCode> {
   const config = readConfig(flags, io);
   output.item({ event: "config", config: configJson(config) });
-  output.line(describeConfig(config).join("\n"));
+  await requireFreePorts(config.grpcListen, config.httpListen);
   const say = (line: string) => {
     output.item({ event: "log", line });
     output.line(line);
@@ -40,15 +41,10 @@ async function runHub(flags: HubOptions, { io, output }: Invocation): Promise<Ex
     const hub = await startHub(config, say);
     const { grpcAddress, httpAddress } = hub;
     output.item({ event: "listening", grpcAddress, httpAddress });
-    output.line(`Listening on ${grpcAddress} (gRPC) and ${httpAddress} (HTTP).`);
     tellParent({ type: "listening", grpcAddress, httpAddress });
-    try {
-      await Promise.race([shutdown.requested, hub.failed]);
-    } finally {
-      await hub.stop("asked to stop");
-    }
+    await shutdown.requested;
+    await hub.stop("asked to");
     output.item({ event: "stopped" });
-    output.line("Stopped.");
     return EXIT.ok;
   } catch (error) {
     throw hubFailure(error);

@@ -2,15 +2,16 @@ import type { Command } from "commander";
 import { parseDurationMs } from "../arguments/duration.js";
 import { usageError } from "../cli-error.js";
 import { EXIT } from "../exit-codes.js";
+import { hubFailure } from "../hub-failure.js";
 import { addHubOptions, readConfig } from "../hub-options.js";
 import { type Cli, perform } from "../invocation.js";
 
 const DAY_MS = 86_400_000;
 
 const AFTER_HELP = `
-History is kept in partitions of a day; those wholly older than --keep are dropped. Jobs that are still open are
-never dropped. Works on the ledger itself, whether a hub runs or not: --database-url, or the embedded PostgreSQL
-of --data-dir.
+History is kept in partitions of a day; those wholly older than --keep are dropped. Jobs that are still open
+are never dropped. Works on the ledger itself, whether a hub runs or not: --database-url, or the embedded
+PostgreSQL of --data-dir.
 
 Examples:
   $ holdfast retention --keep 30d --dry-run
@@ -39,10 +40,12 @@ export function addRetentionCommand(program: Command, cli: Cli): void {
         }
         const isDryRun = flags.dryRun === true;
         const config = readConfig({ databaseUrl: flags.databaseUrl, dataDir: flags.dataDir }, io);
-        const { applyRetention } = await import("@holdfast/hub/retention");
+        const { runRetention } = await import("@holdfast/hub/retention");
         const report = await withLedger(config, output.remark, (databaseUrl) =>
-          applyRetention({ databaseUrl, keepDays, isDryRun }),
-        );
+          runRetention({ databaseUrl, keepDays, dryRun: isDryRun }),
+        ).catch((error: unknown) => {
+          throw hubFailure(error);
+        });
         const kept = report.kept.map((partition) => ({ ...partition }));
         output.document({ isDryRun, dropped: [...report.dropped], kept }, () =>
           [

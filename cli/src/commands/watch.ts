@@ -16,8 +16,8 @@ import type { Output } from "../output.js";
 export const GIVE_UP_AFTER_MS = 600_000;
 
 const AFTER_HELP = `
-Shows what happened so far, then what happens, until every job has ended. A lost connection is dialled again and
-resumed after the last event seen. Exits 0 when every job succeeded, 7 when one did not.
+Shows what happened so far, then what happens, until every job has ended. A lost connection is dialled again
+and resumed after the last event seen. Exits 0 when every job succeeded, 7 when one did not.
 
 Examples:
   $ holdfast watch 0198c7f0-…

@@ -8,8 +8,8 @@ import { runScanWorker } from "../scan/scan-worker.js";
 export const DEFAULT_WORKER_ADDRESS = "127.0.0.1:7420";
 
 const AFTER_HELP = `
-Ctrl-C drains: it takes no new leases, finishes what runs, and reports it. A second Ctrl-C ends at once; the
-results that have no verdict yet are kept in the worker's journal, and the next worker of the same name reports them.
+Ctrl-C drains: it takes no new leases, finishes what runs, and reports it. A second Ctrl-C ends at once;
+results without a verdict stay in the worker's journal, and the next worker of the same name reports them.
 
 Examples:
   $ holdfast worker scan

@@ -27,7 +27,7 @@ export function composeSbom({ tree, scanned, toolVersion, at }: SbomInput): Sbom
   const rootComponent = createRootComponent(tree);
   bom.metadata.timestamp = at;
   bom.metadata.component = rootComponent;
-  bom.metadata.lifecycles.add(new Models.NamedLifecycle(Enums.LifecyclePhase.Build));
+  bom.metadata.lifecycles.add(Enums.LifecyclePhase.Build);
   bom.metadata.tools.components.add(
     new Models.Component(Enums.ComponentType.Application, "holdfast", { version: toolVersion }),
   );

@@ -45,11 +45,12 @@ export async function digestFile(path: string, signal: AbortSignal): Promise<Fil
     for (;;) {
       signal.throwIfAborted();
       const { bytesRead } = await file.read(buffer, 0, READ_BYTES);
-      if (bytesRead === 0) {
-        return { digest: hash.digest(), bytes };
-      }
       hash.update(buffer.subarray(0, bytesRead));
       bytes += bytesRead;
+      // Only the end of a regular file makes a read short.
+      if (bytesRead < READ_BYTES) {
+        return { digest: hash.digest(), bytes };
+      }
     }
   } finally {
     await file.close();

@@ -1,4 +1,7 @@
+import { refusalError } from "../call-error.js";
+import { CliError, usageError } from "../cli-error.js";
 import { readAuthority } from "../connection.js";
+import { EXIT } from "../exit-codes.js";
 import type { Output } from "../output.js";
 import { tellParent } from "../parent.js";
 import { listenForShutdown } from "../shutdown.js";
@@ -18,28 +21,39 @@ export interface ScanWorkerOptions {
 /** Runs a worker with the scan handler until it is asked to stop, then drains it. */
 export async function runScanWorker(options: ScanWorkerOptions): Promise<void> {
   // Loaded when needed: the SDK brings the gRPC client, which no other command should pay for.
-  const { startWorker } = await import("@holdfast/worker");
+  const sdk = await import("@holdfast/worker");
   const { scanPackage } = await import("./scan-package.js");
   const { output, concurrency, journal, apiKey } = options;
-  const worker = startWorker({
-    address: options.address,
-    name: options.name,
-    handlers: { [SCAN_KIND]: scanPackage },
-    handleSignals: false,
-    log: ({ level, event, message }) => {
-      output.item({ event, level, message });
-      output.line(level === "info" ? message : `${level}: ${message}`);
-    },
-    onSession: ({ sessionId }) => tellParent({ type: "attached", sessionId }),
-    ...(concurrency === undefined ? {} : { concurrency }),
-    ...(journal === undefined ? {} : { journal }),
-    ...(apiKey === undefined ? {} : { apiKey }),
-    ...(options.tls === true ? { tls: trust(options.caFile) } : {}),
-  });
   const shutdown = listenForShutdown();
-  shutdown.signal.addEventListener("abort", () => void worker.stop(), { once: true });
   try {
+    const worker = sdk.startWorker({
+      address: options.address,
+      name: options.name,
+      handlers: { [SCAN_KIND]: scanPackage },
+      handleSignals: false,
+      log: ({ level, event, message }) => {
+        output.item({ event, level, message });
+        output.line(level === "info" ? message : `${level}: ${message}`);
+      },
+      onSession: (state) => {
+        if (state.name === "live") {
+          tellParent({ type: "attached", sessionId: state.sessionId });
+        }
+      },
+      ...(concurrency === undefined ? {} : { concurrency }),
+      ...(journal === undefined ? {} : { journal }),
+      ...(apiKey === undefined ? {} : { apiKey }),
+      ...(options.tls === true ? { tls: trust(options.caFile) } : {}),
+    });
+    shutdown.requested.then(worker.stop).catch(() => {
+      // The same failure ends `done`, which is waited for.
+    });
     await worker.done;
+    const { committed, failed } = worker.stats();
+    output.item({ event: "drained", committed, failed });
+    output.line(`drained; ${committed} results committed, ${failed} attempts failed`);
+  } catch (error) {
+    throw workerFailure(error, sdk);
   } finally {
     shutdown.dispose();
   }
@@ -47,4 +61,21 @@ export async function runScanWorker(options: ScanWorkerOptions): Promise<void> {
 
 function trust(caFile: string | undefined): true | { readonly ca: string } {
   return caFile === undefined ? true : { ca: readAuthority(caFile).toString() };
+}
+
+function workerFailure(error: unknown, sdk: typeof import("@holdfast/worker")): unknown {
+  if (error instanceof sdk.HoldfastError) {
+    return refusalError(error.grpcCode, error, error.message, error);
+  }
+  if (error instanceof sdk.InvalidOptionsError) {
+    return usageError(error.message);
+  }
+  return error instanceof sdk.JournalLockedError
+    ? new CliError(error.message, {
+        exitCode: EXIT.refused,
+        reason: "JOURNAL_LOCKED",
+        next: "Give this worker another --name or --journal, or stop the other one.",
+        cause: error,
+      })
+    : error;
 }

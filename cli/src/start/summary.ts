@@ -7,6 +7,8 @@ import { formatFields } from "../table.js";
 import type { LatencySummary } from "./latency.js";
 
 export interface StartSummary {
+  /** Whether hub and workers go on after it. */
+  readonly staysUp: boolean;
   readonly hubUrl: string;
   readonly grpcAddress: string;
   readonly runId: string;
@@ -58,17 +60,28 @@ export function summaryText(summary: StartSummary, paint: Paint): string {
 }
 
 function nextText(summary: StartSummary, paint: Paint): string {
+  const lines = (commands: readonly string[]) => commands.map((command) => `  ${paint.strong(command)}`);
+  if (!summary.staysUp) {
+    return [
+      "Try next:",
+      ...lines([
+        `jq -r '.components[] | "\\(.name)@\\(.version)"' ${summary.sbomFile}`,
+        "npx holdfast start",
+        "npx holdfast help",
+      ]),
+    ].join("\n");
+  }
   const hub = summary.hubUrl === DEFAULT_HUB_URL ? "" : ` --hub ${summary.hubUrl}`;
   const payload = JSON.stringify({ root: summary.root, path: summary.examplePath });
-  const commands = [
-    `npx holdfast list --label run=${summary.runId}${hub}`,
-    `npx holdfast get ${summary.exampleJobId} --history${hub}`,
-    `npx holdfast submit ${SCAN_KIND} --payload '${payload}' --wait${hub}`,
-    `npx holdfast status${hub}`,
-  ];
-  return ["Try next, in another terminal:", ...commands.map((command) => `  ${paint.strong(command)}`)].join(
-    "\n",
-  );
+  return [
+    "Try next, in another terminal:",
+    ...lines([
+      `npx holdfast list --label run=${summary.runId}${hub}`,
+      `npx holdfast get ${summary.exampleJobId} --history${hub}`,
+      `npx holdfast submit ${SCAN_KIND} --payload '${payload}' --wait${hub}`,
+      `npx holdfast status${hub}`,
+    ]),
+  ].join("\n");
 }
 
 function jobsPerSecond({ jobs, elapsedMs }: StartSummary): number {

@@ -1,10 +1,9 @@
 import { createServer } from "node:net";
 import { ConnectError } from "@connectrpc/connect";
-import { splitAddress } from "@holdfast/hub/config";
-import { errorInfoOf } from "../call-error.js";
-import { CliError, usageError } from "../cli-error.js";
-import { connect } from "../connection.js";
-import { EXIT } from "../exit-codes.js";
+import { errorInfoOf } from "./call-error.js";
+import { CliError, usageError } from "./cli-error.js";
+import { connect } from "./connection.js";
+import { EXIT } from "./exit-codes.js";
 
 /** Refuses to start where something listens already, and says what it is. */
 export async function requireFreePorts(grpcListen: string, httpListen: string): Promise<void> {
@@ -41,13 +40,19 @@ async function isHub(httpListen: string): Promise<boolean> {
   }
 }
 
-const OTHER_PORTS = "--grpc-listen 127.0.0.1:0 --http-listen 127.0.0.1:0 --data-dir .holdfast-2";
+/** Host and port of an address that the hub's configuration accepted; IPv6 without its brackets. */
+function splitAddress(address: string): { host: string; port: number } {
+  const colon = address.lastIndexOf(":");
+  return { host: address.slice(0, colon).replace(/^\[|\]$/g, ""), port: Number(address.slice(colon + 1)) };
+}
+
+const OTHER_PLACE = "--grpc-listen 127.0.0.1:0 --http-listen 127.0.0.1:0 --data-dir .holdfast-2";
 
 function hubRunsAlready(httpListen: string): CliError {
   return new CliError(`A Holdfast hub runs already at http://${httpListen}.`, {
     exitCode: EXIT.refused,
     reason: "HUB_RUNS_ALREADY",
-    next: `Use it (\`holdfast status\`), stop it (Ctrl-C where it runs), or start a second one: holdfast start ${OTHER_PORTS}`,
+    next: `Use it (\`holdfast status\`), stop it (Ctrl-C where it runs), or run a second one: ${OTHER_PLACE}`,
   });
 }
 
@@ -55,6 +60,6 @@ function portTaken(listen: string, port: number): CliError {
   return new CliError(`Another program listens on ${listen}.`, {
     exitCode: EXIT.refused,
     reason: "PORT_TAKEN",
-    next: `See which (\`lsof -i :${port}\`), or choose other ports: holdfast start ${OTHER_PORTS}`,
+    next: `See which (\`lsof -i :${port}\`), or choose other ports: --grpc-listen, --http-listen.`,
   });
 }
