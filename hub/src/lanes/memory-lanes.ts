@@ -45,6 +45,9 @@ export function createMemoryLanes(limits: MemoryLanesLimits): Lanes {
     return lane;
   };
 
+  const wantsMore = (lane: MemoryLane): boolean =>
+    lane.hasRest && !lane.isFilling && lane.window.size <= limits.windowRefsMax / 2;
+
   const offerOne = (lane: MemoryLane, ref: Ref): void => {
     if (lane.isFilling) lane.missedOffer = true;
     if (lane.hasRest || lane.isFilling || ref.readyKey <= lane.tailKey) return;
@@ -73,6 +76,7 @@ export function createMemoryLanes(limits: MemoryLanesLimits): Lanes {
       if (!lane) return [];
       const refs = lane.window.take(jobsMax, bytesMax);
       for (const ref of refs) lane.taken.set(ref.jobId, ref);
+      if (wantsMore(lane)) notify(laneId);
       return refs;
     },
 
@@ -96,8 +100,7 @@ export function createMemoryLanes(limits: MemoryLanesLimits): Lanes {
 
     wants(laneId) {
       const lane = lanes.get(laneId);
-      if (!lane?.hasRest || lane.isFilling || lane.window.size > limits.windowRefsMax / 2) return null;
-      return { afterKey: lane.tailKey };
+      return lane && wantsMore(lane) ? { afterKey: lane.tailKey } : null;
     },
 
     beginFill(laneId) {

@@ -79,6 +79,7 @@ export class GroupCommit {
   readonly #reserveReadyKeys = (count: number) => this.#readyClock.next(Date.now(), count);
   #queuedItems = 0;
   #queuedBytes = 0;
+  #failuresInRow = 0;
   #isRunning = false;
   #isStopping = false;
   #idle: Promise<void> = Promise.resolve();
@@ -133,7 +134,7 @@ export class GroupCommit {
     });
   }
 
-  /** Refuses new work, finishes what is queued (bounded by the patience of each caller), then answers. */
+  /** Refuses new work, finishes what is queued unless the ledger is away, then answers. */
   async stop(): Promise<void> {
     this.#isStopping = true;
     await this.#idle;
@@ -199,6 +200,7 @@ export class GroupCommit {
     const startedAt = performance.now();
     try {
       const results = await this.#runItems(line.statement, items, units[0]?.isRetry ?? false);
+      this.#failuresInRow = 0;
       this.#observer.committed(line.statement.name, items.length, (performance.now() - startedAt) / 1000);
       this.#settle(units, results);
     } catch (error) {
@@ -207,6 +209,10 @@ export class GroupCommit {
       line.units.unshift(...units);
       await this.#connection.abandon();
       this.#observer.disconnected(error);
+      this.#giveUpOverdue(error);
+      // A server that takes connections but fails on every statement (a full disk, say) is not hammered.
+      await this.#pause(this.#failuresInRow);
+      this.#failuresInRow += 1;
     }
   }
 
@@ -273,18 +279,21 @@ export class GroupCommit {
         return true;
       } catch (error) {
         this.#giveUpOverdue(error);
-        if (this.#queuedItems > 0)
-          await delay(reconnectDelaysMs[Math.min(tries, reconnectDelaysMs.length - 1)] as number);
+        if (this.#queuedItems > 0) await this.#pause(tries);
       }
     }
     return false;
+  }
+
+  #pause(failures: number): Promise<void> {
+    return delay(reconnectDelaysMs[Math.min(failures, reconnectDelaysMs.length - 1)] as number);
   }
 
   #giveUpOverdue(cause: unknown): void {
     const now = Date.now();
     for (const line of this.#lines.values()) {
       line.units = line.units.filter((unit) => {
-        if (unit.giveUpAtMs > now) return true;
+        if (unit.giveUpAtMs > now && !this.#isStopping) return true;
         this.#leaveQueue(unit);
         unit.reject(
           new Fault(

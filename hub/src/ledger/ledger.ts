@@ -124,7 +124,8 @@ export async function openLedger(options: LedgerOptions) {
     readJob: (tenantId: number, jobId: string) => jobs.readJob(db, tenantId, jobId),
     listJobs: (tenantId: number, filter: JobFilter, beforeId: string, limit: number) =>
       jobs.listJobs(db, tenantId, filter, beforeId, limit),
-    readReportedTokens: (jobIds: readonly string[]) => jobs.readReportedTokens(db, jobIds),
+    readReportedTokens: (tenantId: number, jobIds: readonly string[]) =>
+      jobs.readReportedTokens(db, tenantId, jobIds),
     readGrants: (sessionId: string, jobIds: readonly string[]) => readGrants(db, sessionId, jobIds),
     readHistory: (tenantId: number, jobId: string, afterRevision: number, limit: number) =>
       jobs.readHistory(db, tenantId, jobId, afterRevision, limit),

@@ -1,7 +1,6 @@
 import type pg from "pg";
 import type { LedgerFacts, SessionProfile, SessionView } from "../domain/fleet-view.js";
 import { sessionTimes } from "./sessions.js";
-import { parseUuids } from "./sessions.js";
 
 /** Live sessions of a tenant, newest first (session ids are UUIDv7). */
 export async function listSessions(
@@ -59,7 +58,7 @@ export async function readExpiredSessions(
   const { rows } = await db.query<{
     session_id: string;
     delivery: string | null;
-    job_ids: string | null;
+    job_ids: string[] | null;
     is_delivered: boolean | null;
   }>(
     `select s.session_id, d.delivery, d.job_ids, d.delivery <= s.delivered_through as is_delivered
@@ -75,7 +74,7 @@ export async function readExpiredSessions(
       deliveries.push({
         sessionId: row.session_id,
         delivery: Number(row.delivery),
-        jobIds: parseUuids(row.job_ids ?? "{}"),
+        jobIds: row.job_ids ?? [],
         isDelivered: row.is_delivered ?? false,
       });
   }
@@ -84,11 +83,11 @@ export async function readExpiredSessions(
 
 /** Jobs that went into one delivery of a session; empty when it is settled or unknown. */
 export async function readDelivery(db: pg.Pool, sessionId: string, delivery: number): Promise<string[]> {
-  const { rows } = await db.query<{ job_ids: string }>(
+  const { rows } = await db.query<{ job_ids: string[] }>(
     "select job_ids from delivery where session_id = $1 and delivery = $2",
     [sessionId, delivery],
   );
-  return parseUuids(rows[0]?.job_ids ?? "{}");
+  return rows[0]?.job_ids ?? [];
 }
 
 export async function readLedgerFacts(db: pg.Pool): Promise<LedgerFacts> {

@@ -193,12 +193,13 @@ export async function readHistory(
 /** The fencing token under which each job's newest accepted result came; jobs without one are missing. */
 export async function readReportedTokens(
   db: pg.Pool,
+  tenantId: number,
   jobIds: readonly string[],
 ): Promise<Map<string, bigint>> {
   const { rows } = await db.query<{ id: string; outcome_token: string }>({
     name: "read_reported_tokens",
-    text: "select id, outcome_token from job where id = any($1) and outcome_token is not null",
-    values: [uuidArray(jobIds)],
+    text: "select id, outcome_token from job where id = any($1) and tenant_id = $2 and outcome_token is not null",
+    values: [uuidArray(jobIds), tenantId],
   });
   return new Map(rows.map((row) => [row.id, BigInt(row.outcome_token)]));
 }

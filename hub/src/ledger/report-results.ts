@@ -64,9 +64,12 @@ with input as (
 ), ${writePage("settled")}
 select id, state, case when state = ${JobState.Scheduled} then ${toMs("run_at")} end as due_at_ms from settled`;
 
+/** Only within the reporter's tenant: another tenant's job is as if it were absent. */
 const refusedText = `
-select id, outcome_token, outcome_fingerprint from job
-where id = any($1) and id between $2 and $3 and outcome_token is not null`;
+select i.ordinal, j.outcome_token, j.outcome_fingerprint
+from unnest($1::uuid[], $4::uuid[]) with ordinality as i (id, session_id, ordinal)
+join job j on j.id = i.id and j.id between $2 and $3 and j.outcome_token is not null
+join session s on s.session_id = i.session_id and s.tenant_id = j.tenant_id`;
 
 /** Commits results under their fencing tokens (D3, D4, D5, D8). */
 export const reportResults: BatchStatement<ReportItem, ReportResult> = {
@@ -140,14 +143,15 @@ function reasonOf(outcome: Outcome): string | null {
 
 async function judgeRefused(on: BatchContext, items: readonly ReportItem[]): Promise<ReportResult[]> {
   const ids = items.map((item) => item.jobId);
+  const sessions = uuidArray(items.map((item) => item.sessionId));
   const { rows } = await on.connection.query<{
-    id: string;
+    ordinal: string;
     outcome_token: string;
     outcome_fingerprint: string;
-  }>({ name: "judge_reports", text: refusedText, values: [uuidArray(ids), ...idBounds(ids)] });
-  const accepted = new Map(rows.map((row) => [row.id, row]));
-  return items.map((item) => {
-    const row = accepted.get(item.jobId);
+  }>({ name: "judge_reports", text: refusedText, values: [uuidArray(ids), ...idBounds(ids), sessions] });
+  const accepted = new Map(rows.map((row) => [Number(row.ordinal), row]));
+  return items.map((item, at) => {
+    const row = accepted.get(at + 1);
     const isSame =
       row !== undefined &&
       row.outcome_token === String(item.fencingToken) &&

@@ -117,12 +117,12 @@ export const resumeSession: BatchStatement<ResumeSessionItem, ResumeResult> = {
     });
     const row = resumed.rows[0];
     if (!row) return { results: [{ type: "expired" }], wrotePage: false };
-    const deliveries = await on.connection.query<{ delivery: string; job_ids: string }>({
+    const deliveries = await on.connection.query<{ delivery: string; job_ids: string[] }>({
       name: "read_deliveries",
       text: deliveriesText,
       values: [item.sessionId],
     });
-    const jobIds = deliveries.rows.flatMap((delivery) => parseUuids(delivery.job_ids));
+    const jobIds = deliveries.rows.flatMap((delivery) => delivery.job_ids);
     const standing = await on.connection.query<{
       id: string;
       lane_id: number;
@@ -163,11 +163,6 @@ export const resumeSession: BatchStatement<ResumeSessionItem, ResumeResult> = {
     };
   },
 };
-
-/** The driver has no parser for uuid[] and leaves its text form. */
-export function parseUuids(text: string): string[] {
-  return text.length > 2 ? text.slice(1, -1).split(",") : [];
-}
 
 export interface RenewItem {
   readonly sessionId: string;

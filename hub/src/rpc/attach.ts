@@ -51,6 +51,7 @@ export async function* attach(
   requireKinds(call.principal, hello.kinds);
   const outbox = new StreamOutbox();
   const { session, link, welcome } = await parts.sessions.attach(call.principal, hello, outbox);
+  outbox.onEnd = () => parts.sessions.detach(session, link);
   try {
     call.signal.addEventListener("abort", () => outbox.end(null), { once: true });
     if (call.signal.aborted) return;
@@ -59,7 +60,7 @@ export async function* attach(
     void readAll(parts, { session, link, outbox }, input);
     for await (const message of outbox) yield toAttachResponse(message);
   } finally {
-    parts.sessions.detach(session, link);
+    outbox.end(null);
     void input.return?.();
   }
 }

@@ -117,12 +117,17 @@ function wellFormed(request: Request): Message {
   return request;
 }
 
+/** Statuses that streams were ended with: grpc-js throws them at whoever still reads the call. */
+const statusesGiven = new WeakSet<object>();
+
 async function* parsed(call: ServerDuplexStream<Request, Message>): AsyncGenerator<Message> {
   try {
-    for await (const request of call as AsyncIterable<Request>) yield wellFormed(request);
+    // The end of the input must not destroy the call: its answers are still to be sent.
+    for await (const request of call.iterator({ destroyOnReturn: false }) as AsyncIterable<Request>)
+      yield wellFormed(request);
   } catch (error) {
-    // The caller went away in the middle: to the method that is the end of its input.
-    if (!call.cancelled) throw error;
+    // The caller went away, or was answered, in the middle: to the method that is the end of its input.
+    if (!call.cancelled && !statusesGiven.has(error as object)) throw error;
   }
 }
 
@@ -142,7 +147,9 @@ async function pump(
     call.end();
   } catch (error) {
     if (call.cancelled) return;
-    call.emit("error", toGrpcError(toFault(error, onDefect)));
+    const status = toGrpcError(toFault(error, onDefect));
+    statusesGiven.add(status);
+    call.emit("error", status);
   }
 }
 

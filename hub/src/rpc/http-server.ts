@@ -40,7 +40,9 @@ export async function startHttpServer(
     acceptCompression: [compressionGzip],
   });
   const sockets = new Set<net.Socket>();
-  const server = tls ? secureServer(tls, handler as Handler) : plainServer(handler as Handler);
+  const { server, closeIdle } = tls
+    ? secureServer(tls, handler as Handler)
+    : plainServer(handler as Handler);
   server.on("connection", (socket: net.Socket) => {
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
@@ -61,22 +63,30 @@ export async function startHttpServer(
       const force = setTimeout(() => {
         for (const socket of sockets) socket.destroy();
       }, graceMs);
-      // Keep-alive connections that are idle would hold the server open.
-      for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
+      closeIdle();
       await closed;
       clearTimeout(force);
     },
   };
 }
 
-function secureServer(tls: TlsFiles, handler: Handler): net.Server {
-  return http2.createSecureServer({ ...tls, allowHTTP1: true }, handler);
+interface Listening {
+  readonly server: net.Server;
+  /** Ends connections that serve no call: kept alive, they would hold the server open. */
+  readonly closeIdle: () => void;
 }
 
-function plainServer(handler: Handler): net.Server {
+function secureServer(tls: TlsFiles, handler: Handler): Listening {
+  const server = http2.createSecureServer({ ...tls, allowHTTP1: true }, handler);
+  return { server, closeIdle: closerOfHttp2(server) };
+}
+
+function plainServer(handler: Handler): Listening {
   const http1 = http.createServer(handler);
   const h2 = http2.createServer(handler);
-  return net.createServer((socket) => {
+  const closeHttp1 = closerOfHttp1(http1);
+  const closeHttp2 = closerOfHttp2(h2);
+  const server = net.createServer((socket) => {
     socket.on("error", () => socket.destroy());
     socket.once("data", (first: Buffer) => {
       socket.pause();
@@ -86,6 +96,45 @@ function plainServer(handler: Handler): net.Server {
       if (!isHttp2) socket.resume();
     });
   });
+  const closeIdle = () => {
+    closeHttp1();
+    closeHttp2();
+  };
+  return { server, closeIdle };
+}
+
+/** Node tracks connections only for a server that listens itself, and this one is handed its sockets. */
+function closerOfHttp1(server: http.Server): () => void {
+  const calls = new Map<net.Socket, number>();
+  let isClosing = false;
+  server.on("connection", (socket: net.Socket) => {
+    calls.set(socket, 0);
+    socket.on("close", () => calls.delete(socket));
+  });
+  server.on("request", ({ socket }, response) => {
+    calls.set(socket, (calls.get(socket) ?? 0) + 1);
+    response.on("close", () => {
+      const left = (calls.get(socket) ?? 1) - 1;
+      calls.set(socket, left);
+      if (isClosing && left === 0) socket.end();
+    });
+  });
+  return () => {
+    isClosing = true;
+    for (const [socket, count] of calls) if (count === 0) socket.destroy();
+  };
+}
+
+/** A session that is closed ends with its last stream. */
+function closerOfHttp2(server: http2.Http2Server | http2.Http2SecureServer): () => void {
+  const sessions = new Set<http2.ServerHttp2Session>();
+  server.on("session", (session: http2.ServerHttp2Session) => {
+    sessions.add(session);
+    session.on("close", () => sessions.delete(session));
+  });
+  return () => {
+    for (const session of sessions) session.close();
+  };
 }
 
 function servePage(pages: Pages, request: AnyRequest, response: AnyResponse): void {

@@ -17,6 +17,8 @@ export class StreamOutbox implements Outbox {
   #wasClogged = false;
   /** Called when the worker has read enough to be sent leases again. */
   onClear: () => void = () => undefined;
+  /** Called once, when the stream ends: what is still on its way to a worker that does not read may take forever. */
+  onEnd: () => void = () => undefined;
 
   send(message: HubMessage): void {
     if (this.#ended) return;
@@ -33,8 +35,10 @@ export class StreamOutbox implements Outbox {
   end(fault: Fault | null): void {
     if (this.#ended) return;
     this.#ended = { fault };
+    if (fault) this.#messages.length = 0;
     this.#onMessage();
     this.#makeRoom();
+    this.onEnd();
   }
 
   /** Resolves when there is room for answers, or the stream has ended. */

@@ -44,6 +44,7 @@ interface Group {
 }
 
 const retryDelayMs = 200;
+const lookIntervalMs = 1_000;
 
 export class Dispatcher {
   readonly #ledger: Pick<Ledger, "claim">;
@@ -52,6 +53,8 @@ export class Dispatcher {
   readonly #limits: DispatcherLimits;
   readonly #hooks: DispatcherHooks;
   readonly #groups = new Map<string, Group>();
+  // Whoever waits looks again every second, even when nothing tells of new work.
+  readonly #looking = setInterval(() => this.wake(), lookIntervalMs);
   #inFlight = 0;
   #isScheduled = false;
   #isStopped = false;
@@ -103,6 +106,7 @@ export class Dispatcher {
   /** No new claims; those in flight still come to their sessions. */
   stop(): void {
     this.#isStopped = true;
+    clearInterval(this.#looking);
   }
 
   #groupOf(session: WorkerSession): Group {

@@ -29,9 +29,9 @@ export function hearHeartbeat(
 }
 
 /** The nonce of the heartbeat that is sent now. */
-export function nextNonce(link: StreamLink, lastDelivery: number, nowMs: number): bigint {
+export function nextNonce(link: StreamLink, nowMs: number): bigint {
   const nonce = link.nextNonce;
   link.nextNonce += 1n;
-  link.openNonces.push({ nonce, sentAtMs: nowMs, lastDelivery });
+  link.openNonces.push({ nonce, sentAtMs: nowMs, lastDelivery: link.lastSent });
   return nonce;
 }

@@ -146,7 +146,7 @@ export class Sessions {
     return { session: this.#enter(principal, sessionId, resumed, link()), lastRequest: resumed.lastRequest };
   }
 
-  /** The stream is gone, in good order or not. */
+  /** The stream is gone, in good order or not. Called once per stream. */
   detach(session: WorkerSession, link: StreamLink): void {
     this.#streams -= 1;
     if (session.link !== link) return;
@@ -186,10 +186,12 @@ export class Sessions {
 
   /** @throws Fault ACK_BEYOND_SENT */
   acknowledge(session: WorkerSession, deliveredThrough: number): void {
-    if (deliveredThrough > session.lastDelivery)
+    const { link } = session;
+    const lastSent = link?.type === "stream" ? link.lastSent : session.lastDelivery;
+    if (deliveredThrough > lastSent)
       throw new Fault("ACK_BEYOND_SENT", "A delivery was acknowledged that was never sent.", {
         delivered_through: String(deliveredThrough),
-        last_delivery: String(session.lastDelivery),
+        last_delivery: String(lastSent),
       });
     if (deliveredThrough > session.deliveredThrough) session.deliveredThrough = deliveredThrough;
   }
@@ -209,7 +211,7 @@ export class Sessions {
     const reply = {
       type: "heartbeat",
       echo: nonce,
-      nonce: nextNonce(link, session.lastDelivery, Date.now()),
+      nonce: nextNonce(link, Date.now()),
     } as const;
     link.outbox.send({ ...reply, timeLeftMs });
   }
@@ -277,6 +279,7 @@ export class Sessions {
         options: lease.options,
       });
     if (link.type === "stream") {
+      link.lastSent = delivery;
       link.outbox.send({ type: "leases", delivery, leases });
     } else {
       link.waiting.push({ delivery, leases });
@@ -348,11 +351,17 @@ export class Sessions {
     const lost = hello.held.filter((held) => !isKept(held));
     const reported =
       lost.length > 0
-        ? await this.#ledger.readReportedTokens(lost.map((held) => held.jobId))
+        ? await this.#ledger.readReportedTokens(
+            principal.tenantId,
+            lost.map((held) => held.jobId),
+          )
         : new Map<string, bigint>();
     const kept = new Set(hello.held.filter(isKept).map((held) => held.jobId));
     const keptLeases = resumed.leases.filter((lease) => kept.has(lease.jobId));
     const session = this.#enter(principal, sessionId, { ...resumed, leases: keptLeases }, link);
+    // Whatever is held now has been delivered, and whatever is not held goes back.
+    session.deliveredThrough = session.lastDelivery;
+    link.lastSent = session.lastDelivery;
     this.#giveBack(
       resumed.leases
         .filter((lease) => !kept.has(lease.jobId))

@@ -35,6 +35,8 @@ export interface StreamLink {
   readonly type: "stream";
   readonly outbox: Outbox;
   heardAtMs: number;
+  /** The highest delivery that was sent down. */
+  lastSent: number;
   nextNonce: bigint;
   /** Nonces that were not echoed yet, oldest first. */
   openNonces: OpenNonce[];
@@ -163,6 +165,7 @@ export function streamLink(outbox: Outbox, nowMs: number): StreamLink {
     type: "stream",
     outbox,
     heardAtMs: nowMs,
+    lastSent: 0,
     nextNonce: 1n,
     openNonces: [],
     dueDelivery: 0,
