@@ -301,6 +301,10 @@ function checkTogether(config: HubConfig): void {
     throw new ConfigError(
       `The heartbeat interval (${config.heartbeatIntervalMs} ms) must be at most a third of the session TTL (${config.sessionTtlMs} ms): a session has to survive two lost heartbeats.`,
     );
+  if (config.batchJobsMax > config.queuedItemsMax)
+    throw new ConfigError(
+      `batchJobsMax (${config.batchJobsMax}) must not exceed queuedItemsMax (${config.queuedItemsMax}): a full batch could never be taken.`,
+    );
   if (config.creditBytesMax < config.payloadBytesMax + config.checkpointBytesMax)
     throw new ConfigError("creditBytesMax must hold at least one payload with its checkpoint.");
 }

@@ -81,6 +81,10 @@ async function startOn(
         log("warning: the ledger is away; reconnecting");
       },
       reconnected: (afterMs) => log(`the ledger is back after ${afterMs} ms`),
+      poisoned: (statement, error) => {
+        log(`warning: ${statement} refused an item`);
+        onTrouble(error);
+      },
     },
     onReadError: onTrouble,
   });

@@ -7,7 +7,7 @@
 //  2. While `hasRest`, offers do not enter the window: they would overtake the rest.
 //  3. An offer that comes while a page is being read may be missing from that page: `hasRest` then stays set.
 import type { Ref } from "../domain/lane.js";
-import type { Lanes, LaneStats } from "./lanes.js";
+import type { LaneStats, Lanes } from "./lanes.js";
 import { RefQueue } from "./ref-queue.js";
 
 export interface MemoryLanesLimits {

@@ -1,6 +1,6 @@
-import type pg from "pg";
 import type { ApiKeyView } from "../domain/api-key.js";
 import type { Scope } from "../domain/scope.js";
+import type { ReadPool } from "./read-pool.js";
 import { toMs } from "./sql-text.js";
 
 interface KeyRow {
@@ -35,7 +35,7 @@ function toView(row: KeyRow): ApiKeyView {
   };
 }
 
-export async function hasKeys(db: pg.Pool): Promise<boolean> {
+export async function hasKeys(db: ReadPool): Promise<boolean> {
   return (
     (await db.query<{ any: boolean }>("select exists (select from api_key) as any")).rows[0]?.any ?? false
   );
@@ -43,7 +43,7 @@ export async function hasKeys(db: pg.Pool): Promise<boolean> {
 
 /** A key that is good now, by the ledger's clock, with the hash of its secret. */
 export async function findGoodKey(
-  db: pg.Pool,
+  db: ReadPool,
   keyId: string,
 ): Promise<{ key: ApiKeyView; secretHash: Buffer } | null> {
   const { rows } = await db.query<KeyRow>({
@@ -66,7 +66,7 @@ export interface NewKey {
 }
 
 /** Makes a key, and its tenant when it is new. */
-export async function insertKey(db: pg.Pool, key: NewKey): Promise<ApiKeyView> {
+export async function insertKey(db: ReadPool, key: NewKey): Promise<ApiKeyView> {
   await db.query("insert into tenant (name) values ($1) on conflict do nothing", [key.tenant]);
   const { rows } = await db.query<KeyRow>(
     `with k as (
@@ -82,7 +82,7 @@ export async function insertKey(db: pg.Pool, key: NewKey): Promise<ApiKeyView> {
 
 /** Newest first; pages by the last row's creation time and id. */
 export async function listKeys(
-  db: pg.Pool,
+  db: ReadPool,
   tenantId: number,
   before: { readonly createdAtMs: number; readonly keyId: string } | null,
   limit: number,
@@ -96,7 +96,7 @@ export async function listKeys(
   return rows.map(toView);
 }
 
-export async function revokeKey(db: pg.Pool, tenantId: number, keyId: string): Promise<ApiKeyView | null> {
+export async function revokeKey(db: ReadPool, tenantId: number, keyId: string): Promise<ApiKeyView | null> {
   const { rows } = await db.query<KeyRow>(
     `with k as (
        update api_key set revoked_at = coalesce(revoked_at, now()) where key_id = $2 and tenant_id = $1 returning *)
@@ -106,7 +106,7 @@ export async function revokeKey(db: pg.Pool, tenantId: number, keyId: string): P
   return rows[0] ? toView(rows[0]) : null;
 }
 
-export async function findTenant(db: pg.Pool, name: string): Promise<number | null> {
+export async function findTenant(db: ReadPool, name: string): Promise<number | null> {
   const { rows } = await db.query<{ tenant_id: number }>("select tenant_id from tenant where name = $1", [
     name,
   ]);

@@ -3,6 +3,7 @@ import type { JobOptions } from "../domain/job-spec.js";
 import { JobEventType, JobState } from "../domain/job-state.js";
 import type { GrantedLease } from "../domain/lease.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
+import type { ReadPool } from "./read-pool.js";
 import { idBounds, linkHistory, numberArray, toMs, uuidArray, writePage } from "./sql-text.js";
 
 export interface ClaimItem {
@@ -95,7 +96,7 @@ async function readHeld(
 
 /** Leases that a session holds on some jobs, as they were granted; those it does not hold are missing. */
 export async function readGrants(
-  db: pg.Pool,
+  db: ReadPool,
   sessionId: string,
   jobIds: readonly string[],
 ): Promise<GrantedLease[]> {

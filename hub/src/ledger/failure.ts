@@ -14,6 +14,8 @@ export function classifyFailure(error: unknown): StatementFailure {
   if (error instanceof TypeError || error instanceof RangeError) return "refused";
   if (!(error instanceof pg.DatabaseError) || error.code === undefined) return "connection";
   if (error.code === "40001" || error.code === "40P01" || error.code === "55P03") return "conflict";
-  const lost = ["08", "53", "57", "58", "XX"];
+  // A statement that took too long is refused: half of it may pass.
+  if (error.code === "57014") return "refused";
+  const lost = ["08", "53", "57", "58"];
   return lost.includes(error.code.slice(0, 2)) ? "connection" : "refused";
 }

@@ -51,6 +51,8 @@ export interface GroupCommitObserver {
   readonly committed: (statement: string, items: number, seconds: number) => void;
   readonly disconnected: (error: unknown) => void;
   readonly reconnected: (afterMs: number) => void;
+  /** The ledger refused one item by itself. */
+  readonly poisoned: (statement: string, error: unknown) => void;
 }
 
 interface Unit {
@@ -240,8 +242,10 @@ export class GroupCommit {
         const failure = classifyFailure(error);
         if (failure === "connection") throw error;
         if (failure === "conflict" && tries < conflictTriesMax) continue;
-        if (items.length === 1)
+        if (items.length === 1) {
+          this.#observer.poisoned(statement.name, error);
           return [new Fault("ITEM_POISONED", "The ledger refused this item.", {}, { cause: error })];
+        }
         const half = items.length >> 1;
         return [
           ...(await this.#runItems(statement, items.slice(0, half), isRetry)),

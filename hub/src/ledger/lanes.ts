@@ -1,8 +1,8 @@
-import type pg from "pg";
 import { Fault } from "../domain/fault.js";
 import type { Priority } from "../domain/job-spec.js";
-import type { Lane, LaneKey, Ref } from "../domain/lane.js";
 import { JobState } from "../domain/job-state.js";
+import type { Lane, LaneKey, Ref } from "../domain/lane.js";
+import type { ReadPool } from "./read-pool.js";
 import { type RefRow, refColumns, toRef } from "./return-leases.js";
 import { numberArray } from "./sql-text.js";
 
@@ -46,12 +46,12 @@ function toKnownLane(row: LaneRow): KnownLane {
   };
 }
 
-export async function listLanes(db: pg.Pool): Promise<KnownLane[]> {
+export async function listLanes(db: ReadPool): Promise<KnownLane[]> {
   return (await db.query<LaneRow>(`select ${laneColumns} from lane order by lane_id`)).rows.map(toKnownLane);
 }
 
 /** The newer lanes, made by other hubs. */
-export async function listLanesAfter(db: pg.Pool, laneId: number): Promise<KnownLane[]> {
+export async function listLanesAfter(db: ReadPool, laneId: number): Promise<KnownLane[]> {
   const text = `select ${laneColumns} from lane where lane_id > $1 order by lane_id`;
   return (await db.query<LaneRow>(text, [laneId])).rows.map(toKnownLane);
 }
@@ -64,7 +64,7 @@ const sameKey =
  *
  * @throws Fault LANE_LIMIT when the tenant has `lanesMax` lanes already
  */
-export async function ensureLane(db: pg.Pool, key: LaneKey, lanesMax: number): Promise<KnownLane[]> {
+export async function ensureLane(db: ReadPool, key: LaneKey, lanesMax: number): Promise<KnownLane[]> {
   const values = [key.tenantId, key.product, key.queue, key.kind, key.priority, key.capabilities];
   const find = async () =>
     (await db.query<LaneRow>(`select ${laneColumns} from lane where ${sameKey} order by is_retry`, values))
@@ -97,7 +97,7 @@ export async function ensureLane(db: pg.Pool, key: LaneKey, lanesMax: number): P
 
 /** Ready jobs of a lane after a place, in order. An index walk: its cost is what lies between, not the backlog. */
 export async function readLanePage(
-  db: pg.Pool,
+  db: ReadPool,
   laneId: number,
   afterKey: number,
   limit: number,
@@ -113,7 +113,7 @@ export async function readLanePage(
 
 /** Remembers how far lanes have been claimed; never falls. */
 export async function saveLowKeys(
-  db: pg.Pool,
+  db: ReadPool,
   marks: readonly { laneId: number; lowKey: number }[],
 ): Promise<void> {
   await db.query(
@@ -134,7 +134,7 @@ export interface StragglerPage {
  * key, where no hub would look again (D9).
  */
 export async function readStragglers(
-  db: pg.Pool,
+  db: ReadPool,
   afterJobId: string,
   scanMax: number,
 ): Promise<StragglerPage> {

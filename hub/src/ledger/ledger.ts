@@ -1,9 +1,9 @@
 // The door to the ledger. Services know this interface; SQL and the driver stay behind it.
-import type pg from "pg";
-import type { JobFilter } from "../domain/job-view.js";
-import type { GrantedLease } from "../domain/lease.js";
+
 import type { Fault } from "../domain/fault.js";
+import type { JobFilter } from "../domain/job-view.js";
 import type { LaneKey, Ref } from "../domain/lane.js";
+import type { GrantedLease } from "../domain/lease.js";
 import * as keys from "./api-keys.js";
 import { type CancelItem, type CancelResult, cancelJobs } from "./cancel-job.js";
 import { type ClaimItem, claimJobs, readGrants } from "./claim-jobs.js";
@@ -19,7 +19,7 @@ import * as lanes from "./lanes.js";
 import { migrate, partitionDaysAhead } from "./migrate.js";
 import * as fleet from "./read-fleet.js";
 import * as jobs from "./read-jobs.js";
-import { openReadPool } from "./read-pool.js";
+import { ReadPool } from "./read-pool.js";
 import { type ProgressItem, recordProgress } from "./record-progress.js";
 import { type ReportItem, type ReportResult, reportResults } from "./report-results.js";
 import { type ReturnItem, type ReturnResult, returnLeases } from "./return-leases.js";
@@ -61,7 +61,7 @@ export async function openLedger(options: LedgerOptions) {
   const connection = new WriterConnection(options.databaseUrl, options.hubVersion);
   await connection.open();
   const writes = new GroupCommit(connection, options.limits, options.observer);
-  const db: pg.Pool = openReadPool(options.databaseUrl, options.readConnectionsMax, options.onReadError);
+  const db = new ReadPool(options.databaseUrl, options.readConnectionsMax, options.onReadError);
   const one = async <Result>(results: Committed<Result>): Promise<Result> => (await results)[0] as Result;
 
   return {

@@ -1,10 +1,10 @@
-import type pg from "pg";
 import type { LedgerFacts, SessionProfile, SessionView } from "../domain/fleet-view.js";
+import type { ReadPool } from "./read-pool.js";
 import { sessionTimes } from "./sessions.js";
 
 /** Live sessions of a tenant, newest first (session ids are UUIDv7). */
 export async function listSessions(
-  db: pg.Pool,
+  db: ReadPool,
   tenantId: number,
   beforeId: string,
   limit: number,
@@ -51,7 +51,7 @@ export interface ExpiredSession {
 
 /** Expired sessions that are not settled yet, each with some of its deliveries. */
 export async function readExpiredSessions(
-  db: pg.Pool,
+  db: ReadPool,
   sessionsMax: number,
   deliveriesMax: number,
 ): Promise<ExpiredSession[]> {
@@ -82,7 +82,7 @@ export async function readExpiredSessions(
 }
 
 /** Jobs that went into one delivery of a session; empty when it is settled or unknown. */
-export async function readDelivery(db: pg.Pool, sessionId: string, delivery: number): Promise<string[]> {
+export async function readDelivery(db: ReadPool, sessionId: string, delivery: number): Promise<string[]> {
   const { rows } = await db.query<{ job_ids: string[] }>(
     "select job_ids from delivery where session_id = $1 and delivery = $2",
     [sessionId, delivery],
@@ -90,7 +90,7 @@ export async function readDelivery(db: pg.Pool, sessionId: string, delivery: num
   return rows[0]?.job_ids ?? [];
 }
 
-export async function readLedgerFacts(db: pg.Pool): Promise<LedgerFacts> {
+export async function readLedgerFacts(db: ReadPool): Promise<LedgerFacts> {
   const startedAt = performance.now();
   await db.query("select 1");
   const roundTripMs = performance.now() - startedAt;

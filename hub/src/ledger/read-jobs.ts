@@ -1,9 +1,9 @@
-import type pg from "pg";
 import type { JobOptions, Priority } from "../domain/job-spec.js";
 import type { JobEventType, JobState } from "../domain/job-state.js";
 import type { JobEvent, JobFilter, JobPage, JobView } from "../domain/job-view.js";
 import type { Outcome } from "../domain/outcome.js";
 import { isUuid } from "../domain/uuid.js";
+import type { ReadPool } from "./read-pool.js";
 import { numberArray, toMs, uuidArray } from "./sql-text.js";
 
 interface JobRow {
@@ -77,7 +77,7 @@ function toView(row: JobRow): JobView {
 }
 
 /** One job with payload and result, or null: absent and another tenant's look the same. */
-export async function readJob(db: pg.Pool, tenantId: number, jobId: string): Promise<JobView | null> {
+export async function readJob(db: ReadPool, tenantId: number, jobId: string): Promise<JobView | null> {
   if (!isUuid(jobId)) return null;
   const { rows } = await db.query<JobRow>({
     name: "read_job",
@@ -93,7 +93,7 @@ const scannedPerPageMax = 20_000;
 
 /** Newest first, along the primary key. A page may hold fewer than `limit` although more follow. */
 export async function listJobs(
-  db: pg.Pool,
+  db: ReadPool,
   tenantId: number,
   filter: JobFilter,
   beforeId: string,
@@ -157,7 +157,7 @@ order by e.revision`;
 
 /** The newest `limit` events of a job with a revision above `afterRevision`, oldest first (D20, D21). */
 export async function readHistory(
-  db: pg.Pool,
+  db: ReadPool,
   tenantId: number,
   jobId: string,
   afterRevision: number,
@@ -192,7 +192,7 @@ export async function readHistory(
 
 /** The fencing token under which each job's newest accepted result came; jobs without one are missing. */
 export async function readReportedTokens(
-  db: pg.Pool,
+  db: ReadPool,
   tenantId: number,
   jobIds: readonly string[],
 ): Promise<Map<string, bigint>> {

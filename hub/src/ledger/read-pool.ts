@@ -1,27 +1,58 @@
 import pg from "pg";
+import { Fault } from "../domain/fault.js";
+import { classifyFailure } from "./failure.js";
+import { durableCommits } from "./writer-connection.js";
 
 /**
- * Connections for reading, and for the few writes that are not jobs (keys, lanes). All reads go
- * by key or along an index; scans are ruled out so that a plan made for a small table stays right for a large one.
+ * Connections for reading, and for the few writes that are not jobs (keys, lanes). All reads go by key or along
+ * an index; scans are ruled out so that a plan made for a small table stays right for a large one.
  */
-export function openReadPool(
-  databaseUrl: string,
-  connectionsMax: number,
-  onError: (error: Error) => void,
-): pg.Pool {
-  const pool = new pg.Pool({
-    connectionString: databaseUrl,
-    application_name: "holdfast-reader",
-    max: connectionsMax,
-    connectionTimeoutMillis: 5_000,
-    query_timeout: 20_000,
-    keepAlive: true,
-    onConnect: async (client) => {
-      await client.query(`set search_path = holdfast; set statement_timeout = '15s'; set jit = off;
-        set enable_seqscan = off; set enable_bitmapscan = off;`);
-    },
-  });
-  // An idle connection that the server closed (a restart, say) must not end the process: the pool opens another.
-  pool.on("error", onError);
-  return pool;
+const readSettings = `
+  set search_path = holdfast;
+  set statement_timeout = '15s';
+  set jit = off;
+  set enable_seqscan = off;
+  set enable_bitmapscan = off;
+  ${durableCommits}`;
+
+export class ReadPool {
+  readonly #pool: pg.Pool;
+
+  /** @param onError an idle connection was lost; the pool opens another */
+  constructor(databaseUrl: string, connectionsMax: number, onError: (error: Error) => void) {
+    this.#pool = new pg.Pool({
+      connectionString: databaseUrl,
+      application_name: "holdfast-reader",
+      max: connectionsMax,
+      connectionTimeoutMillis: 2_000,
+      query_timeout: 20_000,
+      keepAlive: true,
+      onConnect: async (client) => {
+        await client.query(readSettings);
+      },
+    });
+    this.#pool.on("error", onError);
+  }
+
+  /** @throws Fault LEDGER_UNAVAILABLE when the server is away */
+  async query<Row extends object>(
+    query: string | pg.QueryConfig,
+    values?: readonly unknown[],
+  ): Promise<pg.QueryResult<Row & pg.QueryResultRow>> {
+    try {
+      return await this.#pool.query<Row & pg.QueryResultRow>(query, values as unknown[] | undefined);
+    } catch (cause) {
+      if (classifyFailure(cause) !== "connection") throw cause;
+      throw new Fault(
+        "LEDGER_UNAVAILABLE",
+        "The ledger cannot be reached.",
+        {},
+        { retryAfterMs: 1_000, cause },
+      );
+    }
+  }
+
+  end(): Promise<void> {
+    return this.#pool.end();
+  }
 }

@@ -1,8 +1,8 @@
 import { JobEventType, JobState } from "../domain/job-state.js";
 import type { Ref } from "../domain/lane.js";
 import type { BatchStatement } from "./group-commit.js";
-import { idBounds, linkHistory, numberArray, uuidArray, writePage } from "./sql-text.js";
 import { type RefRow, refColumns, toRef } from "./return-leases.js";
+import { idBounds, linkHistory, numberArray, uuidArray, writePage } from "./sql-text.js";
 
 export interface ReviveItem {
   readonly jobId: string;
@@ -11,7 +11,8 @@ export interface ReviveItem {
 }
 
 export type ReviveResult =
-  | { readonly type: "revived"; readonly ref: Ref }
+  /** Without a ref when an earlier try had done it already: its lane finds the job in the ledger. */
+  | { readonly type: "revived"; readonly ref: Ref | null }
   | { readonly type: "not_dead"; readonly state: JobState }
   | { readonly type: "not_found" };
 
@@ -72,6 +73,7 @@ export const reviveJobs: BatchStatement<ReviveItem, ReviveResult> = {
       const ref = refs.get(item.jobId);
       if (ref && distinct.includes(item)) return { type: "revived", ref };
       const row = states.find((row) => row.id === item.jobId && row.tenant_id === item.tenantId);
+      if (row && on.isRetry && row.state < JobState.Succeeded) return { type: "revived", ref: null };
       return row ? { type: "not_dead", state: row.state } : { type: "not_found" };
     });
     return { results, wrotePage: rows.length > 0 };

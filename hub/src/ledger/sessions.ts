@@ -176,7 +176,12 @@ export interface RenewItem {
   readonly lastRequest: { readonly requestId: string; readonly delivery: number } | null;
 }
 
-export type RenewResult = "renewed" | "expired" | "superseded";
+/** "unauthorised": its API key was revoked or has expired. */
+export type RenewResult = "renewed" | "expired" | "superseded" | "unauthorised";
+
+const hasGoodKey = `(s.key_id = '' or exists (
+    select from api_key k
+    where k.key_id = s.key_id and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())))`;
 
 const renewText = `
 with input as (
@@ -192,11 +197,18 @@ update session s set
     last_request_id = coalesce(i.request_id, s.last_request_id),
     last_request_delivery = coalesce(i.request_delivery, s.last_request_delivery)
 from input i
-where s.session_id = i.id and s.epoch = i.epoch and s.state = 1 and s.expires_at > now()
+where s.session_id = i.id and s.epoch = i.epoch and s.state = 1 and s.expires_at > now() and ${hasGoodKey}
 returning s.session_id`;
 
+interface JudgedSession {
+  readonly session_id: string;
+  readonly epoch: number;
+  readonly is_live: boolean;
+  readonly has_good_key: boolean;
+}
+
 const judgeText = `
-select s.session_id, s.epoch, s.state = 1 and s.expires_at > now() as is_live
+select s.session_id, s.epoch, s.state = 1 and s.expires_at > now() as is_live, ${hasGoodKey} as has_good_key
 from unnest($1::uuid[]) as i (id) join session s on s.session_id = i.id`;
 
 /** Renews sessions, and with them all their leases: one row write each per heartbeat. */
@@ -227,9 +239,9 @@ export const renewSessions: BatchStatement<RenewItem, RenewResult> = {
       ],
     });
     const renewed = new Set(rows.map((row) => row.session_id));
-    const judged = new Map<string, { epoch: number; is_live: boolean }>();
+    const judged = new Map<string, JudgedSession>();
     if (renewed.size < distinct.length) {
-      const states = await on.connection.query<{ session_id: string; epoch: number; is_live: boolean }>({
+      const states = await on.connection.query<JudgedSession>({
         name: "judge_renewals",
         text: judgeText,
         values: [uuidArray(distinct.map((item) => item.sessionId))],
@@ -240,7 +252,9 @@ export const renewSessions: BatchStatement<RenewItem, RenewResult> = {
       const isNewest = newest.get(item.sessionId)?.epoch === item.epoch;
       if (renewed.has(item.sessionId) && isNewest) return "renewed";
       const row = judged.get(item.sessionId);
-      return row?.is_live && row.epoch > item.epoch ? "superseded" : "expired";
+      if (!row?.is_live) return "expired";
+      if (row.epoch > item.epoch) return "superseded";
+      return row.has_good_key ? "expired" : "unauthorised";
     });
     return { results, wrotePage: false };
   },

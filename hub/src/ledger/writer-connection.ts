@@ -6,11 +6,19 @@
 // that writes as it: an advisory lock says so, also against our own former backend when the network cut us off
 // from it; that one is terminated before we go on.
 import { hostname } from "node:os";
-import pg from "pg";
 import { setTimeout as delay } from "node:timers/promises";
+import pg from "pg";
 
 const lockClass = 0x486f6c64;
 const lockPatienceMs = 10_000;
+
+/**
+ * A commit that was answered is durable (D1): a server set to less is raised to "on" for this connection; one set
+ * to more ("remote_apply") keeps it.
+ */
+export const durableCommits = `
+  select set_config('synchronous_commit', 'on', false)
+  where current_setting('synchronous_commit') in ('off', 'local', 'remote_write');`;
 
 /**
  * All hot statements go by key. A plan made while a table was small must not turn into a scan later, so joins
@@ -18,7 +26,7 @@ const lockPatienceMs = 10_000;
  */
 const writerSettings = `
   set search_path = holdfast;
-  set synchronous_commit = on;
+  ${durableCommits}
   set statement_timeout = '30s';
   set idle_in_transaction_session_timeout = '30s';
   set jit = off;

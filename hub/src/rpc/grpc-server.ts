@@ -3,10 +3,10 @@ import { toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { ReflectionService } from "@grpc/reflection";
-import { HealthImplementation } from "grpc-health-check";
+import { HealthImplementation, service as healthService } from "grpc-health-check";
 import { splitAddress } from "../domain/address.js";
-import { mountGrpc } from "./grpc-mount.js";
 import type { Gate } from "./gate.js";
+import { mountGrpc } from "./grpc-mount.js";
 import type { ImplementedService } from "./implementation.js";
 
 export interface TlsFiles {
@@ -54,7 +54,8 @@ export async function startGrpcServer(
     Object.fromEntries(["", ...names].map((name) => [name, "SERVING"] as const)),
   );
   health.addToServer(server as unknown as Parameters<HealthImplementation["addToServer"]>[0]);
-  new ReflectionService(describe(services), { services: names }).addToServer(server);
+  const reflected = [...names, "grpc.health.v1.Health"];
+  new ReflectionService(describe(services), { services: reflected }).addToServer(server);
   const credentials = tls
     ? ServerCredentials.createSsl(null, [{ cert_chain: tls.cert, private_key: tls.key }])
     : ServerCredentials.createInsecure();
@@ -73,10 +74,10 @@ export async function startGrpcServer(
   };
 }
 
+type ReflectedFiles = ConstructorParameters<typeof ReflectionService>[0];
+
 /** What the reflection service reads its files from: each file once, after those that it imports. */
-function describe(
-  services: readonly ImplementedService[],
-): ConstructorParameters<typeof ReflectionService>[0] {
+function describe(services: readonly ImplementedService[]): ReflectedFiles {
   const files = new Map<string, Buffer>();
   const add = (file: DescFile) => {
     if (files.has(file.name)) return;
@@ -84,11 +85,22 @@ function describe(
     files.set(file.name, Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto)));
   };
   for (const { desc } of services) add(desc.file);
+  const health = healthService as unknown as {
+    readonly Check: { readonly requestType: MessageTypeDefinition };
+  };
   return {
     holdfast: {
       format: "Protocol Buffer 3 DescriptorProto",
       type: {},
       fileDescriptorProtos: [...files.values()],
     },
-  };
+    health: health.Check.requestType,
+  } as ReflectedFiles;
+}
+
+/** As @grpc/proto-loader makes it: a message's definition brings the files that describe it. */
+interface MessageTypeDefinition {
+  readonly format: string;
+  readonly type: object;
+  readonly fileDescriptorProtos: Buffer[];
 }

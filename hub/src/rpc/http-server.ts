@@ -40,9 +40,7 @@ export async function startHttpServer(
     acceptCompression: [compressionGzip],
   });
   const sockets = new Set<net.Socket>();
-  const { server, closeIdle } = tls
-    ? secureServer(tls, handler as Handler)
-    : plainServer(handler as Handler);
+  const { server, closeIdle } = tls ? secureServer(tls, handler as Handler) : plainServer(handler as Handler);
   server.on("connection", (socket: net.Socket) => {
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));

@@ -1,4 +1,6 @@
 // What workers send, checked: from the wire to the services.
+
+import type { Outcome as OutcomeMessage } from "@holdfast/gen/holdfast/v1/job_pb";
 import type {
   AttachRequest,
   Checkpoint,
@@ -7,7 +9,6 @@ import type {
   LeaseProgress,
   ReleasedLease,
 } from "@holdfast/gen/holdfast/v1/worker_service_pb";
-import type { Outcome as OutcomeMessage } from "@holdfast/gen/holdfast/v1/job_pb";
 import { Fault } from "../domain/fault.js";
 import type { Outcome } from "../domain/outcome.js";
 import type { IncomingCheckpoint, IncomingResult, WorkerHello } from "../services/session-messages.js";

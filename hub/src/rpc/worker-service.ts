@@ -1,11 +1,11 @@
+import { create } from "@bufbuild/protobuf";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import {
   type ClaimRequest,
   type ClaimResponse,
   ClaimResponseSchema,
   WorkerService,
 } from "@holdfast/gen/holdfast/v1/worker_service_pb";
-import { create } from "@bufbuild/protobuf";
-import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { requireKinds } from "../services/access.js";
 import type { UnaryWorkers } from "../services/unary-workers.js";
 import { type AttachParts, attach } from "./attach.js";

@@ -1,9 +1,9 @@
 // API keys: "hf_<key id>_<secret>". The secret has 256 random bits, so a plain SHA-256 of it is kept: there is
 // nothing to guess that a slow hash would protect.
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import type { ApiKeyView } from "../domain/api-key.js";
 import { Fault } from "../domain/fault.js";
 import { type Principal, type Scope, scopes } from "../domain/scope.js";
-import type { ApiKeyView } from "../domain/api-key.js";
 import type { Ledger } from "../ledger/ledger.js";
 
 /** How long a key that was looked up is trusted: bounds the time until a revocation on another hub bites. */

@@ -159,12 +159,17 @@ export class Dispatcher {
     const taken: Ref[] = [];
     let jobs = Math.min(session.credit.jobs, this.#limits.leasesPerMessageMax);
     let bytes = session.credit.bytes;
+    // Lanes whose head is larger than the credit that is left wait for more; they do not hold up the others.
+    let lanes: readonly Lane[] = group.lanes;
     while (jobs > 0) {
-      const { best, runnerUp } = this.#bestLanes(group.lanes);
+      const { best, runnerUp } = this.#bestLanes(lanes);
       if (!best) break;
       // With one lane waiting, all may come from it; otherwise it leads only as long as its head scores best.
       const refs = this.#lanes.take(best.laneId, runnerUp === undefined ? jobs : 1, bytes);
-      if (refs.length === 0) break;
+      if (refs.length === 0) {
+        lanes = lanes.filter((lane) => lane !== best);
+        continue;
+      }
       taken.push(...refs);
       jobs -= refs.length;
       for (const ref of refs) bytes -= ref.bytes;
@@ -195,6 +200,7 @@ export class Dispatcher {
     session.lastDelivery += 1;
     const delivery = session.lastDelivery;
     const { epoch } = session;
+    session.claimsInFlight += 1;
     session.credit = spend(session, refs, -1);
     this.#inFlight += refs.length;
     const items = refs.map((ref) => ({ jobId: ref.jobId, sessionId: session.sessionId, delivery }));
@@ -205,6 +211,7 @@ export class Dispatcher {
         () => this.#claimFailed(session, epoch, refs),
       )
       .finally(() => {
+        session.claimsInFlight -= 1;
         this.#inFlight -= refs.length;
         this.wake();
       });

@@ -1,7 +1,7 @@
 import type { LedgerFacts, SessionView } from "../domain/fleet-view.js";
 import type { Lane } from "../domain/lane.js";
 import type { Principal } from "../domain/scope.js";
-import type { Lanes, LaneStats } from "../lanes/lanes.js";
+import type { LaneStats, Lanes } from "../lanes/lanes.js";
 import type { Ledger } from "../ledger/ledger.js";
 import type { LaneBook } from "./lane-book.js";
 import type { Sessions } from "./sessions.js";

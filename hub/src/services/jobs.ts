@@ -2,11 +2,12 @@ import { v7 as uuidv7 } from "uuid";
 import { Fault } from "../domain/fault.js";
 import type { JobSpec } from "../domain/job-spec.js";
 import { isTerminal } from "../domain/job-state.js";
+import type { JobEvent, JobFilter, JobPage, JobView } from "../domain/job-view.js";
 import type { LaneKey, Ref } from "../domain/lane.js";
 import type { Principal } from "../domain/scope.js";
 import type { Lanes } from "../lanes/lanes.js";
 import type { Ledger } from "../ledger/ledger.js";
-import type { JobEvent, JobFilter, JobPage, JobView } from "../domain/job-view.js";
+import type { SubmitItem, SubmitResult } from "../ledger/submit-jobs.js";
 import { requireKinds } from "./access.js";
 import type { JobFeed } from "./job-feed.js";
 import type { LaneBook } from "./lane-book.js";
@@ -31,6 +32,7 @@ export type WatchUpdate =
 type JobsLedger = Pick<Ledger, "submit" | "readJob" | "listJobs" | "readHistory" | "cancel" | "revive">;
 
 const historyEventsMax = 1_000;
+const submitPartMax = 500;
 /** A change on another hub is seen this late at worst. */
 const watchPollMs = 2_000;
 
@@ -70,7 +72,7 @@ export class Jobs {
       if (spec instanceof Fault || typeof lane !== "number") return [];
       return [{ jobId: uuidv7(), tenantId: principal.tenantId, laneId: lane, spec }];
     });
-    const results = await this.#ledger.submit(items);
+    const results = await this.#commit(items);
     const ready: Ref[] = [];
     let at = 0;
     const answers = lanes.map((lane): Submitted => {
@@ -90,6 +92,21 @@ export class Jobs {
     });
     this.#lanes.offer(ready);
     return answers;
+  }
+
+  /** In parts that each commit or fail for themselves: what was accepted is said even if a later part was not. */
+  async #commit(items: readonly SubmitItem[]): Promise<readonly (SubmitResult | Fault)[]> {
+    if (items.length === 1) return this.#ledger.submit(items);
+    const parts: Promise<readonly (SubmitResult | Fault)[]>[] = [];
+    for (let at = 0; at < items.length; at += submitPartMax) {
+      const part = items.slice(at, at + submitPartMax);
+      const refused = (error: unknown) => {
+        if (error instanceof Fault) return part.map(() => error);
+        throw error;
+      };
+      parts.push(this.#ledger.submit(part).catch(refused));
+    }
+    return (await Promise.all(parts)).flat();
   }
 
   async get(principal: Principal, jobId: string): Promise<JobView> {
@@ -140,7 +157,7 @@ export class Jobs {
       throw new Fault("NOT_DEAD", "Only a dead-lettered job can be retried.", {
         state: String(result.state),
       });
-    this.#lanes.offer([result.ref]);
+    if (result.ref) this.#lanes.offer([result.ref]);
     this.#feed.changed(jobId);
     return this.get(principal, jobId);
   }
@@ -206,7 +223,7 @@ export class Jobs {
 
   async #eventsAfter(principal: Principal, job: JobView, afterRevision: number): Promise<JobEvent[]> {
     if (job.revision <= afterRevision) return [];
-    return this.#ledger.readHistory(principal.tenantId, job.jobId, afterRevision, historyEventsMax);
+    return this.#ledger.readHistory(principal.tenantId, job.jobId, afterRevision, job.revision);
   }
 
   /** The number of the job's lane, or why it has none. */

@@ -1,7 +1,7 @@
 import type { JobState } from "../domain/job-state.js";
 import type { Lane } from "../domain/lane.js";
-import type { Outcome } from "../domain/outcome.js";
 import type { GrantedLease } from "../domain/lease.js";
+import type { Outcome } from "../domain/outcome.js";
 
 /** Why an item was not acceptable as it is. */
 export interface Refusal {

@@ -150,7 +150,9 @@ export class Sessions {
   detach(session: WorkerSession, link: StreamLink): void {
     this.#streams -= 1;
     if (session.link !== link) return;
-    const isDone = session.state.type === "draining" && session.leases.size === 0;
+    // With a claim in flight it is left to expire: what may yet be granted is then found and taken back.
+    const isDone =
+      session.state.type === "draining" && session.leases.size === 0 && session.claimsInFlight === 0;
     session.credit = noCredit;
     session.state = isDone ? { type: "ended", why: "closed" } : { type: "lost", sinceMs: Date.now() };
     this.#dispatcher?.sessionChanged(session);
@@ -238,6 +240,8 @@ export class Sessions {
       ]);
       if (result === "renewed") return this.settings.sessionTtlMs;
       if (result instanceof Fault) throw result;
+      if (result === "unauthorised")
+        throw new Fault("UNAUTHENTICATED", "The API key was revoked or has expired.");
       this.#end(session, result === "superseded" ? "superseded" : "expired");
       throw result === "superseded" ? superseded() : expired();
     } catch (error) {

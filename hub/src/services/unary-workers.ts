@@ -1,6 +1,7 @@
 // Workers that cannot hold a stream: the same sessions, leases and verdicts, by calls.
-import type { Principal } from "../domain/scope.js";
+
 import { Fault } from "../domain/fault.js";
+import type { Principal } from "../domain/scope.js";
 import type { Ledger } from "../ledger/ledger.js";
 import type { LaneBook } from "./lane-book.js";
 import type {

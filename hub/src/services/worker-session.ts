@@ -9,8 +9,8 @@
 //             ended   (closed in good order, expired, or superseded by a newer stream)
 import { type Credit, noCredit } from "../domain/credit.js";
 import type { Fault } from "../domain/fault.js";
-import { profileText, type WorkerProfile } from "../domain/lane.js";
 import type { JobOptions } from "../domain/job-spec.js";
+import { profileText, type WorkerProfile } from "../domain/lane.js";
 import type { Principal } from "../domain/scope.js";
 import type { HubMessage, LaneLease, RevokedLease } from "./session-messages.js";
 
@@ -87,6 +87,8 @@ export class WorkerSession {
   credit: Credit = noCredit;
   deliveredThrough = 0;
   lastDelivery = 0;
+  /** Claims for this attachment that the ledger has not answered. */
+  claimsInFlight = 0;
   readonly leases = new Map<string, HeldLease>();
   /** Leases still open, per delivery. */
   readonly #openPerDelivery = new Map<number, number>();
