@@ -12,7 +12,7 @@ export interface Lanes {
   head(laneId: number): Ref | undefined;
   /** Takes refs from the front, in order, while both bounds hold. Each must later be settled or given back. */
   take(laneId: number, jobsMax: number, bytesMax: number): Ref[];
-  /** Taken refs that were not claimed and are still ready: back to the front. */
+  /** Taken refs that were not claimed and are still ready: back into their places, none twice. */
   giveBack(refs: readonly Ref[]): void;
   /** Taken refs that are claimed, parked or gone. */
   settle(refs: readonly Ref[]): void;

@@ -89,7 +89,7 @@ export function createMemoryLanes(limits: MemoryLanesLimits): Lanes {
         else byLane.set(ref.laneId, [ref]);
       }
       for (const [laneId, own] of byLane) {
-        laneOf(laneId).window.addFirst(own);
+        laneOf(laneId).window.putBack(own);
         notify(laneId);
       }
     },

@@ -35,7 +35,18 @@ describe("a queue of refs", () => {
     expect(keysOf(queue.take(1, 0))).toEqual([1]);
   });
 
-  it("is a list that is added to at its ends and taken from at its front, through thousands of refs", () => {
+  it("puts refs back into their places, and none twice", () => {
+    const queue = queueOf(1, 2, 3, 4, 5);
+    const taken = queue.take(3, 1_000);
+
+    queue.putBack(taken.slice(2));
+    queue.putBack(taken.slice(0, 1));
+    queue.putBack([...taken].reverse());
+
+    expect(keysOf(queue.take(10, 1_000))).toEqual([1, 2, 3, 4, 5]);
+  });
+
+  it("is a list that is added to at its end and taken from at its front, where refs also come back, through thousands of refs", () => {
     const acts = fc.array(
       fc.oneof(
         fc.record({ act: fc.constant("add" as const), count: fc.integer({ min: 1, max: 2_000 }) }),
@@ -62,7 +73,7 @@ describe("a queue of refs", () => {
           } else {
             const back = last.slice(-count);
             last = last.slice(0, -count);
-            queue.addFirst(refsAt(back));
+            queue.putBack(refsAt(back));
             list = [...back, ...list];
           }
           expect(queue.size).toBe(list.length);

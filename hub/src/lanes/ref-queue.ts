@@ -2,7 +2,7 @@ import type { Ref } from "../domain/lane.js";
 
 const compactAt = 1_024;
 
-/** Refs in order, taken at the front and added at either end. */
+/** Refs in order: taken at the front, added at the end, and put back into their places. */
 export class RefQueue {
   #refs: Ref[] = [];
   #start = 0;
@@ -19,8 +19,14 @@ export class RefQueue {
     this.#refs.push(ref);
   }
 
-  addFirst(refs: readonly Ref[]): void {
-    this.#refs = [...refs, ...this.#refs.slice(this.#start)];
+  /** Puts refs that had left back into their places; one that waits here already is not repeated. */
+  putBack(refs: readonly Ref[]): void {
+    const waiting = this.#refs.slice(this.#start);
+    const first = waiting[0];
+    const isBefore = first === undefined || refs.every((ref) => ref.readyKey < first.readyKey);
+    const here = isBefore ? null : new Set(waiting.map((ref) => ref.jobId));
+    const back = refs.filter((ref) => !here?.has(ref.jobId)).sort(byPlace);
+    this.#refs = isBefore ? [...back, ...waiting] : [...back, ...waiting].sort(byPlace);
     this.#start = 0;
   }
 
@@ -40,4 +46,8 @@ export class RefQueue {
     }
     return taken;
   }
+}
+
+function byPlace(one: Ref, other: Ref): number {
+  return one.readyKey - other.readyKey;
 }

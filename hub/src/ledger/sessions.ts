@@ -52,6 +52,8 @@ export interface ResumeSessionItem {
   readonly tenantId: number;
   readonly subject: string;
   readonly ttlMs: number;
+  /** What the worker is now; without it, what it was. */
+  readonly worker?: { readonly workerName: string; readonly profile: SessionProfile };
 }
 
 /** A lease that a session has in the ledger. */
@@ -84,7 +86,8 @@ export type ResumeResult =
 
 const resumeText = `
 update session set
-    epoch = epoch + 1, writer_id = $1, expires_at = now() + $5::float8 * interval '1 ms', is_draining = false
+    epoch = epoch + 1, writer_id = $1, expires_at = now() + $5::float8 * interval '1 ms', is_draining = false,
+    worker_name = coalesce($6::text, worker_name), profile = coalesce($7::jsonb, profile)
 where session_id = $2 and tenant_id = $3 and subject = $4 and state = 1 and expires_at > now()
 returning epoch, delivered_through, worker_name, profile, last_request_id, last_request_delivery`;
 
@@ -113,7 +116,15 @@ export const resumeSession: BatchStatement<ResumeSessionItem, ResumeResult> = {
     }>({
       name: "resume_session",
       text: resumeText,
-      values: [on.writerId, item.sessionId, item.tenantId, item.subject, item.ttlMs],
+      values: [
+        on.writerId,
+        item.sessionId,
+        item.tenantId,
+        item.subject,
+        item.ttlMs,
+        item.worker?.workerName ?? null,
+        item.worker ? JSON.stringify(item.worker.profile) : null,
+      ],
     });
     const row = resumed.rows[0];
     if (!row) return { results: [{ type: "expired" }], wrotePage: false };

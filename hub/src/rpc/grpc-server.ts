@@ -1,6 +1,6 @@
 import type { DescFile } from "@bufbuild/protobuf";
-import { toBinary } from "@bufbuild/protobuf";
-import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { type FileDescriptorProto, FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { ReflectionService } from "@grpc/reflection";
 import { HealthImplementation, service as healthService } from "grpc-health-check";
@@ -85,22 +85,35 @@ function describe(services: readonly ImplementedService[]): ReflectedFiles {
     files.set(file.name, Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto)));
   };
   for (const { desc } of services) add(desc.file);
-  const health = healthService as unknown as {
-    readonly Check: { readonly requestType: MessageTypeDefinition };
-  };
+  const { fileDescriptorProtos } = (healthService as unknown as HealthDefinition).Check.requestType;
+  for (const bytes of fileDescriptorProtos) {
+    const file = nameMapEntries(fromBinary(FileDescriptorProtoSchema, bytes));
+    files.set(file.name, Buffer.from(toBinary(FileDescriptorProtoSchema, file)));
+  }
   return {
     holdfast: {
       format: "Protocol Buffer 3 DescriptorProto",
       type: {},
       fileDescriptorProtos: [...files.values()],
     },
-    health: health.Check.requestType,
   } as ReflectedFiles;
 }
 
 /** As @grpc/proto-loader makes it: a message's definition brings the files that describe it. */
-interface MessageTypeDefinition {
-  readonly format: string;
-  readonly type: object;
-  readonly fileDescriptorProtos: Buffer[];
+interface HealthDefinition {
+  readonly Check: { readonly requestType: { readonly fileDescriptorProtos: readonly Buffer[] } };
+}
+
+/** protobufjs names the entry message of a map field freely; descriptors that other languages accept may not. */
+function nameMapEntries(file: FileDescriptorProto): FileDescriptorProto {
+  for (const message of file.messageType)
+    for (const field of message.field) {
+      const entry = message.nestedType.find(
+        ({ name, options }) => options?.mapEntry && field.typeName.split(".").at(-1) === name,
+      );
+      if (!entry) continue;
+      entry.name = `${field.name.charAt(0).toUpperCase()}${field.name.slice(1)}Entry`;
+      field.typeName = `.${file.package}.${message.name}.${entry.name}`;
+    }
+  return file;
 }

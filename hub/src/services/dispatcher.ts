@@ -202,6 +202,8 @@ export class Dispatcher {
     const { epoch } = session;
     session.claimsInFlight += 1;
     session.credit = spend(session, refs, -1);
+    // A call is answered with one message: what it asked for beyond that lapses.
+    if (session.link?.type === "unary") session.credit = { ...session.credit, jobs: 0 };
     this.#inFlight += refs.length;
     const items = refs.map((ref) => ({ jobId: ref.jobId, sessionId: session.sessionId, delivery }));
     this.#ledger

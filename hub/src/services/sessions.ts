@@ -106,12 +106,7 @@ export class Sessions {
   /** Opens a new session. */
   async open(principal: Principal, hello: WorkerHello, link: Link): Promise<WorkerSession> {
     const sessionId = uuidv7();
-    const stored: SessionProfile = {
-      kinds: hello.kinds,
-      capabilities: hello.capabilities,
-      products: hello.products,
-      queues: hello.queues,
-    };
+    const stored = storedProfile(hello);
     await this.#ledger.openSession({
       sessionId,
       tenantId: principal.tenantId,
@@ -261,7 +256,9 @@ export class Sessions {
   /** Leases that were granted to an attachment: held and sent, or returned when it is gone. */
   granted(session: WorkerSession, epoch: number, delivery: number, leases: readonly LaneLease[]): void {
     const { link } = session;
-    if (session.epoch !== epoch || !link || session.state.type === "draining") {
+    // To a worker that calls, leases that come after its Claim was answered were never asked for.
+    const isUnasked = link?.type === "unary" && !link.onLeases;
+    if (session.epoch !== epoch || !link || isUnasked || session.state.type === "draining") {
       const { sessionId } = session;
       this.#giveBack(
         leases.map(({ lease }) => ({
@@ -347,6 +344,8 @@ export class Sessions {
       tenantId: principal.tenantId,
       subject: principal.subject,
       ttlMs: this.settings.sessionTtlMs,
+      // The process that comes back may be a newer build, with other handlers.
+      worker: { workerName: hello.workerName, profile: storedProfile(hello) },
     });
     if (resumed.type === "expired") return null;
     const standing = new Map(resumed.leases.map((lease) => [lease.jobId, lease]));
@@ -439,6 +438,10 @@ export class Sessions {
   #giveBack(leases: readonly LeaseToReturn[], why: "released" | "expired" = "released"): void {
     if (leases.length > 0) this.#returnLeases(leases, why).catch(this.#onReturnFailed);
   }
+}
+
+function storedProfile({ kinds, capabilities, products, queues }: WorkerHello): SessionProfile {
+  return { kinds, capabilities, products, queues };
 }
 
 function profileOf(principal: Principal, stored: SessionProfile): WorkerProfile {
