@@ -176,12 +176,13 @@ create type event_item as (
   prior_batch bigint
 );
 
--- Pages of one writer are numbered 1, 2, 3 … without a gap. The id of an event is writer-batch-ordinal.
+-- Pages of one writer are numbered 1, 2, 3 … without a gap; a number that came to nothing is an empty page. The id
+-- of an event is writer-batch-ordinal.
 create table event_page (
   at timestamptz not null,
   writer_id integer not null,
   batch bigint not null,
-  items event_item[] not null check (cardinality(items) > 0),
+  items event_item[] not null,
   primary key (writer_id, batch, at)
 ) partition by range (at);
 alter table event_page alter column items set storage external;

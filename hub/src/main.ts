@@ -117,7 +117,10 @@ async function startOn(
   const reports = new SessionReports(ledger, feed, returnLeases, noteDue, verdictCounter());
   const reaper = new Reaper(ledger, returnLeases, (ids) => sessions.expired(ids), onTrouble);
   const maintenance = new Maintenance(ledger, onTrouble);
-  const access = new Access(ledger, (keyId) => sessions.endKey(keyId));
+  const access = new Access(ledger, (keyId) => {
+    sessions.endKey(keyId);
+    jobs.endKey(keyId);
+  });
   const jobs = new Jobs(ledger, lanes, book, feed, noteDue, revoke, config.watchesMax);
   const fleet = new Fleet(ledger, lanes, book, sessions, { hubVersion, isEmbedded: postgres !== null });
   watchHub(ledger, sessions, lanes, book);

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { JobEventType, JobState } from "./job-state.js";
 import { backoffMs, type RetryPolicy } from "./retry.js";
 
@@ -53,17 +53,18 @@ export function decideOutcome(
  * result under the same fencing token (STALE), see D5. The first 8 bytes of a SHA-256, top bit cleared.
  */
 export function outcomeFingerprint(outcome: Outcome): bigint {
-  const hash = createHash("sha256").update(outcome.type).update("\0");
+  return BigInt.asUintN(63, hash("sha256", outcomeBytes(outcome), "buffer").readBigUInt64BE());
+}
+
+function outcomeBytes(outcome: Outcome): Uint8Array {
   switch (outcome.type) {
     case "success":
-      hash.update(outcome.contentType).update("\0").update(outcome.result);
-      break;
+      return Buffer.concat([Buffer.from(`success\0${outcome.contentType}\0`), outcome.result]);
     case "failure":
-      hash.update(`${outcome.code}\0${outcome.permanent}\0${outcome.retryAfterMs}\0${outcome.message}`);
-      break;
+      return Buffer.from(
+        `failure\0${outcome.code}\0${outcome.permanent}\0${outcome.retryAfterMs}\0${outcome.message}`,
+      );
     case "cancelled":
-      hash.update(outcome.reason);
-      break;
+      return Buffer.from(`cancelled\0${outcome.reason}`);
   }
-  return hash.digest().readBigUInt64BE() & 0x7fff_ffff_ffff_ffffn;
 }

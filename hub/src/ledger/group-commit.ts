@@ -2,8 +2,9 @@
 // whatever arrives joins the next; idle, a single item commits at once; busy, hundreds share one fsync.
 //
 // Invariants
-//  1. One statement is in flight at a time, each its own transaction: so pages of events are numbered in commit
-//     order without a gap.
+//  1. Statements run one after the other on one connection, each its own transaction: so pages of events are
+//     numbered in commit order. At most two are on their way, so that the server need not wait for the hub; a page
+//     number that came to nothing is filled, never used again.
 //  2. Statements are idempotent: when the connection is lost, the batch in flight runs again on the next
 //     connection with `isRetry` set, and answers what the first try would have, or DUPLICATE.
 //  3. A poisoned item is refused by itself: a refused batch is halved until the culprit stands alone.
@@ -67,8 +68,12 @@ interface Unit {
 interface Line {
   readonly statement: BatchStatement<unknown, unknown>;
   units: Unit[];
+  queuedItems: number;
 }
 
+const batchesInFlightMax = 2;
+/** A second batch is sent ahead only when it is worth a statement of its own; otherwise it waits and grows. */
+const aheadItemsMin = 64;
 const conflictTriesMax = 5;
 const reconnectDelaysMs = [50, 100, 200, 400, 800, 1_000];
 
@@ -77,6 +82,7 @@ export class GroupCommit {
   readonly #limits: GroupCommitLimits;
   readonly #observer: GroupCommitObserver;
   readonly #lines = new Map<string, Line>();
+  readonly #inFlight = new Set<Promise<void>>();
   readonly #readyClock = new ReadyClock();
   readonly #reserveReadyKeys = (count: number) => this.#readyClock.next(Date.now(), count);
   #queuedItems = 0;
@@ -156,10 +162,11 @@ export class GroupCommit {
   #enqueue(statement: BatchStatement<unknown, unknown>, unit: Unit): void {
     let line = this.#lines.get(statement.name);
     if (!line) {
-      line = { statement, units: [] };
+      line = { statement, units: [], queuedItems: 0 };
       this.#lines.set(statement.name, line);
     }
     line.units.push(unit);
+    line.queuedItems += unit.items.length;
     this.#queuedItems += unit.items.length;
     this.#queuedBytes += unit.bytes;
     if (!this.#isRunning) {
@@ -172,11 +179,33 @@ export class GroupCommit {
     // One turn of the event loop: what arrives in the same turn shares the first commit.
     await Promise.resolve();
     while (this.#queuedItems > 0) {
-      for (const line of this.#lines.values()) {
-        if (line.units.length > 0) await this.#runBatch(line);
+      const line = this.#nextLine();
+      if (!line) {
+        await Promise.race(this.#inFlight);
+        continue;
       }
+      if (!this.#connection.isOpen) {
+        await Promise.all(this.#inFlight);
+        if (!(await this.#reconnect())) continue;
+      }
+      const batch = this.#runBatch(line);
+      this.#inFlight.add(batch);
+      void batch.then(() => this.#inFlight.delete(batch));
     }
     this.#isRunning = false;
+  }
+
+  /** The line whose turn it is, if anything may be sent now. Lines take turns. */
+  #nextLine(): Line | undefined {
+    if (this.#inFlight.size >= batchesInFlightMax) return undefined;
+    const itemsMin = this.#inFlight.size === 0 ? 1 : aheadItemsMin;
+    for (const [name, line] of this.#lines) {
+      if (line.queuedItems < itemsMin) continue;
+      this.#lines.delete(name);
+      this.#lines.set(name, line);
+      return line;
+    }
+    return undefined;
   }
 
   #takeBatch(line: Line): Unit[] {
@@ -192,11 +221,12 @@ export class GroupCommit {
       if (count > 0 && (items > itemsMax || bytes > bytesMax || isMixed)) break;
       count += 1;
     }
-    return line.units.splice(0, count);
+    const taken = line.units.splice(0, count);
+    for (const unit of taken) line.queuedItems -= unit.items.length;
+    return taken;
   }
 
   async #runBatch(line: Line): Promise<void> {
-    if (!this.#connection.isOpen && !(await this.#reconnect())) return;
     const units = this.#takeBatch(line);
     const items = units.length === 1 ? (units[0] as Unit).items : units.flatMap((unit) => unit.items);
     const startedAt = performance.now();
@@ -209,6 +239,7 @@ export class GroupCommit {
       // The connection is gone: whether the batch committed is unknown, so it runs again as a retry.
       for (const unit of units) unit.isRetry = true;
       line.units.unshift(...units);
+      for (const unit of units) line.queuedItems += unit.items.length;
       await this.#connection.abandon();
       this.#observer.disconnected(error);
       this.#giveUpOverdue(error);
@@ -225,22 +256,24 @@ export class GroupCommit {
     isRetry: boolean,
   ): Promise<readonly unknown[]> {
     for (let tries = 1; ; tries += 1) {
+      const batch = this.#connection.takePage();
       try {
         const done = await statement.run(
           {
             connection: this.#connection,
             writerId: this.#connection.writerId,
-            batch: this.#connection.nextBatch,
+            batch,
             isRetry,
             reserveReadyKeys: this.#reserveReadyKeys,
           },
           items,
         );
-        if (done.wrotePage) this.#connection.pageWritten();
+        if (!done.wrotePage) await this.#connection.returnPage(batch);
         return done.results;
       } catch (error) {
         const failure = classifyFailure(error);
         if (failure === "connection") throw error;
+        await this.#connection.returnPage(batch);
         if (failure === "conflict" && tries < conflictTriesMax) continue;
         if (items.length === 1) {
           this.#observer.poisoned(statement.name, error);
@@ -298,6 +331,7 @@ export class GroupCommit {
     for (const line of this.#lines.values()) {
       line.units = line.units.filter((unit) => {
         if (unit.giveUpAtMs > now && !this.#isStopping) return true;
+        line.queuedItems -= unit.items.length;
         this.#leaveQueue(unit);
         unit.reject(
           new Fault(

@@ -15,6 +15,11 @@ export function numberArray(numbers: readonly (number | bigint | null)[]): strin
   return `{${numbers.map((number) => number ?? "NULL").join(",")}}`;
 }
 
+/** Mostly empty texts: unnest pads a shorter array with nulls, so a column of nulls need not be sent. */
+export function textArray(texts: readonly (string | null)[]): readonly (string | null)[] {
+  return texts.some((text) => text !== null) ? texts : [];
+}
+
 export function booleanArray(flags: readonly boolean[]): string {
   return `{${flags.map((flag) => (flag ? "t" : "f")).join(",")}}`;
 }

@@ -3,7 +3,16 @@ import { contentDigest } from "../domain/job-spec.js";
 import { JobEventType, JobState } from "../domain/job-state.js";
 import type { Ref } from "../domain/lane.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
-import { fromMs, idBounds, numberArray, packBytes, toMs, uuidArray, writePage } from "./sql-text.js";
+import {
+  fromMs,
+  idBounds,
+  numberArray,
+  packBytes,
+  textArray,
+  toMs,
+  uuidArray,
+  writePage,
+} from "./sql-text.js";
 
 export interface SubmitItem {
   /** A fresh UUIDv7. */
@@ -110,8 +119,6 @@ async function insert(
   const specs = items.map((item) => item.spec);
   const payloads = packBytes(specs.map((spec) => spec.payload));
   const keyOf = (spec: JobSpec) => spec.idempotencyKey || null;
-  const isKeyed = specs.some((spec) => spec.idempotencyKey !== "");
-  const nothing = `{${specs.map(() => "NULL").join(",")}}`;
   const { rows } = await on.connection.query<InsertedRow>({
     name: "submit_jobs",
     text: insertText,
@@ -124,13 +131,15 @@ async function insert(
       numberArray(items.map((_, at) => firstKey + at)),
       numberArray(specs.map((spec) => spec.runAtMs)),
       numberArray(specs.map((spec) => spec.deadlineMs)),
-      specs.map((spec) => spec.contentType || null),
-      specs.map((spec) => (Object.keys(spec.options).length > 0 ? JSON.stringify(spec.options) : null)),
+      textArray(specs.map((spec) => spec.contentType || null)),
+      textArray(
+        specs.map((spec) => (Object.keys(spec.options).length > 0 ? JSON.stringify(spec.options) : null)),
+      ),
       numberArray(specs.map((spec) => spec.retry.maxAttempts)),
       payloads.offsets,
       payloads.lengths,
-      isKeyed ? specs.map(keyOf) : nothing,
-      isKeyed ? specs.map((spec) => (keyOf(spec) ? contentDigest(spec).toString("hex") : null)) : nothing,
+      textArray(specs.map(keyOf)),
+      textArray(specs.map((spec) => (keyOf(spec) ? contentDigest(spec).toString("hex") : null))),
       payloads.blob,
     ],
   });

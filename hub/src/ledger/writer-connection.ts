@@ -9,6 +9,15 @@ import { hostname } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 
+const fillPageText = "insert into event_page (at, writer_id, batch, items) values (now(), $1, $2, '{}')";
+
+/** Pages on their way when a connection was lost lie this close to the newest that was written. */
+const pagesInDoubtMax = 100;
+const fillDoubtfulText = `
+insert into event_page (at, writer_id, batch, items)
+select now(), $1, n, '{}' from generate_series(greatest($2::bigint - ${pagesInDoubtMax}, 1), $2::bigint) as n
+where not exists (select from event_page p where p.writer_id = $1 and p.batch = n)`;
+
 const lockClass = 0x486f6c64;
 const lockPatienceMs = 10_000;
 
@@ -41,7 +50,7 @@ export class WriterConnection {
   #client: pg.Client | undefined;
   #backendPid = 0;
   #writerId = 0;
-  #pagesWritten = 0;
+  #lastPage = 0;
 
   constructor(databaseUrl: string, hubVersion: string) {
     this.#databaseUrl = databaseUrl;
@@ -53,18 +62,23 @@ export class WriterConnection {
     return this.#writerId;
   }
 
-  /** Number that the next page of events must carry. */
-  get nextBatch(): number {
-    return this.#pagesWritten + 1;
-  }
-
   get isOpen(): boolean {
     return this.#client !== undefined;
   }
 
-  /** The statement that used nextBatch has committed a page. */
-  pageWritten(): void {
-    this.#pagesWritten += 1;
+  /** Hands out the number of the next page of events. One that comes to nothing must be given back. */
+  takePage(): number {
+    this.#lastPage += 1;
+    return this.#lastPage;
+  }
+
+  /** The page was not written: its number is taken back, or filled when a later one is out already. */
+  async returnPage(page: number): Promise<void> {
+    if (page === this.#lastPage) {
+      this.#lastPage -= 1;
+      return;
+    }
+    await this.query({ name: "fill_page", text: fillPageText, values: [this.#writerId, page] });
   }
 
   query<Row extends object>(config: pg.QueryConfig): Promise<pg.QueryResult<Row & pg.QueryResultRow>> {
@@ -80,6 +94,8 @@ export class WriterConnection {
       connectionTimeoutMillis: 5_000,
       query_timeout: 40_000,
       keepAlive: true,
+      // The server finds the next batch waiting when it has finished one.
+      pipeline: true,
     });
     const forget = () => {
       if (this.#client === client) this.#client = undefined;
@@ -125,7 +141,8 @@ export class WriterConnection {
       "select coalesce(max(batch), 0) as batch from event_page where writer_id = $1",
       [this.#writerId],
     );
-    this.#pagesWritten = Number(pages.rows[0]?.batch ?? 0);
+    this.#lastPage = Number(pages.rows[0]?.batch ?? 0);
+    await client.query(fillDoubtfulText, [this.#writerId, this.#lastPage]);
     const backend = await client.query<{ pid: number }>("select pg_backend_pid() as pid");
     this.#backendPid = backend.rows[0]?.pid ?? 0;
   }

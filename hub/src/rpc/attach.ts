@@ -99,7 +99,7 @@ function take(parts: AttachParts, to: Attached, request: AttachRequest): Promise
       return null;
     }
     case "report": {
-      const results = toResults(message.value.results, "report.results", limits);
+      const results = toResults(message.value.results, "report.results", limits, 1);
       return reports.report(session, results).then((verdicts) => outbox.send({ type: "verdicts", verdicts }));
     }
     case "checkpoint": {
@@ -112,7 +112,7 @@ function take(parts: AttachParts, to: Attached, request: AttachRequest): Promise
       reports.progress(session, toProgress(message.value.progress, "progress.progress"));
       return null;
     case "release":
-      return reports.release(session, toReleases(message.value.leases, "release.leases"));
+      return reports.release(session, toReleases(message.value.leases, "release.leases", 1));
     case "heartbeat":
       return sessions.heartbeat(session, link, message.value.nonce, message.value.echo);
     case "drain":

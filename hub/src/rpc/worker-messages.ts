@@ -73,8 +73,9 @@ export function toResults(
   messages: readonly JobResult[],
   path: string,
   limits: EdgeLimits,
+  resultsMin: 0 | 1,
 ): IncomingResult[] {
-  checkCount(path, messages.length, 0, reportResultsMax);
+  checkCount(path, messages.length, resultsMin, reportResultsMax);
   return messages.map((message, at) => ({
     jobId: checkUuid(`${path}[${at}].job_id`, message.jobId),
     fencingToken: checkToken(`${path}[${at}].fencing_token`, message.fencingToken),
@@ -160,8 +161,8 @@ export function toProgress(messages: readonly LeaseProgress[], path: string): In
   });
 }
 
-export function toReleases(messages: readonly ReleasedLease[], path: string) {
-  checkCount(path, messages.length, 0, 1_000);
+export function toReleases(messages: readonly ReleasedLease[], path: string, leasesMin: 0 | 1) {
+  checkCount(path, messages.length, leasesMin, 1_000);
   return messages.map((message, at) => ({
     jobId: checkUuid(`${path}[${at}].job_id`, message.jobId),
     fencingToken: checkToken(`${path}[${at}].fencing_token`, message.fencingToken),

@@ -35,9 +35,9 @@ export function workerService(parts: AttachParts, unary: UnaryWorkers): Implemen
       const sessionId = checkUuid("session_id", request.sessionId);
       checkCount("checkpoints", request.checkpoints.length, 0, 100);
       const reported = await unary.report(principal, sessionId, {
-        results: toResults(request.results, "results", limits),
+        results: toResults(request.results, "results", limits, 0),
         checkpoints: request.checkpoints.map((one, at) => toCheckpoint(one, `checkpoints[${at}]`, limits)),
-        releases: toReleases(request.releases, "releases"),
+        releases: toReleases(request.releases, "releases", 0),
         deliveredThrough: toDelivered(request.deliveredThrough),
       });
       return {

@@ -29,6 +29,13 @@ export type WatchUpdate =
       readonly progress: NonNullable<JobView["progress"]>;
     };
 
+/** A running Watch. */
+interface Watcher {
+  readonly keyId: string;
+  isRevoked: boolean;
+  wake: () => void;
+}
+
 type JobsLedger = Pick<Ledger, "submit" | "readJob" | "listJobs" | "readHistory" | "cancel" | "revive">;
 
 const historyEventsMax = 1_000;
@@ -44,7 +51,7 @@ export class Jobs {
   readonly #noteDue: (dueAtMs: number) => void;
   readonly #revoke: (sessionId: string, lease: RevokedLease) => void;
   readonly #watchesMax: number;
-  #watches = 0;
+  readonly #watchers = new Set<Watcher>();
 
   constructor(
     ledger: JobsLedger,
@@ -171,22 +178,23 @@ export class Jobs {
     targets: readonly WatchTarget[],
     signal: AbortSignal,
   ): AsyncGenerator<WatchUpdate> {
-    if (this.#watches >= this.#watchesMax)
+    if (this.#watchers.size >= this.#watchesMax)
       throw new Fault("STREAM_LIMIT", `This hub serves ${this.#watchesMax} watches already.`, {
         limit: "watchesMax",
         value: String(this.#watchesMax),
       });
-    this.#watches += 1;
+    const watcher: Watcher = { keyId: principal.keyId, isRevoked: false, wake: () => undefined };
+    this.#watchers.add(watcher);
     const open = new Map(targets.map((target) => [target.jobId, target.afterRevision]));
     const progressAt = new Map<string, string>();
     const changed = new Set(open.keys());
-    let wake: () => void = () => undefined;
     const unsubscribe = this.#feed.subscribe([...open.keys()], (jobId) => {
       changed.add(jobId);
-      wake();
+      watcher.wake();
     });
     try {
       while (open.size > 0 && !signal.aborted) {
+        if (watcher.isRevoked) throw new Fault("UNAUTHENTICATED", "The API key was revoked.");
         for (const jobId of changed) {
           changed.delete(jobId);
           const job = await this.get(principal, jobId);
@@ -205,19 +213,28 @@ export class Jobs {
         if (open.size === 0) break;
         const isDue = await new Promise<boolean>((resolve) => {
           const poll = setTimeout(() => resolve(true), watchPollMs);
-          wake = () => {
+          watcher.wake = () => {
             clearTimeout(poll);
             resolve(false);
           };
-          signal.addEventListener("abort", wake, { once: true });
-          if (changed.size > 0) wake();
+          signal.addEventListener("abort", watcher.wake, { once: true });
+          if (changed.size > 0 || watcher.isRevoked) watcher.wake();
         });
-        signal.removeEventListener("abort", wake);
+        signal.removeEventListener("abort", watcher.wake);
         if (isDue) for (const jobId of open.keys()) changed.add(jobId);
       }
     } finally {
       unsubscribe();
-      this.#watches -= 1;
+      this.#watchers.delete(watcher);
+    }
+  }
+
+  /** Ends the watches of a revoked key. */
+  endKey(keyId: string): void {
+    for (const watcher of this.#watchers) {
+      if (watcher.keyId !== keyId) continue;
+      watcher.isRevoked = true;
+      watcher.wake();
     }
   }
 

@@ -256,9 +256,7 @@ export class Sessions {
   /** Leases that were granted to an attachment: held and sent, or returned when it is gone. */
   granted(session: WorkerSession, epoch: number, delivery: number, leases: readonly LaneLease[]): void {
     const { link } = session;
-    // To a worker that calls, leases that come after its Claim was answered were never asked for.
-    const isUnasked = link?.type === "unary" && !link.onLeases;
-    if (session.epoch !== epoch || !link || isUnasked || session.state.type === "draining") {
+    if (session.epoch !== epoch || !link || session.state.type === "draining") {
       const { sessionId } = session;
       this.#giveBack(
         leases.map(({ lease }) => ({

@@ -72,6 +72,7 @@ export class UnaryWorkers {
           field: "session_id",
         });
       await this.#sessions.renew(session);
+      await this.#returnExcess(session, link, request);
       if (link.waiting.length === 0) await this.#await(session, link, request, signal);
       const next = link.waiting.shift();
       if (next) link.lastClaim = { requestId: request.requestId, ...next };
@@ -149,10 +150,28 @@ export class UnaryWorkers {
     return { ...request, leases };
   }
 
+  /** Leases that came too late for the Claim before are this one's, unless they are more than it asks for. */
+  async #returnExcess(session: WorkerSession, link: UnaryLink, request: UnaryClaim): Promise<void> {
+    const excess = link.waiting.filter(({ leases }) => !fits(leases, request));
+    if (excess.length === 0) return;
+    link.waiting.splice(
+      0,
+      link.waiting.length,
+      ...link.waiting.filter(({ leases }) => fits(leases, request)),
+    );
+    await this.#reports.release(
+      session,
+      excess.flatMap(({ leases }) =>
+        leases.map(({ lease: { jobId, fencingToken } }) => ({ jobId, fencingToken, isStarted: false })),
+      ),
+    );
+  }
+
   #await(session: WorkerSession, link: UnaryLink, request: UnaryClaim, signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const done = () => {
         clearTimeout(timeout);
+        clearInterval(renewing);
         signal.removeEventListener("abort", done);
         link.onLeases = null;
         this.#sessions.withdrawCredit(session);
@@ -160,9 +179,19 @@ export class UnaryWorkers {
       };
       // Even a claim that does not wait gives the ledger the moment that one takes.
       const timeout = setTimeout(done, Math.max(request.waitMs, 50));
+      // A wait may be longer than the session lives; what ends it meanwhile is told by the next renewal.
+      const renewing = setInterval(
+        () => void this.#sessions.renew(session).catch(done),
+        this.#sessions.settings.heartbeatIntervalMs,
+      );
       signal.addEventListener("abort", done, { once: true });
       link.onLeases = done;
       this.#sessions.grant(session, request.jobsMax, request.bytesMax);
     });
   }
+}
+
+function fits(leases: readonly LaneLease[], { jobsMax, bytesMax }: UnaryClaim): boolean {
+  const bytesOf = ({ lease }: LaneLease) => lease.payload.length + (lease.checkpoint?.state.length ?? 0);
+  return leases.length <= jobsMax && leases.reduce((sum, lease) => sum + bytesOf(lease), 0) <= bytesMax;
 }
