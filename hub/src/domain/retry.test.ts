@@ -14,6 +14,7 @@ const waits = fc.integer({ min: 0, max: 86_400_000 });
 
 /** The delay without jitter and without a wish of the failure: what random tends to at 1. */
 function whole(policy: RetryPolicy, attempt: number): number {
+  if (policy.initialBackoffMs === 0) return 0;
   return Math.min(policy.initialBackoffMs * policy.factor ** (attempt - 1), policy.maxBackoffMs);
 }
 
@@ -51,6 +52,7 @@ describe("the backoff before a retry (D8)", () => {
     const steep: RetryPolicy = { ...defaultRetryPolicy, maxAttempts: 1_000, factor: 100 };
 
     expect(backoffMs(steep, 1_000, 0.5, 0)).toBe(225_000);
+    expect(backoffMs({ ...steep, initialBackoffMs: 0 }, 1_000, 0.5, 0)).toBe(0);
   });
 
   it.each([

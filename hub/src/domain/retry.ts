@@ -32,7 +32,9 @@ export function backoffMs(
   random: number,
   retryAfterMs: number,
 ): number {
-  const grown = policy.initialBackoffMs * policy.factor ** (attempt - 1);
+  // Growth past all numbers is bounded first: no delay at all stays none.
+  const growth = Math.min(policy.factor ** (attempt - 1), Number.MAX_VALUE);
+  const grown = policy.initialBackoffMs * growth;
   const bounded = Math.min(grown, policy.maxBackoffMs);
   return Math.max(Math.round(bounded / 2 + (bounded / 2) * random), retryAfterMs);
 }

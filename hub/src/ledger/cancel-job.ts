@@ -1,4 +1,5 @@
 import { JobEventType, JobState } from "../domain/job-state.js";
+import { distinctItems, tenantJobKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
 import { idBounds, linkHistory, numberArray, toMs, uuidArray, writePage } from "./sql-text.js";
 
@@ -51,7 +52,7 @@ with input as (
   select 3, cancel_by, id, fencing_token from cancelled where is_graceful
   on conflict do nothing
 ), ${writePage("cancelled")}
-select id, is_graceful, event_session, token_before, ${toMs("cancel_by")} as due_at_ms from cancelled`;
+select id, tenant_id, is_graceful, event_session, token_before, ${toMs("cancel_by")} as due_at_ms from cancelled`;
 
 const refusedText = "select id, tenant_id, state from job where id = any($1) and id between $2 and $3";
 
@@ -62,11 +63,12 @@ export const cancelJobs: BatchStatement<CancelItem, CancelResult> = {
   bytesMax: 1 << 20,
   bytesOf: (item) => 64 + item.reason.length,
   run: async (on, items) => {
-    const seen = new Set<string>();
-    const distinct = items.filter((item) => !seen.has(item.jobId) && seen.add(item.jobId));
+    const byJob = distinctItems(items, tenantJobKey);
+    const distinct = [...byJob.values()];
     const ids = distinct.map((item) => item.jobId);
     const { rows } = await on.connection.query<{
       id: string;
+      tenant_id: number;
       is_graceful: boolean;
       event_session: string | null;
       token_before: string;
@@ -85,9 +87,8 @@ export const cancelJobs: BatchStatement<CancelItem, CancelResult> = {
       ],
     });
     const results = new Map<CancelItem, CancelResult>();
-    const byId = new Map(distinct.map((item) => [item.jobId, item]));
     for (const row of rows)
-      results.set(byId.get(row.id) as CancelItem, {
+      results.set(byJob.get(tenantJobKey({ jobId: row.id, tenantId: row.tenant_id })) as CancelItem, {
         type: row.is_graceful ? "requested" : "cancelled",
         lease: row.event_session
           ? { sessionId: row.event_session, fencingToken: BigInt(row.token_before) }

@@ -1,4 +1,5 @@
 import { JobState } from "../domain/job-state.js";
+import { type LeaseRow, leaseKey, leaseRowKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
 import { idBounds, numberArray, uuidArray } from "./sql-text.js";
 
@@ -16,7 +17,7 @@ from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::float8[], $5::text[])
   as i (id, session_id, fencing_token, percent, message)
 where j.id = i.id and j.id between $6 and $7 and j.fencing_token = i.fencing_token
   and j.session_id = i.session_id and j.state = ${JobState.Leased}
-returning j.id`;
+returning j.id, j.session_id, j.fencing_token`;
 
 /** Records progress under its fencing token; answers whether it was current. Not a state change: no event. */
 export const recordProgress: BatchStatement<ProgressItem, boolean> = {
@@ -25,10 +26,10 @@ export const recordProgress: BatchStatement<ProgressItem, boolean> = {
   bytesMax: 1 << 20,
   bytesOf: (item) => 96 + item.message.length,
   run: async (on, items) => {
-    const newest = new Map(items.map((item) => [item.jobId, item]));
+    const newest = new Map(items.map((item) => [leaseKey(item), item]));
     const distinct = [...newest.values()];
     const ids = distinct.map((item) => item.jobId);
-    const { rows } = await on.connection.query<{ id: string }>({
+    const { rows } = await on.connection.query<LeaseRow>({
       name: "record_progress",
       text: progressText,
       values: [
@@ -40,7 +41,7 @@ export const recordProgress: BatchStatement<ProgressItem, boolean> = {
         ...idBounds(ids),
       ],
     });
-    const current = new Set(rows.map((row) => row.id));
-    return { results: items.map((item) => current.has(item.jobId)), wrotePage: false };
+    const current = new Set(rows.map(leaseRowKey));
+    return { results: items.map((item) => current.has(leaseKey(item))), wrotePage: false };
   },
 };

@@ -1,6 +1,7 @@
 import { JobState } from "../domain/job-state.js";
 import type { Outcome, OutcomeDecision } from "../domain/outcome.js";
 import { outcomeFingerprint } from "../domain/outcome.js";
+import { distinctItems, type LeaseRow, leaseKey, leaseRowKey } from "./distinct-items.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
 import {
   eventOfSettledState,
@@ -63,7 +64,9 @@ with input as (
   delete from checkpoint c using settled s
   where c.job_id = s.id and s.checkpoint_sequence > 0 and s.state in (${JobState.Succeeded}, ${JobState.Cancelled})
 ), ${writePage("settled")}
-select id, state, case when state = ${JobState.Scheduled} then ${toMs("run_at")} end as due_at_ms from settled`;
+select id, state, case when state = ${JobState.Scheduled} then ${toMs("run_at")} end as due_at_ms,
+  event_session as session_id, fencing_token
+from settled`;
 
 /** Only within the reporter's tenant: another tenant's job is as if it were absent. */
 const refusedText = `
@@ -79,13 +82,14 @@ export const reportResults: BatchStatement<ReportItem, ReportResult> = {
   bytesMax: 16 << 20,
   bytesOf: (item) => (item.outcome.type === "success" ? item.outcome.result.length : 256) + 128,
   run: async (on, items) => {
-    const distinct = dropRepeats(items);
+    const byLease = distinctItems(items, leaseKey);
+    const distinct = [...byLease.values()];
     const ids = distinct.map((item) => item.jobId);
     const fingerprints = distinct.map((item) => outcomeFingerprint(item.outcome));
     const results = packBytes(
       distinct.map(({ outcome }) => (outcome.type === "success" ? outcome.result : null)),
     );
-    const { rows } = await on.connection.query<{ id: string; state: JobState; due_at_ms: number | null }>({
+    const { rows } = await on.connection.query<LeaseRow & { state: JobState; due_at_ms: number | null }>({
       name: "report_results",
       text: reportText,
       values: [
@@ -111,9 +115,8 @@ export const reportResults: BatchStatement<ReportItem, ReportResult> = {
       ],
     });
     const settled = new Map<ReportItem, ReportResult>();
-    const byId = new Map(distinct.map((item) => [item.jobId, item]));
     for (const row of rows)
-      settled.set(byId.get(row.id) as ReportItem, {
+      settled.set(byLease.get(leaseRowKey(row)) as ReportItem, {
         type: "committed",
         state: row.state,
         dueAtMs: row.due_at_ms,
@@ -126,13 +129,6 @@ export const reportResults: BatchStatement<ReportItem, ReportResult> = {
     };
   },
 };
-
-/** One statement can change a row once: of several reports of one job the first is tried, the rest are judged. */
-function dropRepeats(items: readonly ReportItem[]): readonly ReportItem[] {
-  const seen = new Set<string>();
-  const distinct = items.filter((item) => !seen.has(item.jobId) && seen.add(item.jobId));
-  return distinct.length === items.length ? items : distinct;
-}
 
 /** What the history shows; the full outcome is on the job. */
 function reasonOf(outcome: Outcome): string | null {

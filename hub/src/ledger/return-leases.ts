@@ -1,5 +1,6 @@
 import { JobEventType, JobState } from "../domain/job-state.js";
 import type { Ref } from "../domain/lane.js";
+import { distinctItems, type LeaseRow, leaseKey, leaseRowKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
 import { booleanArray, idBounds, linkHistory, numberArray, toMs, uuidArray, writePage } from "./sql-text.js";
 
@@ -71,9 +72,9 @@ with input as (
     and (i.fencing_token is null or j.fencing_token = i.fencing_token) and l.lane_id = j.lane_id
   returning j.*, case j.state when ${JobState.Ready} then i.event when ${JobState.Dead} then ${JobEventType.Dead}
     else ${JobEventType.Cancelled} end::smallint as event, i.session_id as event_session,
-    case j.state when ${JobState.Dead} then 'WORKER_LOST' end as reason
+    i.fencing_token as asked_token, case j.state when ${JobState.Dead} then 'WORKER_LOST' end as reason
 ), ${writePage("returned")}
-select state, ${refColumns} from returned`;
+select state, event_session as session_id, asked_token as fencing_token, ${refColumns} from returned`;
 
 /** Takes leases back from a session: ready again with their checkpoints, in the retry lane. */
 export const returnLeases: BatchStatement<ReturnItem, ReturnResult> = {
@@ -82,11 +83,10 @@ export const returnLeases: BatchStatement<ReturnItem, ReturnResult> = {
   bytesMax: 1 << 20,
   bytesOf: () => 64,
   run: async (on, items) => {
-    const seen = new Set<string>();
-    const distinct = items.filter((item) => !seen.has(item.jobId) && seen.add(item.jobId));
+    const distinct = [...distinctItems(items, leaseKey).values()];
     const ids = distinct.map((item) => item.jobId);
     const firstKey = on.reserveReadyKeys(distinct.length);
-    const { rows } = await on.connection.query<RefRow & { state: JobState }>({
+    const { rows } = await on.connection.query<RefRow & LeaseRow & { state: JobState }>({
       name: "return_leases",
       text: returnText,
       values: [
@@ -101,10 +101,10 @@ export const returnLeases: BatchStatement<ReturnItem, ReturnResult> = {
         ...idBounds(ids),
       ],
     });
-    const byId = new Map(rows.map((row) => [row.id, row]));
+    const byLease = new Map(rows.map((row) => [leaseRowKey(row), row]));
     const results = new Map(
       distinct.map((item): [ReturnItem, ReturnResult] => {
-        const row = byId.get(item.jobId);
+        const row = byLease.get(leaseKey(item));
         if (!row) return [item, { type: "stale" }];
         if (row.state === JobState.Ready) return [item, { type: "ready", ref: toRef(row) }];
         return [item, { type: "ended", state: row.state }];

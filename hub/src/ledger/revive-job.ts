@@ -1,5 +1,6 @@
 import { JobEventType, JobState } from "../domain/job-state.js";
 import type { Ref } from "../domain/lane.js";
+import { distinctItems, tenantJobKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
 import { type RefRow, refColumns, toRef } from "./return-leases.js";
 import { idBounds, linkHistory, numberArray, uuidArray, writePage } from "./sql-text.js";
@@ -30,7 +31,7 @@ with input as (
     and l.lane_id = j.lane_id
   returning j.*, ${JobEventType.Revived}::smallint as event, null::uuid as event_session, nullif(i.reason, '') as reason
 ), ${writePage("revived")}
-select ${refColumns} from revived`;
+select tenant_id, ${refColumns} from revived`;
 
 const refusedText = "select id, tenant_id, state from job where id = any($1) and id between $2 and $3";
 
@@ -41,11 +42,10 @@ export const reviveJobs: BatchStatement<ReviveItem, ReviveResult> = {
   bytesMax: 1 << 20,
   bytesOf: (item) => 64 + item.reason.length,
   run: async (on, items) => {
-    const seen = new Set<string>();
-    const distinct = items.filter((item) => !seen.has(item.jobId) && seen.add(item.jobId));
+    const distinct = [...distinctItems(items, tenantJobKey).values()];
     const ids = distinct.map((item) => item.jobId);
     const firstKey = on.reserveReadyKeys(distinct.length);
-    const { rows } = await on.connection.query<RefRow>({
+    const { rows } = await on.connection.query<RefRow & { tenant_id: number }>({
       name: "revive_jobs",
       text: reviveText,
       values: [
@@ -58,7 +58,9 @@ export const reviveJobs: BatchStatement<ReviveItem, ReviveResult> = {
         ...idBounds(ids),
       ],
     });
-    const refs = new Map(rows.map((row) => [row.id, toRef(row)]));
+    const refs = new Map(
+      rows.map((row) => [tenantJobKey({ jobId: row.id, tenantId: row.tenant_id }), toRef(row)]),
+    );
     const states =
       refs.size === items.length
         ? []
@@ -70,7 +72,7 @@ export const reviveJobs: BatchStatement<ReviveItem, ReviveResult> = {
             })
           ).rows;
     const results = items.map((item): ReviveResult => {
-      const ref = refs.get(item.jobId);
+      const ref = refs.get(tenantJobKey(item));
       if (ref && distinct.includes(item)) return { type: "revived", ref };
       const row = states.find((row) => row.id === item.jobId && row.tenant_id === item.tenantId);
       if (row && on.isRetry && row.state < JobState.Succeeded) return { type: "revived", ref: null };

@@ -1,4 +1,5 @@
 import { JobState } from "../domain/job-state.js";
+import { type LeaseRow, leaseKey, leaseRowKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
 import { idBounds, numberArray, packBytes, uuidArray } from "./sql-text.js";
 
@@ -23,17 +24,18 @@ with input as (
   from input i
   where j.id = i.id and j.id between $8 and $9 and j.fencing_token = i.fencing_token
     and j.session_id = i.session_id and j.state = ${JobState.Leased} and j.checkpoint_sequence < i.sequence
-  returning j.id, i.sequence, i.fencing_token, substring($7::bytea from i.state_offset + 1 for i.state_length) as state
+  returning j.id, i.session_id, i.sequence, i.fencing_token, substring($7::bytea from i.state_offset + 1 for i.state_length) as state
 ), saved as (
   insert into checkpoint (job_id, sequence, fencing_token, state)
   select id, sequence, fencing_token, state from held
   on conflict (job_id) do update set sequence = excluded.sequence, fencing_token = excluded.fencing_token,
     state = excluded.state, saved_at = now()
 )
-select id from held`;
+select id, session_id, fencing_token from held`;
 
 const refusedText = `
-select j.id from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[]) as i (id, session_id, fencing_token, sequence)
+select j.id, j.session_id, j.fencing_token
+from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[]) as i (id, session_id, fencing_token, sequence)
 join job j on j.id = i.id and j.session_id = i.session_id and j.fencing_token = i.fencing_token
   and j.checkpoint_sequence = i.sequence`;
 
@@ -44,12 +46,12 @@ export const saveCheckpoints: BatchStatement<CheckpointItem, CheckpointResult> =
   bytesMax: 16 << 20,
   bytesOf: (item) => item.state.length + 128,
   run: async (on, items) => {
-    // Of several checkpoints of one job in a batch only the newest has to be written.
+    // Of several checkpoints of one lease in a batch only the newest has to be written.
     const newest = new Map<string, CheckpointItem>();
     for (const item of items) {
-      const other = newest.get(item.jobId);
-      if (!other || other.fencingToken < item.fencingToken || other.sequence < item.sequence)
-        newest.set(item.jobId, item);
+      const key = leaseKey(item);
+      const other = newest.get(key);
+      if (!other || other.sequence < item.sequence) newest.set(key, item);
     }
     const distinct = [...newest.values()];
     const ids = distinct.map((item) => item.jobId);
@@ -60,25 +62,25 @@ export const saveCheckpoints: BatchStatement<CheckpointItem, CheckpointResult> =
       numberArray(distinct.map((item) => item.sequence)),
     ];
     const states = packBytes(distinct.map((item) => item.state));
-    const saved = await on.connection.query<{ id: string }>({
+    const saved = await on.connection.query<LeaseRow>({
       name: "save_checkpoints",
       text: saveText,
       values: [...keys, states.offsets, states.lengths, states.blob, ...idBounds(ids)],
     });
-    const savedIds = new Set(saved.rows.map((row) => row.id));
+    const savedKeys = new Set(saved.rows.map(leaseRowKey));
     const repeated =
-      savedIds.size === distinct.length
+      savedKeys.size === distinct.length
         ? new Set<string>()
         : new Set(
             (
-              await on.connection.query<{ id: string }>({
+              await on.connection.query<LeaseRow>({
                 name: "judge_checkpoints",
                 text: refusedText,
                 values: keys,
               })
-            ).rows.map((row) => row.id),
+            ).rows.map(leaseRowKey),
           );
-    return { results: items.map((item) => judge(item, newest, savedIds, repeated)), wrotePage: false };
+    return { results: items.map((item) => judge(item, newest, savedKeys, repeated)), wrotePage: false };
   },
 };
 
@@ -88,9 +90,8 @@ function judge(
   saved: ReadonlySet<string>,
   repeated: ReadonlySet<string>,
 ): CheckpointResult {
-  const written = newest.get(item.jobId) as CheckpointItem;
-  const isSameLease = written.sessionId === item.sessionId && written.fencingToken === item.fencingToken;
-  if (!isSameLease) return "stale";
-  if (saved.has(item.jobId)) return written.sequence >= item.sequence ? "saved" : "stale";
-  return repeated.has(item.jobId) && written.sequence === item.sequence ? "duplicate" : "stale";
+  const key = leaseKey(item);
+  const written = newest.get(key) as CheckpointItem;
+  if (saved.has(key)) return "saved";
+  return repeated.has(key) && written.sequence === item.sequence ? "duplicate" : "stale";
 }

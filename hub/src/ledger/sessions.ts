@@ -209,7 +209,7 @@ update session s set
     last_request_delivery = coalesce(i.request_delivery, s.last_request_delivery)
 from input i
 where s.session_id = i.id and s.epoch = i.epoch and s.state = 1 and s.expires_at > now() and ${hasGoodKey}
-returning s.session_id`;
+returning s.session_id, s.epoch`;
 
 interface JudgedSession {
   readonly session_id: string;
@@ -229,12 +229,12 @@ export const renewSessions: BatchStatement<RenewItem, RenewResult> = {
   bytesMax: 4 << 20,
   bytesOf: (item) => 96 + item.settledDeliveries.length * 32,
   run: async (on, items) => {
-    const newest = new Map(items.map((item) => [item.sessionId, item]));
+    const newest = new Map(items.map((item) => [attachmentKey(item), item]));
     const distinct = [...newest.values()];
     const settled = items.flatMap((item) =>
       item.settledDeliveries.map((delivery) => ({ sessionId: item.sessionId, delivery })),
     );
-    const { rows } = await on.connection.query<{ session_id: string }>({
+    const { rows } = await on.connection.query<{ session_id: string; epoch: number }>({
       name: "renew_sessions",
       text: renewText,
       values: [
@@ -249,7 +249,9 @@ export const renewSessions: BatchStatement<RenewItem, RenewResult> = {
         numberArray(settled.map((item) => item.delivery)),
       ],
     });
-    const renewed = new Set(rows.map((row) => row.session_id));
+    const renewed = new Set(
+      rows.map((row) => attachmentKey({ sessionId: row.session_id, epoch: row.epoch })),
+    );
     const judged = new Map<string, JudgedSession>();
     if (renewed.size < distinct.length) {
       const states = await on.connection.query<JudgedSession>({
@@ -260,8 +262,7 @@ export const renewSessions: BatchStatement<RenewItem, RenewResult> = {
       for (const row of states.rows) judged.set(row.session_id, row);
     }
     const results = items.map((item): RenewResult => {
-      const isNewest = newest.get(item.sessionId)?.epoch === item.epoch;
-      if (renewed.has(item.sessionId) && isNewest) return "renewed";
+      if (renewed.has(attachmentKey(item))) return "renewed";
       const row = judged.get(item.sessionId);
       if (!row?.is_live) return "expired";
       if (row.epoch > item.epoch) return "superseded";
@@ -270,6 +271,11 @@ export const renewSessions: BatchStatement<RenewItem, RenewResult> = {
     return { results, wrotePage: false };
   },
 };
+
+/** A stream of a session: a newer one fences out the older, also in one batch. */
+function attachmentKey(item: { readonly sessionId: string; readonly epoch: number }): string {
+  return `${item.sessionId}/${item.epoch}`;
+}
 
 export interface CloseItem {
   readonly sessionId: string;

@@ -37,6 +37,8 @@ export async function startHttpServer(
     routes: (router) => mountConnect(router, services, gate, onDefect),
     fallback: (request, response) => servePage(pages, request, response as AnyResponse),
     readMaxBytes: messageBytesMax,
+    // By default a name that an enum does not have would silently become the enum's default.
+    jsonOptions: { ignoreUnknownFields: false },
     acceptCompression: [compressionGzip],
   });
   const sockets = new Set<net.Socket>();

@@ -40,6 +40,7 @@ type JobsLedger = Pick<Ledger, "submit" | "readJob" | "listJobs" | "readHistory"
 
 const historyEventsMax = 1_000;
 const submitPartMax = 500;
+const revisionMax = 2 ** 31 - 1;
 /** A change on another hub is seen this late at worst. */
 const watchPollMs = 2_000;
 
@@ -240,7 +241,8 @@ export class Jobs {
 
   async #eventsAfter(principal: Principal, job: JobView, afterRevision: number): Promise<JobEvent[]> {
     if (job.revision <= afterRevision) return [];
-    return this.#ledger.readHistory(principal.tenantId, job.jobId, afterRevision, job.revision);
+    // The job may have changed since it was read: a limit by its revision would cut off the oldest of the rest.
+    return this.#ledger.readHistory(principal.tenantId, job.jobId, afterRevision, revisionMax);
   }
 
   /** The number of the job's lane, or why it has none. */

@@ -1,0 +1,300 @@
+import fc from "fast-check";
+import { afterEach, describe, expect, it } from "vitest";
+import { laneOf, refAt, refsAt } from "../../test/harness/refs.js";
+import { liveSession } from "../../test/harness/sessions.js";
+import type { Lane } from "../domain/lane.js";
+import type { GrantedLease } from "../domain/lease.js";
+import { createMemoryLanes } from "../lanes/memory-lanes.js";
+import type { ClaimItem } from "../ledger/claim-jobs.js";
+import { Dispatcher } from "./dispatcher.js";
+import { LaneBook } from "./lane-book.js";
+import type { WorkerSession } from "./worker-session.js";
+
+/** Claims as the ledger gets them; each is answered when the test says so. */
+interface Claim {
+  readonly sessionId: string;
+  readonly delivery: number;
+  readonly jobIds: readonly string[];
+  grant(isGranted?: (jobId: string) => boolean): Promise<void>;
+  fail(): Promise<void>;
+}
+
+const stops: (() => void)[] = [];
+afterEach(() => {
+  for (const stop of stops.splice(0)) stop();
+});
+
+async function openDesk(lanes: readonly Lane[], limits: { perMessage?: number; inFlight?: number } = {}) {
+  const known = lanes.map((lane) => ({ lane, lowKey: 0 }));
+  const book = new LaneBook({ listLanes: async () => known, ensureLane: async () => known }, 100);
+  await book.load();
+  const port = createMemoryLanes({ windowRefsMax: 1_000 });
+  const claims: Claim[] = [];
+  const granted: { sessionId: string; jobIds: string[] }[] = [];
+  const lost: string[] = [];
+  const starved = new Set<number>();
+  const laneOfJob = new Map<string, number>();
+  const claim = (items: readonly ClaimItem[]) =>
+    new Promise<(GrantedLease | null)[]>((resolve, reject) => {
+      const [first] = items as [ClaimItem];
+      claims.push({
+        sessionId: first.sessionId,
+        delivery: first.delivery,
+        jobIds: items.map((item) => item.jobId),
+        grant: async (isGranted = () => true) => {
+          resolve(items.map(({ jobId }) => (isGranted(jobId) ? leaseOf(jobId, laneOfJob.get(jobId)) : null)));
+          await turn();
+        },
+        fail: async () => {
+          reject(new Error("the ledger is away"));
+          await turn();
+        },
+      });
+    });
+  const dispatcher = new Dispatcher(
+    { claim },
+    port,
+    book,
+    { leasesPerMessageMax: limits.perMessage ?? 10, claimsInFlightMax: limits.inFlight ?? 1_000 },
+    {
+      granted: (session, _epoch, _delivery, leases) =>
+        void granted.push({ sessionId: session.sessionId, jobIds: leases.map(({ lease }) => lease.jobId) }),
+      claimLost: (session) => void lost.push(session.sessionId),
+      starved: (laneId) => void starved.add(laneId),
+    },
+  );
+  port.onChange(() => dispatcher.wake());
+  stops.push(() => dispatcher.stop());
+  return {
+    dispatcher,
+    port,
+    claims,
+    granted,
+    lost,
+    starved,
+    async offer(refs: ReturnType<typeof refsAt>) {
+      for (const ref of refs) laneOfJob.set(ref.jobId, ref.laneId);
+      port.offer(refs);
+      await turn();
+    },
+    async join(...sessions: WorkerSession[]) {
+      for (const session of sessions) dispatcher.sessionChanged(session);
+      await turn();
+    },
+  };
+}
+
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+function leaseOf(jobId: string, laneId = 1): GrantedLease {
+  return {
+    jobId,
+    laneId,
+    fencingToken: 1n,
+    attempt: 1,
+    attemptsMax: 5,
+    payload: Buffer.alloc(0),
+    contentType: "",
+    checkpoint: null,
+    options: {},
+    deadlineMs: null,
+    submittedAtMs: 0,
+  };
+}
+
+const idsOf = (readyKeys: readonly number[]) => refsAt(readyKeys).map((ref) => ref.jobId);
+
+describe("the dispatcher", () => {
+  it("claims what waits for a session with credit, in order, no more than the credit and a message hold", async () => {
+    const desk = await openDesk([laneOf(1)], { perMessage: 3 });
+    const { session } = liveSession(1, { jobs: 5 });
+    await desk.offer(refsAt([1, 2, 3, 4, 5, 6, 7]));
+
+    await desk.join(session);
+
+    expect(desk.claims.map((claim) => claim.jobIds)).toEqual([idsOf([1, 2, 3]), idsOf([4, 5])]);
+    expect(desk.claims.map((claim) => claim.delivery)).toEqual([1, 2]);
+    expect(session.credit.jobs).toBe(0);
+    expect(desk.port.stats(1).window).toBe(2);
+  });
+
+  it("claims for a waiting session as soon as refs come", async () => {
+    const desk = await openDesk([laneOf(1)]);
+    await desk.join(liveSession(1, { jobs: 5 }).session);
+    expect(desk.claims).toEqual([]);
+
+    await desk.offer(refsAt([1]));
+
+    expect(desk.claims.map((claim) => claim.jobIds)).toEqual([idsOf([1])]);
+  });
+
+  it("takes the best score first between lanes, and the oldest first within one", async () => {
+    const lanes = [laneOf(1, { priority: 1 }), laneOf(2, { priority: 4 }), laneOf(3, { priority: 2 })];
+    const desk = await openDesk(lanes);
+    await desk.offer([
+      ...refsAt([1, 2], { laneId: 1 }),
+      ...refsAt([3, 4], { laneId: 2 }),
+      ...refsAt([5, 6], { laneId: 3 }),
+    ]);
+
+    await desk.join(liveSession(1, { jobs: 10 }).session);
+
+    expect(desk.claims.flatMap((claim) => claim.jobIds)).toEqual(idsOf([3, 4, 5, 6, 1, 2]));
+  });
+
+  it("does not starve a low priority: its head wins once it has waited long enough", async () => {
+    const desk = await openDesk([laneOf(1, { priority: 1 }), laneOf(2, { priority: 4 })]);
+    const minute = 60_000;
+    await desk.offer([
+      refAt(1, { laneId: 1, readyAtMs: 0 }),
+      refAt(2, { laneId: 2, readyAtMs: 29 * minute }),
+      refAt(3, { laneId: 2, readyAtMs: 31 * minute }),
+    ]);
+
+    await desk.join(liveSession(1, { jobs: 10 }).session);
+
+    expect(desk.claims.flatMap((claim) => claim.jobIds)).toEqual(idsOf([2, 1, 3]));
+  });
+
+  it("lets sessions of one profile take turns, a message each", async () => {
+    const desk = await openDesk([laneOf(1)], { perMessage: 2 });
+    const [one, two] = [liveSession(1, { jobs: 4 }).session, liveSession(2, { jobs: 4 }).session];
+    await desk.offer(refsAt([1, 2, 3, 4, 5, 6, 7, 8]));
+
+    await desk.join(one, two);
+
+    expect(desk.claims.map((claim) => claim.sessionId)).toEqual([
+      one.sessionId,
+      two.sessionId,
+      one.sessionId,
+      two.sessionId,
+    ]);
+  });
+
+  it("claims for nobody who cannot serve the lane, has no credit, or does not read", async () => {
+    const desk = await openDesk([laneOf(1, { capabilities: ["gpu"] })]);
+    const clogged = liveSession(5, { jobs: 5 }, { capabilities: ["gpu"] });
+    clogged.outbox.isFull = true;
+    await desk.offer(refsAt([1]));
+
+    await desk.join(
+      liveSession(1, { jobs: 5 }).session,
+      liveSession(2, { jobs: 5 }, { capabilities: ["gpu"], tenantId: 2 }).session,
+      liveSession(3, { jobs: 5 }, { capabilities: ["gpu"], kinds: ["part"] }).session,
+      liveSession(4, { jobs: 0 }, { capabilities: ["gpu"] }).session,
+      clogged.session,
+    );
+
+    expect(desk.claims).toEqual([]);
+  });
+
+  it("does not let a job that is larger than the credit hold up other lanes", async () => {
+    const desk = await openDesk([laneOf(1, { priority: 4 }), laneOf(2)]);
+    await desk.offer([refAt(1, { laneId: 1, bytes: 500 }), refAt(2, { laneId: 2, bytes: 50 })]);
+
+    await desk.join(liveSession(1, { jobs: 5, bytes: 100 }).session);
+
+    expect(desk.claims.flatMap((claim) => claim.jobIds)).toEqual(idsOf([2]));
+  });
+
+  it("keeps no more refs on their way to the ledger than it may, and goes on as they return", async () => {
+    const desk = await openDesk([laneOf(1)], { perMessage: 2, inFlight: 4 });
+    await desk.offer(refsAt([1, 2, 3, 4, 5, 6, 7, 8]));
+    await desk.join(liveSession(1, { jobs: 100 }).session);
+    expect(desk.claims).toHaveLength(2);
+
+    await desk.claims[0]?.grant();
+
+    expect(desk.claims).toHaveLength(3);
+  });
+
+  it("gives credit back for refs that were not granted, and hands over what was (D10)", async () => {
+    const desk = await openDesk([laneOf(1)]);
+    const { session } = liveSession(1, { jobs: 5, bytes: 1_000 });
+    await desk.offer(refsAt([1, 2, 3]));
+    await desk.join(session);
+    const [gone] = idsOf([2]);
+
+    await desk.claims[0]?.grant((jobId) => jobId !== gone);
+
+    expect(desk.granted).toEqual([{ sessionId: session.sessionId, jobIds: idsOf([1, 3]) }]);
+    expect(session.credit).toEqual({ jobs: 3, bytes: 980 });
+  });
+
+  it("gives no credit back to an attachment that came after the claim", async () => {
+    const desk = await openDesk([laneOf(1)]);
+    const { session } = liveSession(1, { jobs: 5 });
+    await desk.offer(refsAt([1, 2]));
+    await desk.join(session);
+    session.epoch = 2;
+    session.credit = { jobs: 7, bytes: 70 };
+
+    await desk.claims[0]?.grant(() => false);
+
+    expect(session.credit).toEqual({ jobs: 7, bytes: 70 });
+  });
+
+  it("puts refs back whose claim was lost, in order, and says so (D9)", async () => {
+    const desk = await openDesk([laneOf(1)], { perMessage: 2 });
+    const { session } = liveSession(1, { jobs: 4 });
+    await desk.offer(refsAt([1, 2, 3, 4]));
+    await desk.join(session);
+
+    await desk.claims[0]?.fail();
+    await desk.claims[1]?.fail();
+
+    expect(desk.lost).toEqual([session.sessionId, session.sessionId]);
+    await expect.poll(() => desk.port.stats(1).window).toBe(4);
+    const next = liveSession(2, { jobs: 4 }).session;
+    await desk.join(next);
+    expect(desk.claims.slice(2).flatMap((claim) => claim.jobIds)).toEqual(idsOf([1, 2, 3, 4]));
+  });
+
+  it("says which lanes hungry sessions find empty, and which are wanted", async () => {
+    const desk = await openDesk([laneOf(1), laneOf(2), laneOf(3, { kind: "part" })]);
+    await desk.offer(refsAt([1], { laneId: 2, bytes: 5_000 }));
+
+    await desk.join(liveSession(1, { jobs: 5, bytes: 10 }).session);
+
+    expect(desk.starved).toEqual(new Set([1]));
+    expect([1, 2, 3].map((laneId) => desk.dispatcher.isWanted(laneId))).toEqual([true, true, false]);
+  });
+
+  it("claims nothing after it was stopped", async () => {
+    const desk = await openDesk([laneOf(1)]);
+    desk.dispatcher.stop();
+    await desk.offer(refsAt([1]));
+
+    await desk.join(liveSession(1, { jobs: 5 }).session);
+
+    expect(desk.claims).toEqual([]);
+  });
+
+  it("spends exactly the credit of what it hands over, whatever the ledger answers", async () => {
+    const answers = fc.array(fc.boolean(), { minLength: 30, maxLength: 30 });
+    const sizes = fc.array(fc.integer({ min: 0, max: 50 }), { minLength: 30, maxLength: 30 });
+    await fc.assert(
+      fc.asyncProperty(answers, sizes, fc.integer({ min: 1, max: 40 }), async (answers, sizes, jobs) => {
+        const desk = await openDesk([laneOf(1)], { perMessage: 4, inFlight: 8 });
+        const { session } = liveSession(1, { jobs, bytes: 600 });
+        const refs = sizes.map((bytes, at) => refAt(at + 1, { bytes }));
+        const isGranted = (jobId: string) => answers[refs.findIndex((ref) => ref.jobId === jobId)] ?? false;
+        await desk.offer(refs);
+        await desk.join(session);
+        for (let at = 0; at < desk.claims.length; at += 1) {
+          expect(session.credit.jobs).toBeGreaterThanOrEqual(0);
+          expect(session.credit.bytes).toBeGreaterThanOrEqual(0);
+          await desk.claims[at]?.grant(isGranted);
+        }
+        desk.dispatcher.stop();
+
+        const given = new Set(desk.granted.flatMap((grant) => grant.jobIds));
+        const bytes = refs.filter((ref) => given.has(ref.jobId)).reduce((sum, ref) => sum + ref.bytes, 0);
+        expect(session.credit).toEqual({ jobs: jobs - given.size, bytes: 600 - bytes });
+        const tried = desk.claims.flatMap((claim) => claim.jobIds);
+        expect(tried).toEqual(refs.slice(0, tried.length).map((ref) => ref.jobId));
+      }),
+      { numRuns: 50 },
+    );
+  });
+});

@@ -1,0 +1,23 @@
+import { expect } from "vitest";
+import type { LedgerRoom } from "./ledger-room.js";
+
+/**
+ * What must hold of every ledger at any time: each job has exactly one event per revision (D20, D21), and each writer's
+ * pages are numbered without a gap.
+ */
+export async function expectBooksInOrder(room: LedgerRoom): Promise<void> {
+  const gaps = await room.sql(
+    `select writer_id, count(*)::integer as pages, min(batch)::integer as first, max(batch)::integer as last
+     from event_page group by writer_id having min(batch) <> 1 or max(batch) <> count(*)`,
+  );
+  expect(gaps).toEqual([]);
+  const wrong = await room.sql(
+    `select j.id, j.revision, e.revisions from job j
+     left join (select job_id, array_agg(revision order by revision) as revisions from event group by job_id) e
+       on e.job_id = j.id
+     where e.revisions is distinct from array(select generate_series(1, j.revision)) limit 3`,
+  );
+  expect(wrong).toEqual([]);
+  const strays = await room.sql("select job_id from event where job_id not in (select id from job) limit 3");
+  expect(strays).toEqual([]);
+}

@@ -1,0 +1,97 @@
+// The durability contract, checked in the ledger after everything went wrong: what each clause forbids, as a query
+// that must find nothing.
+import pg from "pg";
+
+export interface ContractExpectation {
+  /** Jobs that were accepted. */
+  readonly jobs: number;
+}
+
+interface Clause {
+  readonly clause: string;
+  readonly promise: string;
+  /** Rows that break it. */
+  readonly broken: string;
+}
+
+const terminal = "(7, 8, 9)";
+
+const clauses: readonly Clause[] = [
+  {
+    clause: "D1",
+    promise: "every job that was accepted is there",
+    broken: "select count(*) as found from job having count(*) <> $1",
+  },
+  {
+    clause: "D3",
+    promise: "every job ended",
+    broken: "select id, state, attempt from job where state < 6",
+  },
+  {
+    clause: "D3",
+    promise: "every job has one terminal event, in its terminal state",
+    broken: `select j.id, j.state, count(e.job_id) as ends from job j
+      left join event e on e.job_id = j.id and e.type in ${terminal}
+      group by j.id, j.state having count(e.job_id) <> 1 or min(e.state) <> j.state`,
+  },
+  {
+    clause: "D4",
+    promise: "each grant's fencing token is higher than all before it, and none ever falls",
+    broken: `select * from (
+        select job_id, revision, type, fencing_token,
+          lag(fencing_token) over (partition by job_id order by revision) as former from event) e
+      where fencing_token < former or (type = 3 and fencing_token <= former)`,
+  },
+  {
+    clause: "D5",
+    promise: "the accepted result came under the token of the last grant",
+    broken: `select j.id, j.outcome_token, max(e.fencing_token) as last_grant from job j
+      join event e on e.job_id = j.id and e.type = 3 where j.state = 6
+      group by j.id, j.outcome_token having j.outcome_token is distinct from max(e.fencing_token)`,
+  },
+  {
+    clause: "D5",
+    promise: "the result is the job's own",
+    broken: "select id, result from job where state = 6 and convert_from(result, 'UTF8') <> id::text",
+  },
+  {
+    clause: "D8",
+    promise: "no job has more attempts than allowed, or than grants",
+    broken: `select j.id, j.attempt, j.attempts_max, count(e.job_id) as grants from job j
+      left join event e on e.job_id = j.id and e.type = 3
+      group by j.id, j.attempt, j.attempts_max
+      having j.attempt > j.attempts_max or j.attempt > count(e.job_id)`,
+  },
+  {
+    clause: "D20",
+    promise: "each revision of a job has exactly one event",
+    broken: `select j.id, j.revision, count(e.job_id) as events from job j left join event e on e.job_id = j.id
+      group by j.id, j.revision
+      having count(e.job_id) <> j.revision or count(distinct e.revision) <> j.revision or max(e.revision) <> j.revision`,
+  },
+  {
+    clause: "D20",
+    promise: "the pages of each writer are numbered without a gap",
+    broken: `select writer_id, count(*) as pages, max(batch) as last from event_page group by writer_id
+      having count(*) <> max(batch) or min(batch) <> 1 or count(distinct batch) <> count(*)`,
+  },
+];
+
+/** @throws an Error that names each clause that broke, with some of the rows that broke it */
+export async function checkContract(databaseUrl: string, expected: ContractExpectation): Promise<void> {
+  const client = new pg.Client({ connectionString: databaseUrl, options: "-c search_path=holdfast" });
+  await client.connect();
+  const broken: string[] = [];
+  try {
+    for (const { clause, promise, broken: text } of clauses) {
+      const values = text.includes("$1") ? [expected.jobs] : [];
+      const { rows } = await client.query(text, values);
+      if (rows.length === 0) continue;
+      const some = rows.slice(0, 3).map((row) => JSON.stringify(row));
+      broken.push(`${clause} broke: ${promise} (${rows.length} rows)\n  ${some.join("\n  ")}`);
+    }
+  } finally {
+    await client.end();
+  }
+  if (broken.length > 0) throw new Error(broken.join("\n"));
+}

@@ -1,0 +1,90 @@
+// A house for fault tests: its own PostgreSQL, a hub process, worker processes of the SDK, and jobs in the ledger.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import pg from "pg";
+import { onTestFinished } from "vitest";
+import type { EmbeddedPostgres } from "../../src/ledger/embedded-postgres.js";
+import { startOwnPostgres } from "./postgres.js";
+import {
+  freeAddress,
+  type HubProcess,
+  startHubProcess,
+  startWorkerProcess,
+  type WorkerProcess,
+} from "./processes.js";
+import { openRawClient } from "./raw-client.js";
+import { type JobInit, submitMany } from "./raw-jobs.js";
+import { until } from "./raw-wait.js";
+
+export interface FaultHouse {
+  readonly postgres: EmbeddedPostgres;
+  hub: HubProcess;
+  startHub(): Promise<void>;
+  startWorker(name: string): WorkerProcess;
+  submit(count: number, job?: JobInit): Promise<void>;
+  /** How many events of these types there are. */
+  events(...types: number[]): Promise<number>;
+  /** Resolves when this many jobs have succeeded; bounds how long that may take. */
+  succeeded(count: number, limitMs?: number): Promise<void>;
+}
+
+export const sessionTtlMs = 1_500;
+
+export async function openFaultHouse(): Promise<FaultHouse> {
+  const postgres = await startOwnPostgres();
+  const journals = await mkdtemp(join(tmpdir(), "holdfast-journals-"));
+  onTestFinished(async () => {
+    await postgres.stop();
+    await rm(journals, { recursive: true, force: true });
+  });
+  const grpcListen = await freeAddress();
+  const startHub = () => startHubProcess({ databaseUrl: postgres.url, grpcListen, sessionTtlMs });
+  const count = async (text: string, values: unknown[] = []) => {
+    const client = new pg.Client({
+      connectionString: postgres.url,
+      connectionTimeoutMillis: 2_000,
+      options: "-c search_path=holdfast",
+    });
+    client.on("error", () => undefined);
+    try {
+      await client.connect();
+      return (await client.query<{ count: number }>(text, values)).rows[0]?.count ?? 0;
+    } finally {
+      await client.end().catch(() => undefined);
+    }
+  };
+  const house: FaultHouse = {
+    postgres,
+    hub: await startHub(),
+    async startHub() {
+      house.hub = await startHub();
+    },
+    startWorker: (name) =>
+      startWorkerProcess({
+        address: grpcListen,
+        name,
+        journal: join(journals, name),
+        concurrency: 32,
+        workMs: 8,
+        drainTimeoutMs: 1_000,
+      }),
+    async submit(jobs, job = {}) {
+      const client = openRawClient(grpcListen);
+      for (let done = 0; done < jobs; done += 10_000)
+        await submitMany(
+          client,
+          Array.from({ length: Math.min(10_000, jobs - done) }, () => job),
+        );
+      client.close();
+    },
+    events: (...types) => count("select count(*)::integer as count from event where type = any($1)", [types]),
+    async succeeded(jobs, limitMs = 30_000) {
+      const text = "select count(*)::integer as count from job where state = 6";
+      // PostgreSQL may be away just now.
+      const look = async () => (await count(text).catch(() => 0)) >= jobs;
+      await until(look, `${jobs} jobs succeeded`, limitMs);
+    },
+  };
+  return house;
+}

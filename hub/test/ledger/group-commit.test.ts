@@ -1,0 +1,171 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Fault } from "../../src/domain/fault.js";
+import {
+  claimAll,
+  done,
+  openSession,
+  reportItem,
+  submitItem,
+  submitMany,
+  unrefused,
+} from "../harness/ledger-acts.js";
+import { expectBooksInOrder } from "../harness/ledger-books.js";
+import { type LedgerRoom, openLedgerRoom } from "../harness/ledger-room.js";
+
+let room: LedgerRoom;
+beforeAll(async () => {
+  room = await openLedgerRoom();
+});
+afterAll(() => room.close());
+
+/** Each costs a reconnect with its pause. */
+const killsMax = 12;
+
+/** jsonb cannot hold U+0000; the edge refuses it, this comes from below. */
+const poisoned = { options: { labels: { site: "nor\u0000th" } } };
+
+async function existing(jobIds: readonly string[]): Promise<number> {
+  const [row] = await room.sql<{ count: number }>(
+    "select count(*)::integer as count from job where id = any($1)",
+    [jobIds],
+  );
+  return row?.count ?? 0;
+}
+
+describe("a poisoned item", () => {
+  it("alone rejects its own call, and the next call is served", async () => {
+    await expect(room.ledger.submit([submitItem(room, poisoned)])).rejects.toMatchObject({
+      reason: "ITEM_POISONED",
+    });
+
+    expect(await existing(await submitMany(room, 1))).toBe(1);
+  });
+
+  it.each([0, 149, 299])("at place %i of 300 is refused alone: all its neighbours commit", async (place) => {
+    const items = Array.from({ length: 300 }, (_, at) => submitItem(room, at === place ? poisoned : {}));
+
+    const results = await room.ledger.submit(items);
+
+    expect(results.map((result) => result instanceof Fault)).toEqual(items.map((_, at) => at === place));
+    expect(results[place]).toMatchObject({ reason: "ITEM_POISONED" });
+    expect(await existing(items.map((item) => item.jobId))).toBe(299);
+  });
+
+  it("in another call does not fail the calls that share its transaction", async () => {
+    const calls = Array.from({ length: 60 }, (_, at) => submitItem(room, at % 20 === 7 ? poisoned : {}));
+
+    const results = await Promise.allSettled(calls.map((item) => room.ledger.submit([item])));
+
+    expect(results.map((result) => result.status)).toEqual(
+      calls.map((_, at) => (at % 20 === 7 ? "rejected" : "fulfilled")),
+    );
+  });
+
+  it("that is not even an id is refused alone", async () => {
+    const good = submitItem(room);
+
+    const [bad, fine] = await room.ledger.submit([{ ...submitItem(room), jobId: "x','y" }, good]);
+
+    expect(bad).toMatchObject({ reason: "ITEM_POISONED" });
+    expect(fine).toMatchObject({ type: "accepted", jobId: good.jobId });
+  });
+
+  it("leaves no gap in the writer's pages (D20)", () => expectBooksInOrder(room));
+});
+
+describe("the queue of writes", () => {
+  it("refuses at once what does not fit, in items and in bytes, and serves what does", async () => {
+    const small = await room.openLedger({ queuedItemsMax: 5, queuedBytesMax: 10_000 });
+    const items = (count: number) => Array.from({ length: count }, () => submitItem(room));
+
+    await expect(small.submit(items(6))).rejects.toMatchObject({ reason: "BACKLOG_FULL", retryAfterMs: 500 });
+    await expect(small.submit([submitItem(room, { payload: Buffer.alloc(10_000) })])).rejects.toMatchObject({
+      reason: "BACKLOG_FULL",
+    });
+    const [first, second] = await Promise.allSettled([small.submit(items(4)), small.submit(items(2))]);
+    expect(first).toMatchObject({ status: "fulfilled" });
+    expect(second).toMatchObject({ status: "rejected", reason: { reason: "BACKLOG_FULL" } });
+    expect(small.queuedItems()).toBe(0);
+    expect(await small.submit(items(5))).toHaveLength(5);
+  });
+
+  it("is finished before the ledger stops, and closed after", async () => {
+    const leaving = await room.openLedger();
+    const items = Array.from({ length: 50 }, () => submitItem(room));
+    const calls = items.map((item) => leaving.submit([item]));
+
+    await leaving.stop();
+
+    expect(await Promise.all(calls)).toHaveLength(50);
+    expect(await existing(items.map((item) => item.jobId))).toBe(50);
+    await expect(leaving.submit([submitItem(room)])).rejects.toMatchObject({ reason: "HUB_STOPPING" });
+    const [writer] = await room.sql<{ ended: boolean }>(
+      "select ended_at is not null as ended from writer where writer_id = $1",
+      [leaving.writerId],
+    );
+    expect(writer).toEqual({ ended: true });
+  });
+});
+
+describe("a lost writer connection", () => {
+  it("in the middle of load loses nothing and repeats nothing (D1, D3, D20)", async () => {
+    const sessionId = await openSession(room);
+    let isLoading = true;
+    let kills = 0;
+    const killing = (async () => {
+      while (isLoading && kills < killsMax) {
+        const killed = await room.sql<{ pid: number }>(
+          "select pg_terminate_backend(pid) as pid from pg_stat_activity where datname = current_database() and application_name = 'holdfast-writer'",
+        );
+        kills += killed.length;
+        await new Promise((resolve) => setTimeout(resolve, 120));
+      }
+    })();
+    const work = async (lane: number) => {
+      const ended: string[] = [];
+      for (let round = 0; round < 8; round += 1) {
+        const ids = await submitMany(room, 60);
+        const leases = await claimAll(room.ledger, sessionId, ids, lane * 100 + round);
+        const reports = leases.flatMap((lease) => (lease ? [reportItem(sessionId, lease, done)] : []));
+        const verdicts = unrefused(await room.ledger.report(reports));
+        expect(leases).not.toContain(null);
+        // DUPLICATE: an earlier try of this very batch had committed.
+        expect(verdicts.every(({ type }) => type !== "stale")).toBe(true);
+        ended.push(...ids);
+      }
+      return ended;
+    };
+
+    const ids = (await Promise.all([work(1), work(2), work(3)])).flat();
+    isLoading = false;
+    await killing;
+
+    expect(kills).toBeGreaterThan(2);
+    const states = await room.sql(
+      "select state, attempt, revision, count(*)::integer as jobs from job where id = any($1) group by 1, 2, 3",
+      [ids],
+    );
+    expect(states).toEqual([{ state: 6, attempt: 1, revision: 3, jobs: ids.length }]);
+    await expectBooksInOrder(room);
+  });
+});
+
+describe("a server that takes connections but fails on a statement", () => {
+  it("does not keep a caller beyond its patience", async () => {
+    await room.sql(`create function fail_disk() returns trigger language plpgsql as
+      $$ begin raise exception 'no space left' using errcode = '53100'; end $$`);
+    await room.sql(
+      "create trigger disk_full before insert on idempotency for each row execute function fail_disk()",
+    );
+    try {
+      await expect(room.ledger.submit([submitItem(room, { idempotencyKey: "full" })])).rejects.toMatchObject({
+        reason: "LEDGER_UNAVAILABLE",
+      });
+    } finally {
+      await room.sql("drop trigger disk_full on idempotency");
+    }
+
+    expect(await submitMany(room, 1)).toHaveLength(1);
+    await expectBooksInOrder(room);
+  });
+});

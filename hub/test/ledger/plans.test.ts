@@ -1,0 +1,130 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { JobEventType } from "../../src/domain/job-state.js";
+import type { Ledger } from "../../src/ledger/ledger.js";
+import {
+  claimAll,
+  done,
+  failed,
+  openSession,
+  reportItem,
+  submitItem,
+  submitMany,
+} from "../harness/ledger-acts.js";
+import { type LedgerRoom, openLedgerRoom } from "../harness/ledger-room.js";
+
+const loadedJobs = 200_000;
+
+let room: LedgerRoom;
+beforeAll(async () => {
+  room = await openLedgerRoom();
+});
+afterAll(() => room.close());
+
+/** Every hot statement, for some jobs that are ready. */
+async function liveThrough(ledger: Ledger, sessionId: string, jobIds: readonly string[]): Promise<void> {
+  const leases = (await claimAll(ledger, sessionId, jobIds, 1)).flatMap((lease) => lease ?? []);
+  expect(leases).toHaveLength(jobIds.length);
+  const held = leases.map(({ jobId, fencingToken }) => ({ jobId, sessionId, fencingToken }));
+  await ledger.saveCheckpoints(held.map((lease) => ({ ...lease, sequence: 1n, state: Buffer.from("half") })));
+  await ledger.recordProgress(held.map((lease) => ({ ...lease, percent: 50, message: "" })));
+  const [returned, reported] = [held.slice(0, 1), leases.slice(1)];
+  await ledger.returnLeases(
+    returned.map((lease) => ({ ...lease, event: JobEventType.Released, isStarted: true })),
+  );
+  await ledger.report(
+    reported.map((lease, at) => reportItem(sessionId, lease, at % 10 === 0 ? failed : done)),
+  );
+  await ledger.submit(jobIds.map((id) => submitItem(room, { idempotencyKey: `again-${id}` })));
+  await ledger.cancel({ jobId: jobIds[0] as string, tenantId: 1, reason: "", graceMs: 0 });
+  await ledger.fireReadyTimers(10);
+  await ledger.fireDeadlines(10);
+  await ledger.renewSessions([
+    {
+      sessionId,
+      epoch: 1,
+      ttlMs: 30_000,
+      deliveredThrough: 1,
+      isDraining: false,
+      settledDeliveries: [1],
+      lastRequest: null,
+    },
+  ]);
+  await ledger.readJob(1, jobIds[0] as string);
+  await ledger.readLanePage(room.lane.laneId, 0, 100);
+  await ledger.readHistory(1, jobIds.at(-1) as string, 0, 100);
+}
+
+/** Fills every table that a hot statement touches; nothing is analyzed, as in the first minutes of a busy day. */
+async function load(): Promise<string[]> {
+  const id = "(left(uuid_floor(now())::text, 14) || '7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid";
+  const ids = await room.sql<{ id: string }>(
+    `with loaded as (
+       insert into job (id, tenant_id, lane_id, ready_key, state, attempts_max, submitted_at, ready_at, page_at,
+         page_writer, page_batch, payload)
+       select ${id}, 1, $1, n, 3, 5, now(), now(), now(), 1, 1, 'hello' from generate_series(1, $2) n
+       returning id
+     )
+     select id from loaded limit 1000`,
+    [room.lane.laneId, loadedJobs],
+  );
+  const many = "from generate_series(1, 30000) n";
+  await room.sql(`insert into idempotency select 1, 'loaded-' || n, gen_random_uuid(), '' ${many}`);
+  await room.sql(`insert into checkpoint select gen_random_uuid(), 1, 1, '' ${many}`);
+  await room.sql(`insert into delivery select gen_random_uuid(), 1, '{}' ${many}`);
+  await room.sql(
+    `insert into timer select 1 + n % 3, now() + interval '1 day', gen_random_uuid(), 0 ${many}`,
+  );
+  return ids.map((row) => row.id);
+}
+
+interface Reads {
+  readonly table: string;
+  readonly seq: number;
+  readonly index: number;
+}
+
+/** Rows that scans and indexes of each table have read since the last reset. Backends tell when they end. */
+async function readsPerTable(): Promise<Reads[]> {
+  return room.sql<Reads>(
+    `select regexp_replace(t.relname, '_\\d+$', '') as "table", sum(t.seq_tup_read)::integer as seq,
+       sum((select coalesce(sum(i.idx_tup_read), 0) from pg_stat_user_indexes i where i.relid = t.relid))::integer as index
+     from pg_stat_user_tables t where t.schemaname = 'holdfast' group by 1 order by 1`,
+  );
+}
+
+describe("with 200,000 jobs waiting", () => {
+  it("no hot statement scans a table or walks an index, also when it was prepared on an empty one", async () => {
+    const early = await room.openLedger();
+    const late = await room.openLedger();
+    await liveThrough(early, await openSession(room), await submitMany(room, 5, {}, early));
+    const ids = await load();
+    const sessions = [await openSession(room), await openSession(room)] as const;
+    await room.sql("select pg_stat_reset()");
+
+    await liveThrough(early, sessions[0], ids.slice(0, 500));
+    await liveThrough(late, sessions[1], ids.slice(500));
+    await early.stop();
+    await late.stop();
+
+    await expect
+      .poll(
+        async () =>
+          (
+            await room.sql<{ updates: number }>(
+              "select sum(n_tup_upd)::integer as updates from pg_stat_user_tables where relname like 'job\\_2%'",
+            )
+          )[0]?.updates,
+      )
+      .toBeGreaterThanOrEqual(3_900);
+    const reads = await readsPerTable();
+    const largeTables = reads.filter(({ table }) =>
+      ["job", "idempotency", "checkpoint", "delivery", "timer"].includes(table),
+    );
+    expect(largeTables).toHaveLength(5);
+    for (const { table, seq, index } of largeTables) {
+      expect({ table, seq }).toEqual({ table, seq: 0 });
+      // About ten statements touch each of the 1,000 jobs; a walk through any of these tables would read far more.
+      expect({ table, isByKey: index < 25_000 }).toEqual({ table, isByKey: true });
+    }
+  });
+});

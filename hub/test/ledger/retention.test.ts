@@ -1,0 +1,127 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { runRetention } from "../../src/ledger/retention.js";
+import { claimOne, done, openSession, reportItem, submitOne } from "../harness/ledger-acts.js";
+import { type LedgerRoom, openLedgerRoom } from "../harness/ledger-room.js";
+
+let room: LedgerRoom;
+beforeAll(async () => {
+  room = await openLedgerRoom();
+  for (const age of [40, 41]) await makeOldDay(age);
+});
+afterAll(() => room.close());
+
+const names = (age: number) => [partition("job", age), partition("event_page", age)];
+
+function partition(parent: string, age: number): string {
+  const day = new Date(Date.now() - age * 86_400_000).toISOString().slice(0, 10).replaceAll("-", "");
+  return `${parent}_${day}`;
+}
+
+/** A day of the past, made as the ledger would have made it then. */
+async function makeOldDay(age: number): Promise<void> {
+  await room.sql(
+    `do $$ declare day timestamptz := (date_trunc('day', now() at time zone 'UTC') - interval '${age} days') at time zone 'UTC';
+     begin
+       execute format('create table %I partition of job for values from (%L) to (%L) with (fillfactor = 45)',
+         '${partition("job", age)}', uuid_floor(day), uuid_floor(day + interval '1 day'));
+       execute format('create table %I partition of event_page for values from (%L) to (%L)',
+         '${partition("event_page", age)}', day, day + interval '1 day');
+     end $$`,
+  );
+  await room.sql(
+    `insert into event_page
+     select now() - make_interval(days => $1), 999, $1, array[row(uuid_floor(now()), 1, 3, 1, 0, 0, null, null, null, null, null)::event_item]`,
+    [age],
+  );
+}
+
+/** A job submitted so many days ago, with a key and a checkpoint. */
+async function makeOldJob(age: number, state: number, serial: number): Promise<string> {
+  const [row] = await room.sql<{ id: string }>(
+    `with old as (
+       insert into job (id, tenant_id, lane_id, ready_key, state, attempts_max, submitted_at, ready_at, page_at,
+         page_writer, page_batch, payload, finished_at)
+       select (left(uuid_floor(now() - make_interval(days => $1))::text, 14) || '7000-8000-' || lpad($3::bigint::text, 12, '0'))::uuid,
+         1, $4, $3::bigint, $2::smallint, 5, now(), now(), now() - make_interval(days => $1), 999, $1, 'old',
+         case when $2::smallint >= 6 then now() end
+       returning id
+     ), keyed as (
+       insert into idempotency select 1, 'old-' || id, id, '' from old
+     ), saved as (
+       insert into checkpoint select id, 1, 1, 'state' from old
+     )
+     select id from old`,
+    [age, state, serial, room.lane.laneId],
+  );
+  return row?.id as string;
+}
+
+const count = async (table: string, column: string, ids: readonly string[]) =>
+  (await room.sql(`select 1 from ${table} where ${column} = any($1)`, [ids])).length;
+
+async function everything(ids: readonly string[]) {
+  return {
+    jobs: await count("job", "id", ids),
+    keys: await count("idempotency", "job_id", ids),
+    checkpoints: await count("checkpoint", "job_id", ids),
+  };
+}
+
+const retain = (dryRun: boolean) => runRetention({ databaseUrl: room.url, keepDays: 30, dryRun });
+
+describe("retention", () => {
+  it("says in a dry run what it would do, and changes nothing; then does that and nothing else", async () => {
+    const ended = [await makeOldJob(41, 6, 1), await makeOldJob(41, 7, 2), await makeOldJob(40, 8, 3)];
+    const open = [await makeOldJob(40, 3, 4), await makeOldJob(40, 2, 5)];
+    const recent = await submitOne(room, { idempotencyKey: "recent" });
+    const expected = {
+      dropped: [partition("job", 41), partition("event_page", 41), partition("event_page", 40)],
+      kept: [{ partition: partition("job", 40), openJobs: 2 }],
+    };
+
+    expect(await retain(true)).toEqual(expected);
+    expect(await everything([...ended, ...open])).toEqual({ jobs: 5, keys: 5, checkpoints: 5 });
+
+    expect(await retain(false)).toEqual(expected);
+    expect(await everything(ended)).toEqual({ jobs: 0, keys: 0, checkpoints: 0 });
+    expect(await everything(open)).toEqual({ jobs: 2, keys: 2, checkpoints: 2 });
+    expect(await count("job", "id", [recent])).toBe(1);
+    const left = await room.sql<{ name: string }>(
+      "select relname as name from pg_class where relname = any($1)",
+      [[...names(40), ...names(41)]],
+    );
+    expect(left).toEqual([{ name: partition("job", 40) }]);
+  });
+
+  it("keeps open jobs workable: an old one is claimed and ends as if it were new (D3)", async () => {
+    const jobId = await makeOldJob(40, 3, 6);
+    await retain(false);
+    const sessionId = await openSession(room);
+
+    const lease = await claimOne(room.ledger, sessionId, jobId);
+    const [verdict] = await room.ledger.report([reportItem(sessionId, lease, done)]);
+
+    expect(verdict).toMatchObject({ type: "committed" });
+    expect((await room.ledger.readHistory(1, jobId, 0, 10)).map((event) => event.revision)).toEqual([2, 3]);
+  });
+
+  it("lets a key that went with its job be used anew (D2)", async () => {
+    const jobId = await makeOldJob(40, 6, 7);
+    await room.sql("update idempotency set key = 'reused' where job_id = $1", [jobId]);
+    await retain(false);
+
+    const again = await submitOne(room, { idempotencyKey: "reused" });
+
+    expect(await count("job", "id", [again])).toBe(1);
+  });
+
+  it("is content with nothing to drop, and refuses to keep less than a day", async () => {
+    await retain(false);
+
+    expect((await retain(false)).dropped).toEqual([]);
+    for (const keepDays of [0, -1, 1.5, Number.NaN])
+      await expect(runRetention({ databaseUrl: room.url, keepDays, dryRun: true })).rejects.toThrow(
+        RangeError,
+      );
+  });
+});
