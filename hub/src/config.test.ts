@@ -70,8 +70,8 @@ describe("the configuration of a hub", () => {
   });
 
   it("names each option once, as flag, variable and field, with its help", () => {
-    for (const of of ["field", "flag", "env"] as const)
-      expect(new Set(rows.map((row) => row[of])).size).toBe(rows.length);
+    for (const name of ["field", "flag", "env"] as const)
+      expect(new Set(rows.map((row) => row[name])).size).toBe(rows.length);
     for (const { field, flag, env, help } of rows) {
       expect(flag).toBe(field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`));
       expect(env).toBe(`HOLDFAST_${flag.replaceAll("-", "_").toUpperCase()}`);

@@ -1,0 +1,34 @@
+import { availableParallelism, cpus, release, totalmem, type } from "node:os";
+import type { DiskFacts } from "./fsync-probe.js";
+
+/** Where the figures were taken: they mean nothing without it. */
+export interface Machine {
+  readonly cpu: string;
+  readonly cores: number;
+  readonly memoryGiB: number;
+  readonly kernel: string;
+  readonly node: string;
+  readonly postgres: string;
+  readonly disk: DiskFacts;
+}
+
+export function describeMachine(postgres: string, disk: DiskFacts): Machine {
+  return {
+    cpu: cpus()[0]?.model.trim() ?? "unknown",
+    cores: availableParallelism(),
+    memoryGiB: Math.round((totalmem() / 2 ** 30) * 10) / 10,
+    kernel: `${type()} ${release()}`,
+    node: process.version,
+    postgres,
+    disk,
+  };
+}
+
+export function machineLines({ cpu, cores, memoryGiB, kernel, node, postgres, disk }: Machine): string[] {
+  const inMemory = disk.isInMemory ? ", IN MEMORY: these figures say nothing about a disk" : "";
+  return [
+    `${cpu}, ${cores} cores, ${memoryGiB} GiB, ${kernel}`,
+    `Node ${node}, PostgreSQL ${postgres}`,
+    `fdatasync of 8 KiB: median ${disk.fsyncMedianUs} µs, p99 ${disk.fsyncP99Us} µs${inMemory}`,
+  ];
+}
