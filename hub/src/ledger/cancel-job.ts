@@ -1,7 +1,7 @@
 import { JobEventType, JobState } from "../domain/job-state.js";
 import { distinctItems, tenantJobKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
-import { idBounds, linkHistory, numberArray, toMs, uuidArray, writePage } from "./sql-text.js";
+import { linkHistory, numberArray, toMs, uuidArray, writePage } from "./sql-text.js";
 
 export interface CancelItem {
   readonly jobId: string;
@@ -31,7 +31,7 @@ with input as (
   select j.id, j.session_id, j.fencing_token, i.reason, i.grace_ms,
     j.state = ${JobState.Leased} and i.grace_ms > 0 as is_graceful
   from input i join job j on j.id = i.id and j.tenant_id = i.tenant_id
-  where j.id between $7 and $8 and j.state < ${JobState.Succeeded}
+  where j.state < ${JobState.Succeeded}
   for update of j
 ), cancelled as (
   update job j set
@@ -43,7 +43,7 @@ with input as (
       cancel_by = case when b.is_graceful then now() + b.grace_ms * interval '1 ms' end,
       outcome = jsonb_build_object('type', 'cancelled', 'reason', b.reason), ${linkHistory}
   from before b
-  where j.id = b.id and j.id between $7 and $8
+  where j.id = b.id
   returning j.*, b.session_id as event_session, b.fencing_token as token_before, b.is_graceful,
     case when b.is_graceful then ${JobEventType.CancelRequested} else ${JobEventType.Cancelled} end::smallint as event,
     nullif(b.reason, '') as reason
@@ -54,7 +54,7 @@ with input as (
 ), ${writePage("cancelled")}
 select id, tenant_id, is_graceful, event_session, token_before, ${toMs("cancel_by")} as due_at_ms from cancelled`;
 
-const refusedText = "select id, tenant_id, state from job where id = any($1) and id between $2 and $3";
+const refusedText = "select id, tenant_id, state from job where id = any($1)";
 
 /** Cancels open jobs (D4: the token rises, unless the worker was given a grace period). */
 export const cancelJobs: BatchStatement<CancelItem, CancelResult> = {
@@ -83,7 +83,6 @@ export const cancelJobs: BatchStatement<CancelItem, CancelResult> = {
         numberArray(distinct.map((item) => item.tenantId)),
         distinct.map((item) => item.reason),
         numberArray(distinct.map((item) => item.graceMs)),
-        ...idBounds(ids),
       ],
     });
     const results = new Map<CancelItem, CancelResult>();
@@ -100,7 +99,7 @@ export const cancelJobs: BatchStatement<CancelItem, CancelResult> = {
       const states = await on.connection.query<{ id: string; tenant_id: number; state: JobState }>({
         name: "judge_cancels",
         text: refusedText,
-        values: [uuidArray(ids), ...idBounds(ids)],
+        values: [uuidArray(ids)],
       });
       for (const item of refused) {
         const row = states.rows.find((row) => row.id === item.jobId && row.tenant_id === item.tenantId);

@@ -4,7 +4,7 @@ import { JobEventType, JobState } from "../domain/job-state.js";
 import type { GrantedLease } from "../domain/lease.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
 import type { ReadPool } from "./read-pool.js";
-import { idBounds, linkHistory, numberArray, toMs, uuidArray, writePage } from "./sql-text.js";
+import { linkHistory, numberArray, toMs, uuidArray, writePage } from "./sql-text.js";
 
 export interface ClaimItem {
   readonly jobId: string;
@@ -25,7 +25,7 @@ with input as (
       state = ${JobState.Leased}, attempt = j.attempt + 1, fencing_token = j.fencing_token + 1,
       session_id = i.session_id, delivery = i.delivery, started_at = now(), progress = null, ${linkHistory}
   from input i
-  where j.id = i.id and j.id between $6 and $7 and j.state = ${JobState.Ready}
+  where j.id = i.id and j.state = ${JobState.Ready}
   returning j.*, ${JobEventType.Leased}::smallint as event, j.session_id as event_session, null::text as reason
 ), deliveries as (
   insert into delivery (session_id, delivery, job_ids)
@@ -35,8 +35,8 @@ select ${grantColumns} from granted`;
 
 const heldText = `
 select ${grantColumns} from job
-where id = any($1) and id between $2 and $3 and state = ${JobState.Leased}
-  and (session_id, delivery) in (select * from unnest($4::uuid[], $5::bigint[]))`;
+where id = any($1) and state = ${JobState.Leased}
+  and (session_id, delivery) in (select * from unnest($2::uuid[], $3::bigint[]))`;
 
 const checkpointText = "select job_id, state from checkpoint where job_id = any($1)";
 
@@ -73,7 +73,7 @@ export const claimJobs: BatchStatement<ClaimItem, GrantedLease | null> = {
     const { rows: claimed } = await on.connection.query<GrantRow>({
       name: "claim_jobs",
       text: claimText,
-      values: [on.writerId, on.batch, uuidArray(ids), sessions, deliveries, ...idBounds(ids)],
+      values: [on.writerId, on.batch, uuidArray(ids), sessions, deliveries],
     });
     const rows = on.isRetry ? await readHeld(on, ids, sessions, deliveries) : claimed;
     const states = await readCheckpoints((query) => on.connection.query(query), rows);
@@ -90,7 +90,7 @@ async function readHeld(
   sessions: string,
   deliveries: string,
 ): Promise<GrantRow[]> {
-  const values = [uuidArray(ids), ...idBounds(ids), sessions, deliveries];
+  const values = [uuidArray(ids), sessions, deliveries];
   return (await on.connection.query<GrantRow>({ text: heldText, values })).rows;
 }
 

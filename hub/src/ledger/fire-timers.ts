@@ -2,7 +2,7 @@ import { JobEventType, JobState } from "../domain/job-state.js";
 import type { Ref } from "../domain/lane.js";
 import type { BatchStatement } from "./group-commit.js";
 import { type RefRow, refColumns, toRef } from "./return-leases.js";
-import { linkHistory, writePage } from "./sql-text.js";
+import { linkHistory, retryLane, writePage } from "./sql-text.js";
 
 /** How many timers to fire at most. */
 export type FireLimit = number;
@@ -29,9 +29,9 @@ with ${takeDue(1, "$3")}, numbered as (
 ), readied as (
   update job j set
       state = ${JobState.Ready}, ready_at = now(), ready_key = n.ready_key,
-      lane_id = case when j.attempt = 0 then j.lane_id else coalesce(l.retry_lane_id, l.lane_id) end, ${linkHistory}
-  from numbered n, lane l
-  where j.id = n.job_id and j.state = ${JobState.Scheduled} and j.revision = n.guard and l.lane_id = j.lane_id
+      lane_id = case when j.attempt = 0 then j.lane_id else ${retryLane} end, ${linkHistory}
+  from numbered n
+  where j.id = n.job_id and j.state = ${JobState.Scheduled} and j.revision = n.guard
   returning j.*, ${JobEventType.Ready}::smallint as event, null::uuid as event_session, null::text as reason
 ), ${writePage("readied")}
 select (select count(*)::integer from due) as taken, ${refColumns}

@@ -4,7 +4,7 @@ import pg from "pg";
 const migrationsFolder = new URL("../../migrations/", import.meta.url);
 
 /** Days of partitions made ahead of time. */
-export const partitionDaysAhead = 7;
+export const partitionDaysAhead = 3;
 
 /**
  * Brings the ledger of a database to the newest migration: each file of hub/migrations in order, one transaction

@@ -1,7 +1,7 @@
 import { JobState } from "../domain/job-state.js";
 import { type LeaseRow, leaseKey, leaseRowKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
-import { idBounds, numberArray, uuidArray } from "./sql-text.js";
+import { numberArray, uuidArray } from "./sql-text.js";
 
 export interface ProgressItem {
   readonly jobId: string;
@@ -15,7 +15,7 @@ const progressText = `
 update job j set progress = jsonb_build_object('percent', i.percent, 'message', i.message, 'at', now())
 from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::float8[], $5::text[])
   as i (id, session_id, fencing_token, percent, message)
-where j.id = i.id and j.id between $6 and $7 and j.fencing_token = i.fencing_token
+where j.id = i.id and j.fencing_token = i.fencing_token
   and j.session_id = i.session_id and j.state = ${JobState.Leased}
 returning j.id, j.session_id, j.fencing_token`;
 
@@ -38,7 +38,6 @@ export const recordProgress: BatchStatement<ProgressItem, boolean> = {
         numberArray(distinct.map((item) => item.fencingToken)),
         numberArray(distinct.map((item) => item.percent)),
         distinct.map((item) => item.message),
-        ...idBounds(ids),
       ],
     });
     const current = new Set(rows.map(leaseRowKey));

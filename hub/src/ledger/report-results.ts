@@ -5,7 +5,6 @@ import { distinctItems, type LeaseRow, leaseKey, leaseRowKey } from "./distinct-
 import type { BatchContext, BatchStatement } from "./group-commit.js";
 import {
   eventOfSettledState,
-  idBounds,
   linkHistory,
   numberArray,
   packBytes,
@@ -52,7 +51,7 @@ with input as (
         then substring($14::bytea from i.result_offset + 1 for i.result_length) end,
       result_content_type = i.result_content_type, outcome = i.outcome::jsonb, ${linkHistory}
   from input i
-  where j.id = i.id and j.id between $15 and $16 and j.fencing_token = i.fencing_token
+  where j.id = i.id and j.fencing_token = i.fencing_token
     and j.session_id = i.session_id and j.state = ${JobState.Leased}
   returning j.id, j.state, j.revision, j.attempt, j.fencing_token, j.run_at, j.checkpoint_sequence,
     j.prior_at, j.prior_writer, j.prior_batch,
@@ -71,8 +70,8 @@ from settled`;
 /** Only within the reporter's tenant: another tenant's job is as if it were absent. */
 const refusedText = `
 select i.ordinal, j.outcome_token, j.outcome_fingerprint
-from unnest($1::uuid[], $4::uuid[]) with ordinality as i (id, session_id, ordinal)
-join job j on j.id = i.id and j.id between $2 and $3 and j.outcome_token is not null
+from unnest($1::uuid[], $2::uuid[]) with ordinality as i (id, session_id, ordinal)
+join job j on j.id = i.id and j.outcome_token is not null
 join session s on s.session_id = i.session_id and s.tenant_id = j.tenant_id`;
 
 /** Commits results under their fencing tokens (D3, D4, D5, D8). */
@@ -111,7 +110,6 @@ export const reportResults: BatchStatement<ReportItem, ReportResult> = {
         ),
         textArray(distinct.map(({ outcome }) => reasonOf(outcome))),
         results.blob,
-        ...idBounds(ids),
       ],
     });
     const settled = new Map<ReportItem, ReportResult>();
@@ -149,7 +147,7 @@ async function judgeRefused(on: BatchContext, items: readonly ReportItem[]): Pro
     ordinal: string;
     outcome_token: string;
     outcome_fingerprint: string;
-  }>({ name: "judge_reports", text: refusedText, values: [uuidArray(ids), ...idBounds(ids), sessions] });
+  }>({ name: "judge_reports", text: refusedText, values: [uuidArray(ids), sessions] });
   const accepted = new Map(rows.map((row) => [Number(row.ordinal), row]));
   return items.map((item, at) => {
     const row = accepted.get(at + 1);

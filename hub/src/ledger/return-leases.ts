@@ -2,7 +2,7 @@ import { JobEventType, JobState } from "../domain/job-state.js";
 import type { Ref } from "../domain/lane.js";
 import { distinctItems, type LeaseRow, leaseKey, leaseRowKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
-import { booleanArray, idBounds, linkHistory, numberArray, toMs, uuidArray, writePage } from "./sql-text.js";
+import { booleanArray, linkHistory, numberArray, retryLane, toMs, uuidArray, writePage } from "./sql-text.js";
 
 export interface ReturnItem {
   readonly jobId: string;
@@ -66,10 +66,10 @@ with input as (
       finished_at = case when ${stateLeft} <> ${JobState.Ready} then now() end,
       outcome = case when ${stateLeft} = ${JobState.Dead} then '${lostOutcome}'::jsonb else j.outcome end,
       attempt = ${attemptLeft}, fencing_token = j.fencing_token + 1, session_id = null, delivery = null,
-      cancel_by = null, lane_id = coalesce(l.retry_lane_id, l.lane_id), ready_key = i.ready_key, ${linkHistory}
-  from input i, lane l
-  where j.id = i.id and j.id between $9 and $10 and j.session_id = i.session_id and j.state = ${JobState.Leased}
-    and (i.fencing_token is null or j.fencing_token = i.fencing_token) and l.lane_id = j.lane_id
+      cancel_by = null, lane_id = ${retryLane}, ready_key = i.ready_key, ${linkHistory}
+  from input i
+  where j.id = i.id and j.session_id = i.session_id and j.state = ${JobState.Leased}
+    and (i.fencing_token is null or j.fencing_token = i.fencing_token)
   returning j.*, case j.state when ${JobState.Ready} then i.event when ${JobState.Dead} then ${JobEventType.Dead}
     else ${JobEventType.Cancelled} end::smallint as event, i.session_id as event_session,
     i.fencing_token as asked_token, case j.state when ${JobState.Dead} then 'WORKER_LOST' end as reason
@@ -98,7 +98,6 @@ export const returnLeases: BatchStatement<ReturnItem, ReturnResult> = {
         numberArray(distinct.map((item) => item.event)),
         booleanArray(distinct.map((item) => item.isStarted)),
         numberArray(distinct.map((_, at) => firstKey + at)),
-        ...idBounds(ids),
       ],
     });
     const byLease = new Map(rows.map((row) => [leaseRowKey(row), row]));

@@ -3,7 +3,7 @@ import type { Ref } from "../domain/lane.js";
 import { distinctItems, tenantJobKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
 import { type RefRow, refColumns, toRef } from "./return-leases.js";
-import { idBounds, linkHistory, numberArray, uuidArray, writePage } from "./sql-text.js";
+import { linkHistory, numberArray, retryLane, uuidArray, writePage } from "./sql-text.js";
 
 export interface ReviveItem {
   readonly jobId: string;
@@ -25,15 +25,14 @@ with input as (
   update job j set
       state = ${JobState.Ready}, attempt = 0, fencing_token = j.fencing_token + 1, finished_at = null,
       deadline = case when j.deadline > now() then j.deadline end, run_at = null, ready_at = now(),
-      lane_id = coalesce(l.retry_lane_id, l.lane_id), ready_key = i.ready_key, ${linkHistory}
-  from input i, lane l
-  where j.id = i.id and j.id between $7 and $8 and j.tenant_id = i.tenant_id and j.state = ${JobState.Dead}
-    and l.lane_id = j.lane_id
+      lane_id = ${retryLane}, ready_key = i.ready_key, ${linkHistory}
+  from input i
+  where j.id = i.id and j.tenant_id = i.tenant_id and j.state = ${JobState.Dead}
   returning j.*, ${JobEventType.Revived}::smallint as event, null::uuid as event_session, nullif(i.reason, '') as reason
 ), ${writePage("revived")}
 select tenant_id, ${refColumns} from revived`;
 
-const refusedText = "select id, tenant_id, state from job where id = any($1) and id between $2 and $3";
+const refusedText = "select id, tenant_id, state from job where id = any($1)";
 
 /** Sends dead letters back to ready with a fresh count of attempts. */
 export const reviveJobs: BatchStatement<ReviveItem, ReviveResult> = {
@@ -55,7 +54,6 @@ export const reviveJobs: BatchStatement<ReviveItem, ReviveResult> = {
         numberArray(distinct.map((item) => item.tenantId)),
         distinct.map((item) => item.reason),
         numberArray(distinct.map((_, at) => firstKey + at)),
-        ...idBounds(ids),
       ],
     });
     const refs = new Map(
@@ -68,7 +66,7 @@ export const reviveJobs: BatchStatement<ReviveItem, ReviveResult> = {
             await on.connection.query<{ id: string; tenant_id: number; state: JobState }>({
               name: "judge_revivals",
               text: refusedText,
-              values: [uuidArray(ids), ...idBounds(ids)],
+              values: [uuidArray(ids)],
             })
           ).rows;
     const results = items.map((item): ReviveResult => {

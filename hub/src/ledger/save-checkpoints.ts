@@ -1,7 +1,7 @@
 import { JobState } from "../domain/job-state.js";
 import { type LeaseRow, leaseKey, leaseRowKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
-import { idBounds, numberArray, packBytes, uuidArray } from "./sql-text.js";
+import { numberArray, packBytes, uuidArray } from "./sql-text.js";
 
 export interface CheckpointItem {
   readonly jobId: string;
@@ -22,7 +22,7 @@ with input as (
 ), held as (
   update job j set checkpoint_sequence = i.sequence, checkpoint_bytes = i.state_length
   from input i
-  where j.id = i.id and j.id between $8 and $9 and j.fencing_token = i.fencing_token
+  where j.id = i.id and j.fencing_token = i.fencing_token
     and j.session_id = i.session_id and j.state = ${JobState.Leased} and j.checkpoint_sequence < i.sequence
   returning j.id, i.session_id, i.sequence, i.fencing_token, substring($7::bytea from i.state_offset + 1 for i.state_length) as state
 ), saved as (
@@ -65,7 +65,7 @@ export const saveCheckpoints: BatchStatement<CheckpointItem, CheckpointResult> =
     const saved = await on.connection.query<LeaseRow>({
       name: "save_checkpoints",
       text: saveText,
-      values: [...keys, states.offsets, states.lengths, states.blob, ...idBounds(ids)],
+      values: [...keys, states.offsets, states.lengths, states.blob],
     });
     const savedKeys = new Set(saved.rows.map(leaseRowKey));
     const repeated =

@@ -24,17 +24,6 @@ export function booleanArray(flags: readonly boolean[]): string {
   return `{${flags.map((flag) => (flag ? "t" : "f")).join(",")}}`;
 }
 
-/** Smallest and largest of some ids: with them the planner prunes partitions before the statement runs. */
-export function idBounds(ids: readonly string[]): [string, string] {
-  let low = ids[0] as string;
-  let high = low;
-  for (const id of ids) {
-    if (id < low) low = id;
-    if (id > high) high = id;
-  }
-  return [low, high];
-}
-
 /** Many byte strings as one bound parameter and the offset and length of each; null has length −1. */
 export function packBytes(parts: readonly (Uint8Array | null)[]): {
   blob: Buffer;
@@ -76,6 +65,13 @@ export const linkHistory = `
       revision = j.revision + 1,
       prior_at = j.page_at, prior_writer = j.page_writer, prior_batch = j.page_batch,
       page_at = now(), page_writer = $1, page_batch = $2`;
+
+/**
+ * The twin that a job of this lane is retried in. Looked up row by row: as a join, the planner might begin with the
+ * lane and walk all its jobs.
+ */
+export const retryLane =
+  "(select coalesce(l.retry_lane_id, l.lane_id) from lane l where l.lane_id = j.lane_id)";
 
 /** The event that entering a terminal or scheduled state by a report stands for. */
 export const eventOfSettledState = `

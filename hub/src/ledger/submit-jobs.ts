@@ -3,16 +3,7 @@ import { contentDigest } from "../domain/job-spec.js";
 import { JobEventType, JobState } from "../domain/job-state.js";
 import type { Ref } from "../domain/lane.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
-import {
-  fromMs,
-  idBounds,
-  numberArray,
-  packBytes,
-  textArray,
-  toMs,
-  uuidArray,
-  writePage,
-} from "./sql-text.js";
+import { fromMs, numberArray, packBytes, textArray, toMs, uuidArray, writePage } from "./sql-text.js";
 
 export interface SubmitItem {
   /** A fresh UUIDv7. */
@@ -70,7 +61,7 @@ select id, state, ${toMs("run_at")} as due_at_ms, ${toMs("now()")} as now_ms fro
 
 const readText = `
 select id, state, ready_key, ${toMs("run_at")} as due_at_ms, ${toMs("ready_at")} as now_ms
-from job where id = any($1) and id between $2 and $3`;
+from job where id = any($1)`;
 
 const keyText = `
 select k.job_id, k.content_digest from unnest($1::integer[], $2::text[]) with ordinality as i (tenant_id, key, n)
@@ -149,7 +140,7 @@ async function insert(
 async function readBack(on: BatchContext, ids: readonly string[]): Promise<InsertedRow[]> {
   const { rows } = await on.connection.query<InsertedRow>({
     text: readText,
-    values: [uuidArray(ids), ...idBounds(ids)],
+    values: [uuidArray(ids)],
   });
   return rows;
 }

@@ -30,8 +30,9 @@ export const durableCommits = `
   where current_setting('synchronous_commit') in ('off', 'local', 'remote_write');`;
 
 /**
- * All hot statements go by key. A plan made while a table was small must not turn into a scan later, so joins
- * and scans are pinned and each plan is made once.
+ * All hot statements join their items with jobs by key, and nothing else in them could serve an index: so with
+ * scans ruled out, a nested loop over the primary key is the only plan there is, whatever the statistics say and
+ * however small the table was when the plan was made.
  */
 const writerSettings = `
   set search_path = holdfast;
@@ -41,6 +42,8 @@ const writerSettings = `
   set jit = off;
   set plan_cache_mode = force_generic_plan;
   set enable_seqscan = off;
+  set enable_bitmapscan = off;
+  set enable_material = off;
   set enable_hashjoin = off;
   set enable_mergejoin = off;`;
 

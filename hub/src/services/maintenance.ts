@@ -2,7 +2,7 @@ import type { Ledger } from "../ledger/ledger.js";
 
 const intervalMs = 3_600_000;
 
-/** Keeps the partitions of the coming days made. They are made a week ahead, so a missed hour harms nothing. */
+/** Keeps the partitions of the coming days made. They are made days ahead, so a missed hour harms nothing. */
 export class Maintenance {
   readonly #ledger: Pick<Ledger, "ensurePartitions">;
   readonly #onError: (error: unknown) => void;
