@@ -62,7 +62,7 @@ function pem(ca: string | Uint8Array): string {
 export function readAccess({ address, apiKey, tls }: ClientOptions, env: NodeJS.ProcessEnv): HubAccess {
   return {
     addresses: typeof address === "string" ? [address] : [...address],
-    apiKey: apiKey ?? (env["HOLDFAST_API_KEY"] || undefined),
+    apiKey: apiKey ?? (env.HOLDFAST_API_KEY || undefined),
     tls: readTls(tls),
   };
 }

@@ -29,8 +29,11 @@ export function openThreadSession(plan: SessionPlan): SessionLink {
     isClosed = true;
   };
   thread.on("message", (message: ToRunner) => {
-    if (message.type === "closed") isClosed = true;
     receive(message);
+    if (message.type !== "closed") return;
+    isClosed = true;
+    // The session has nothing left to do; a connection that does not close must not keep its thread.
+    void thread.terminate();
   });
   thread.on("error", (error) => closeWith(`the session's thread failed: ${error.stack ?? error.message}`));
   const ended = new Promise<void>((resolve) => {

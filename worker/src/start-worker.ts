@@ -1,7 +1,8 @@
 import { HoldfastError } from "./grpc/holdfast-error.js";
 import type { JournalDisk } from "./journal/journal-disk.js";
-import { lockJournal } from "./journal/journal-lock.js";
+import { JournalLockedError, lockJournal } from "./journal/journal-lock.js";
 import { type LogEvent, logToStderr } from "./log.js";
+import { InvalidOptionsError } from "./option-check.js";
 import type { SessionFailure, ToRunner } from "./port.js";
 import { JobRunner } from "./runner/job-runner.js";
 import { defaultTuning, type SessionPlan, type SessionTuning } from "./session/session-plan.js";
@@ -60,7 +61,7 @@ export function launchWorker(
 ): RunningWorker {
   const checked = checkWorkerOptions(options, process.env);
   const log = checked.log ?? logToStderr(checked.name);
-  const unlock = checked.journal === undefined ? () => {} : lockJournal(checked.journal);
+  const unlock = checked.journal === undefined ? () => {} : takeJournal(checked.journal);
   const plan = sessionPlan(checked, tuning);
   const link = checked.thread ? openThreadSession(plan) : openLocalSession(plan, disk);
   const runner = new JobRunner(checked.handlers, checked.concurrency, link.port);
@@ -155,12 +156,25 @@ export function launchWorker(
   };
 }
 
+function takeJournal(directory: string): () => void {
+  try {
+    return lockJournal(directory);
+  } catch (error) {
+    if (error instanceof JournalLockedError) throw error;
+    const given = `"${directory}" (${error instanceof Error ? error.message : error})`;
+    throw new InvalidOptionsError("startWorker", [
+      { field: "journal", rule: "a directory that can be written", given },
+    ]);
+  }
+}
+
 function sessionPlan(checked: CheckedOptions, tuning: SessionTuning): SessionPlan {
   const { access, name, handlers, capabilities, products, queues } = checked;
   return {
     access,
     worker: { name, kinds: [...handlers.keys()], capabilities, products, queues },
-    heldJobsMax: checked.concurrency + checked.prefetch,
+    heldJobsMin: checked.concurrency + checked.prefetchMin,
+    heldJobsMax: checked.concurrency + checked.prefetchMax,
     heldBytesMax: checked.heldBytesMax,
     journalDirectory: checked.journal,
     wantsVerdicts: checked.onVerdict !== undefined,

@@ -29,7 +29,10 @@ export type WorkerOptions = ClientOptions & {
   readonly queues?: readonly string[];
   /** Handlers that run at once, 1 to 10,000. Default 16. */
   readonly concurrency?: number;
-  /** Leases held waiting beyond those, 0 to 50,000. Default: as many as `concurrency`. */
+  /**
+   * Leases held waiting beyond those, 0 to 50,000. Default: as many as `concurrency`, and where jobs are quick, as many
+   * as end in 200 ms, up to 4,096.
+   */
   readonly prefetch?: number;
   /** Payload and checkpoint bytes of all leases held, 1 MiB to 1 GiB. Default 64 MiB. */
   readonly heldBytesMax?: number;
@@ -68,7 +71,8 @@ export type CheckedOptions = {
   readonly products: readonly string[];
   readonly queues: readonly string[];
   readonly concurrency: number;
-  readonly prefetch: number;
+  readonly prefetchMin: number;
+  readonly prefetchMax: number;
   readonly heldBytesMax: number;
   /** Undefined: no journal. */
   readonly journal: string | undefined;
@@ -155,7 +159,8 @@ export function checkWorkerOptions(options: WorkerOptions, env: NodeJS.ProcessEn
     products: options.products ?? [],
     queues: options.queues ?? [],
     concurrency,
-    prefetch: options.prefetch ?? concurrency,
+    prefetchMin: options.prefetch ?? concurrency,
+    prefetchMax: options.prefetch ?? Math.max(concurrency, quickPrefetchMax),
     heldBytesMax: options.heldBytesMax ?? 64 << 20,
     journal: journalDirectory(options.journal, name),
     thread: options.thread ?? true,
@@ -166,6 +171,9 @@ export function checkWorkerOptions(options: WorkerOptions, env: NodeJS.ProcessEn
     onSession: options.onSession,
   };
 }
+
+/** Waiting leases of a worker whose jobs are quick. */
+const quickPrefetchMax = 4_096;
 
 function problemsOfHandlers(handlers: unknown): Problem[] {
   const rule = `an object with 1 to ${kindsMax} functions, one for each kind of job`;

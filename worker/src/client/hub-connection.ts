@@ -50,11 +50,12 @@ export class HubConnection {
     method: Method,
     request: MessageInitShape<Method["input"]>,
   ): ClientReadableStream<MessageShape<Method["output"]>> {
-    return this.#open().makeServerStreamRequest<MessageShape<Method["input"]>, MessageShape<Method["output"]>>(
+    const message: MessageShape<Method["input"]> = create<Method["input"]>(method.input, request);
+    return this.#open().makeServerStreamRequest(
       methodPath(method),
       serializer<Method["input"]>(method.input),
       deserializer<Method["output"]>(method.output),
-      create(method.input, request),
+      message,
       callMetadata(this.#access),
     );
   }

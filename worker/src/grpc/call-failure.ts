@@ -6,7 +6,6 @@ import type { CallFailure } from "./holdfast-error.js";
 export type FailedStatus = { code: number; details: string; metadata?: Metadata | undefined };
 
 const errorInfoType = "type.googleapis.com/google.rpc.ErrorInfo";
-const retryInfoType = "type.googleapis.com/google.rpc.RetryInfo";
 const domain = "holdfast";
 
 /**
@@ -16,35 +15,38 @@ const domain = "holdfast";
  */
 export function callFailure(failed: FailedStatus): CallFailure {
   const statusName = status[failed.code] ?? "UNKNOWN";
-  const message = failed.details === "" ? statusName : failed.details;
+  // The transport ends some messages with a note that it does not have.
+  const message = failed.details.replace(/\.? Resolution note: $/, "") || statusName;
   const bare = { reason: statusName, message, metadata: {}, grpcCode: failed.code, retryAfterMs: undefined };
   const details = failed.metadata?.get("grpc-status-details-bin")[0];
   if (!(details instanceof Uint8Array)) return bare;
   try {
-    const { errorInfo, retryDelayMs } = readStatus(details);
-    if (errorInfo === undefined) return { ...bare, retryAfterMs: retryDelayMs };
-    const named = Number(errorInfo.metadata["retry_after_ms"] ?? Number.NaN);
-    const retryAfterMs = retryDelayMs ?? (Number.isFinite(named) ? named : undefined);
-    return { ...bare, reason: errorInfo.reason, metadata: errorInfo.metadata, retryAfterMs };
+    const errorInfo = readStatus(details);
+    if (errorInfo === undefined) return bare;
+    const { reason, metadata } = errorInfo;
+    return { ...bare, reason, metadata, retryAfterMs: durationTextMs(metadata.retry_after) };
   } catch {
     return bare;
   }
 }
 
+/** A duration as ErrorInfo metadata writes it: seconds with an "s", such as "0.5s". */
+function durationTextMs(text: string | undefined): number | undefined {
+  const seconds = /^(\d+(?:\.\d+)?)s$/.exec(text ?? "")?.[1];
+  return seconds === undefined ? undefined : Number(seconds) * 1000;
+}
+
 type ErrorInfo = { reason: string; domain: string; metadata: Record<string, string> };
 
 /** Reads google.rpc.Status { code = 1; message = 2; repeated google.protobuf.Any details = 3 }. */
-function readStatus(bytes: Uint8Array): { errorInfo?: ErrorInfo; retryDelayMs?: number } {
-  const found: { errorInfo?: ErrorInfo; retryDelayMs?: number } = {};
+function readStatus(bytes: Uint8Array): ErrorInfo | undefined {
+  let found: ErrorInfo | undefined;
   eachField(bytes, (field, reader) => {
     if (field !== 3) return false;
     const detail = readAny(reader.bytes());
-    if (detail.typeUrl === errorInfoType) {
-      const errorInfo = readErrorInfo(detail.value);
-      if (errorInfo.domain === domain) found.errorInfo = errorInfo;
-    } else if (detail.typeUrl === retryInfoType) {
-      found.retryDelayMs = readRetryInfo(detail.value);
-    }
+    if (detail.typeUrl !== errorInfoType) return true;
+    const errorInfo = readErrorInfo(detail.value);
+    if (errorInfo.domain === domain) found = errorInfo;
     return true;
   });
   return found;
@@ -82,22 +84,6 @@ function readErrorInfo(bytes: Uint8Array): ErrorInfo {
     return true;
   });
   return errorInfo;
-}
-
-/** RetryInfo { Duration { seconds = 1; nanos = 2 } retry_delay = 1 }. */
-function readRetryInfo(bytes: Uint8Array): number {
-  let delayMs = 0;
-  eachField(bytes, (field, reader) => {
-    if (field !== 1) return false;
-    eachField(reader.bytes(), (durationField, duration) => {
-      if (durationField === 1) delayMs += Number(duration.int64()) * 1000;
-      else if (durationField === 2) delayMs += duration.int32() / 1e6;
-      else return false;
-      return true;
-    });
-    return true;
-  });
-  return delayMs;
 }
 
 /** Calls `read` for each field; what it leaves unread (returns false) is skipped. */

@@ -17,7 +17,10 @@ export function serializer<Desc extends DescMessage>(schema: Desc): (message: Me
   return (message) => asBuffer(toBinary(schema, message));
 }
 
-/** Deserializer of a message, as grpc-js wants it. */
+/**
+ * Deserializer of a message, as grpc-js wants it. Fields of bytes are cut from what is read, and have its type: a
+ * plain Uint8Array, not a Buffer whose `slice` and JSON form differ from what the message's type promises.
+ */
 export function deserializer<Desc extends DescMessage>(schema: Desc): (bytes: Buffer) => MessageShape<Desc> {
-  return (bytes) => fromBinary(schema, bytes);
+  return (bytes) => fromBinary(schema, new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
 }

@@ -1,14 +1,17 @@
 import { join } from "node:path";
-import { asBuffer } from "../wire/wire-cursor.js";
 import { type ScannedResult, scanReport } from "../wire/report-scan.js";
+import { asBuffer } from "../wire/wire-cursor.js";
 import type { JournalDisk, JournalFile } from "./journal-disk.js";
 import { decodeJournal, encodeRecord, encodeSession, encodeSettled, journalMagic } from "./journal-record.js";
+
+/** Verdicts are written down at the latest after this. */
+const settleWithinMs = 50;
 
 /**
  * The worker's memory on disk (D5): results are written and fsynced here before they are sent, and stay until their
  * verdict came, so that a worker which crashed in between reports them instead of running the jobs again.
  *
- *     ready ──write──► writing ──written──► ready          one write and one fdatasync for all that waited
+ *     ready ──write──► writing ──written──► ready          one synced write for all that waited
  *                        │  ▲                                past a size: a new file with the open results only
  *                  fails │  │ retry, by writing a new file
  *                        ▼  │
@@ -27,10 +30,12 @@ export class Journal {
   #pending: PendingBatch[] = [];
   #settled: number[] = [];
   #sessionId: string;
+  #isSettleDue = false;
+  #settleTimer: NodeJS.Timeout | undefined;
   #isSessionWritten = false;
   #nextOrdinal = 0;
 
-  constructor(disk: JournalDisk, options: JournalOptions, sessionId: string) {
+  constructor(disk: JournalDisk, sessionId: string, options: JournalOptions) {
     this.#path = join(options.directory, "journal");
     this.#disk = disk;
     this.#options = options;
@@ -44,10 +49,17 @@ export class Journal {
     this.#wake();
   }
 
-  /** The verdicts of these results came: they will not be read back. Lazy: losing this only repeats a report. */
+  /**
+   * The verdicts of these results came: they will not be read back. That is written with the next results, or after a
+   * while; losing it only repeats a report.
+   */
   settle(results: readonly JournaledResult[]): void {
     for (const result of results) if (result.ordinal >= 0) this.#settled.push(result.ordinal);
-    this.#wake();
+    this.#settleTimer ??= setTimeout(() => {
+      this.#settleTimer = undefined;
+      this.#isSettleDue = true;
+      this.#wake();
+    }, settleWithinMs);
   }
 
   /** The session to resume after a crash; empty for none. */
@@ -60,6 +72,9 @@ export class Journal {
 
   /** Writes what still waits, if the disk lets it, and closes the file. */
   async close(): Promise<void> {
+    clearTimeout(this.#settleTimer);
+    this.#isSettleDue = this.#settled.length > 0;
+    this.#wake();
     while (this.#state.name === "writing") await this.#state.done;
     const state = this.#state;
     this.#state = { name: "closed" };
@@ -68,7 +83,7 @@ export class Journal {
   }
 
   #hasWork(): boolean {
-    return this.#pending.length > 0 || this.#settled.length > 0 || !this.#isSessionWritten;
+    return this.#pending.length > 0 || this.#isSettleDue || !this.#isSessionWritten;
   }
 
   /** Starts writing unless that is going on, has to wait for a retry, or there is nothing to write. */
@@ -108,10 +123,10 @@ export class Journal {
   async #append(state: ReadyState): Promise<ReadyState> {
     const batches = this.#pending;
     const settled = this.#settled;
-    const mustSync = batches.length > 0 || !this.#isSessionWritten;
     const parts: Buffer[] = [];
     this.#pending = [];
     this.#settled = [];
+    this.#isSettleDue = false;
     if (!this.#isSessionWritten) parts.push(encodeSession(this.#sessionId));
     this.#isSessionWritten = true;
     if (settled.length > 0) parts.push(encodeSettled(settled));
@@ -122,7 +137,6 @@ export class Journal {
     const bytes = parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts);
     try {
       await state.file.write(bytes, state.size);
-      if (mustSync) await state.file.sync();
     } catch (error) {
       this.#pending = [...batches, ...this.#pending];
       throw error;
@@ -137,6 +151,7 @@ export class Journal {
     const parts: Uint8Array[] = [journalMagic(), encodeSession(this.#sessionId)];
     this.#pending = [];
     this.#settled = [];
+    this.#isSettleDue = false;
     this.#isSessionWritten = true;
     this.#nextOrdinal = 0;
     for (const result of this.#options.openResults()) {
@@ -149,7 +164,6 @@ export class Journal {
     try {
       file = await this.#disk.create(next);
       await file.write(bytes, 0);
-      await file.sync();
       await this.#disk.replace(next, this.#path);
     } catch (error) {
       await file?.close().catch(() => {});

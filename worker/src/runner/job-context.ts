@@ -1,9 +1,7 @@
 /** Runs one job. What it returns is the job's result; what it throws fails the attempt. */
 export type Handler = (job: JobContext) => HandlerResult | Promise<HandlerResult>;
 
-/**
- * Nothing, text, bytes, or a value that is stored as JSON. Each gets the fitting content type.
- */
+/** Nothing, text, bytes, or a value that is stored as JSON. Each gets the fitting content type. */
 // biome-ignore lint/suspicious/noConfusingVoidType: a handler without a return statement is a handler that succeeds
 export type HandlerResult = void | string | Uint8Array | object;
 
@@ -31,17 +29,18 @@ export type JobContext = {
   readonly labels: Readonly<Record<string, string>>;
   /** Empty when the submitter gave none. */
   readonly idempotencyKey: string;
-  readonly deadline: Date | undefined;
-  readonly submittedAt: Date | undefined;
+  /** The job must have ended by then; the hub sees to it. */
+  readonly deadline?: Date | undefined;
+  readonly submittedAt: Date;
   /** W3C trace context of the submitter. */
-  readonly traceContext: { readonly traceparent: string; readonly tracestate: string } | undefined;
+  readonly traceContext?: { readonly traceparent: string; readonly tracestate: string } | undefined;
   /**
    * Aborted when the attempt should stop. Its reason says why: RevokedError (the hub takes the job away),
    * TrustWindowError or LeaseLostError (the lease is gone; nothing more is reported), DrainTimeoutError.
    */
   readonly signal: AbortSignal;
   /** Where the attempt before this one got to (D7); undefined when there is nothing. */
-  readonly checkpoint: { readonly sequence: bigint; readonly state: Uint8Array } | undefined;
+  readonly checkpoint?: { readonly sequence: bigint; readonly state: Uint8Array } | undefined;
   /**
    * Saves where the job is; resolves once that is durable, and the next attempt would start from it. An object is
    * stored as JSON. One save at a time is on its way; of those that come meanwhile only the newest is kept, and all of

@@ -1,5 +1,5 @@
-import { fromBinary } from "@bufbuild/protobuf";
-import { timestampDate } from "@bufbuild/protobuf/wkt";
+import { create, fromBinary } from "@bufbuild/protobuf";
+import { TimestampSchema, timestampDate } from "@bufbuild/protobuf/wkt";
 import { type Lease, LeaseSchema } from "@holdfast/gen/holdfast/v1/worker_service_pb";
 import { LeaseLostError, type RevokeCause } from "../job-errors.js";
 import type { ScannedLease } from "../wire/lease-scan.js";
@@ -10,7 +10,7 @@ import type { JobContext } from "./job-context.js";
 export type JobOutlet = {
   checkpoint(job: LeasedJob, sequence: number, state: Uint8Array): void;
   progress(job: LeasedJob, percent: number, message: string): void;
-  checkpointBytesMax(): number;
+  readonly limits: { readonly checkpointBytesMax: number };
 };
 
 /** Where a job is on its way through the runner. */
@@ -30,6 +30,7 @@ export class LeasedJob implements JobContext {
   readonly kind: string;
   /** The batch that the lease came in while waiting; from the start on a copy of the lease alone. */
   bytes: Buffer;
+  /** Where its fields are in the batch. */
   readonly places: ScannedLease;
   phase: JobPhase = "waiting";
   /** The hub has asked for the attempt to stop; the lease still stands. */
@@ -66,6 +67,10 @@ export class LeasedJob implements JobContext {
 
   get id(): string {
     return this.bytes.toString("latin1", this.jobIdStart, this.jobIdEnd);
+  }
+
+  get token(): number {
+    return this.places.fencingToken;
   }
 
   get fencingToken(): bigint {
@@ -134,8 +139,8 @@ export class LeasedJob implements JobContext {
     return this.#message.deadline === undefined ? undefined : timestampDate(this.#message.deadline);
   }
 
-  get submittedAt(): Date | undefined {
-    return this.#message.submittedAt === undefined ? undefined : timestampDate(this.#message.submittedAt);
+  get submittedAt(): Date {
+    return timestampDate(this.#message.submittedAt ?? create(TimestampSchema));
   }
 
   get traceContext(): { traceparent: string; tracestate: string } | undefined {
@@ -158,7 +163,7 @@ export class LeasedJob implements JobContext {
 
   saveCheckpoint(state: Uint8Array | string | object): Promise<void> {
     const bytes = checkpointBytes(state);
-    const bytesMax = this.#outlet.checkpointBytesMax();
+    const bytesMax = this.#outlet.limits.checkpointBytesMax;
     if (bytes.length > bytesMax) {
       const message = `a checkpoint of ${bytes.length} bytes is larger than the hub takes: ${bytesMax}`;
       return Promise.reject(new RangeError(message));

@@ -28,6 +28,9 @@ import { frameRequest, openResponse, requestField, responseField } from "../wire
 import { type AttachmentEnd, endOfFailure, endOfSilence } from "./attachment-end.js";
 import { beat, heard, newPulse, type Pulse, silenceMaxMs } from "./pulse.js";
 
+/** How long a delivery waits for a message that acknowledges it by the way. */
+const acknowledgeAfterMs = 10;
+
 /**
  * One lease stream, from its connection to its end.
  *
@@ -44,6 +47,8 @@ export class Attachment {
   readonly #events: AttachmentEvents;
   readonly #helloSentAt: number;
   #stage: Stage;
+  #acknowledged = 0;
+  #acknowledging: NodeJS.Timeout | undefined;
   #resolve: (end: AttachmentEnd) => void = () => {};
 
   constructor(options: AttachmentOptions, events: AttachmentEvents) {
@@ -84,7 +89,19 @@ export class Attachment {
   /** Sends one message. Returns false when more should wait for `onWritable`; only while live. */
   send(field: number, parts: readonly Uint8Array[]): boolean {
     if (this.#stage.name !== "live") return false;
-    return this.#call.write(frameRequest(field, parts, this.#events.deliveredThrough()));
+    this.#acknowledged = this.#events.deliveredThrough();
+    return this.#call.write(frameRequest(field, parts, this.#acknowledged));
+  }
+
+  /**
+   * A delivery that nothing else acknowledges is acknowledged by itself: a job that kills its worker at once would
+   * otherwise count as never delivered, and cost no attempt, for ever. An empty credit carries it.
+   */
+  #acknowledgeSoon(): void {
+    this.#acknowledging ??= setTimeout(() => {
+      this.#acknowledging = undefined;
+      if (this.#events.deliveredThrough() > this.#acknowledged) this.send(requestField.credit, []);
+    }, acknowledgeAfterMs);
   }
 
   /** Says goodbye: what was sent goes out, verdicts still come in, and then the hub closes. */
@@ -122,7 +139,8 @@ export class Attachment {
     }
     switch (field) {
       case responseField.leases:
-        return this.#events.onLeases(frame, start, end);
+        this.#events.onLeases(frame, start, end);
+        return this.#acknowledgeSoon();
       case responseField.verdicts:
         return this.#events.onVerdicts(frame, start, end);
       case responseField.checkpointSaved:
@@ -148,9 +166,7 @@ export class Attachment {
       welcome.heartbeatInterval === undefined ? 5_000 : durationMs(welcome.heartbeatInterval);
     const silenceMs = silenceMaxMs(intervalMs, ttlMs);
     const heartbeat = setInterval(() => this.#beat(), intervalMs);
-    const silence = setTimeout(() => {
-      this.abandon(`the hub has echoed no heartbeat for ${Math.round(silenceMs)} ms`);
-    }, silenceMs);
+    const silence = setTimeout(() => this.#onSilence(silenceMs), silenceMs);
     this.#stage = { name: "live", since: now, ttlMs, pulse: newPulse(now), heartbeat, silence };
     this.#events.onWelcome(welcome, { helloSentAt: this.#helloSentAt, ttlMs });
     this.#beat();
@@ -162,6 +178,16 @@ export class Attachment {
     const message = create(HeartbeatSchema, { nonce: BigInt(pulse.nextNonce), echo: pulse.hubNonce });
     this.#stage.pulse = beat(pulse, performance.now());
     this.send(requestField.heartbeat, [toBinary(HeartbeatSchema, message)]);
+  }
+
+  /** After a pause of this process the echo may be waiting in the socket: what waits is read first. */
+  #onSilence(silenceMs: number): void {
+    const stage = this.#stage;
+    setImmediate(() => {
+      if (this.#stage !== stage || stage.name !== "live") return;
+      if (performance.now() - stage.pulse.heardAt < silenceMs) return;
+      this.abandon(`the hub has echoed no heartbeat for ${Math.round(silenceMs)} ms`);
+    });
   }
 
   #echo(bytes: Uint8Array): void {
@@ -205,6 +231,7 @@ export class Attachment {
 
   #clearTimers(): void {
     const stage = this.#stage;
+    clearTimeout(this.#acknowledging);
     if (stage.name === "live") {
       clearInterval(stage.heartbeat);
       clearTimeout(stage.silence);

@@ -39,6 +39,11 @@ export function leased(ledger: CreditLedger, jobs: number, bytes: number): Credi
   };
 }
 
+/** The same with another window of jobs. A smaller one takes nothing back: what was granted stays granted. */
+export function withWindow(ledger: CreditLedger, jobs: number): CreditLedger {
+  return ledger.window.jobs === jobs ? ledger : { ...ledger, window: { ...ledger.window, jobs } };
+}
+
 /** Leases ended. */
 export function ended(ledger: CreditLedger, jobs: number, bytes: number): CreditLedger {
   return { ...ledger, held: { jobs: ledger.held.jobs - jobs, bytes: ledger.held.bytes - bytes } };

@@ -1,3 +1,4 @@
+import { durationMs } from "@bufbuild/protobuf/wkt";
 import {
   CreditSchema,
   type HeldVerdict,
@@ -6,7 +7,6 @@ import {
   type Revoke,
   RevokeReason,
 } from "@holdfast/gen/holdfast/v1/worker_service_pb";
-import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { RevokeCause } from "../job-errors.js";
 import type { LossCause, ToRunner } from "../port.js";
 import { scanLeases } from "../wire/lease-scan.js";
@@ -20,7 +20,10 @@ import {
   leased,
   newLedger,
   newStream,
+  withWindow,
 } from "./credit-ledger.js";
+import { overLimit, splitByPolicy } from "./disconnect-policy.js";
+import { type HeldWindow, windowAfter } from "./held-window.js";
 import { LeaseTable, leaseKey, type TabledLease } from "./lease-table.js";
 import type { Outlet } from "./outlet.js";
 import { newResult, type OpenResult } from "./result-keeper.js";
@@ -44,17 +47,20 @@ export class LeaseDesk {
   readonly #post: (message: ToRunner, transfer?: readonly ArrayBuffer[]) => void;
   /** True when the lease was ended by a result that has no verdict yet. */
   readonly #isReported: (key: string) => boolean;
+  #window: HeldWindow;
   #ledger: CreditLedger;
   /** Given back while a hello that names them was under way: whether a handler had started. */
   readonly #owed = new Map<string, boolean>();
 
   constructor(
-    window: Amount,
+    window: HeldWindow,
+    heldBytesMax: number,
     outlet: Outlet,
     post: (message: ToRunner, transfer?: readonly ArrayBuffer[]) => void,
     isReported: (key: string) => boolean,
   ) {
-    this.#ledger = newLedger(window);
+    this.#window = window;
+    this.#ledger = newLedger({ jobs: window.jobs, bytes: heldBytesMax });
     this.#outlet = outlet;
     this.#post = post;
     this.#isReported = isReported;
@@ -112,7 +118,7 @@ export class LeaseDesk {
       if (lease !== undefined) {
         this.table.remove(lease);
         if (lease.phase === "held") {
-          results.push(newResult(lease.jobId, lease.fencingToken, bytes, start, end));
+          results.push(newResult(lease, bytes, start, end));
           creditBytes += lease.bytes;
         } else {
           this.creditBack(1, lease.bytes);
@@ -126,7 +132,8 @@ export class LeaseDesk {
   }
 
   creditBack(jobs: number, bytes: number): void {
-    this.#ledger = ended(this.#ledger, jobs, bytes);
+    this.#window = windowAfter(this.#window, jobs, performance.now());
+    this.#ledger = ended(withWindow(this.#ledger, this.#window.jobs), jobs, bytes);
   }
 
   /** Grants whatever is free. */
@@ -147,23 +154,35 @@ export class LeaseDesk {
     this.#ledger = newStream(this.#ledger);
   }
 
-  /** What the hub says of one lease that the hello named: "lost" when a handler loses it, "reported" when it was. */
-  judge(verdict: HeldVerdict): "stands" | "lost" | "reported" {
-    const fencingToken = Number(verdict.fencingToken);
-    const key = leaseKey(verdict.jobId, fencingToken);
-    const lease = this.table.heldByKey(key);
-    if (verdict.kept) {
-      if (lease === undefined && !this.#isReported(key)) {
+  /**
+   * Takes in what the hub says of the leases that the hello named.
+   *
+   * @returns how many leases were lost, and which ones the hub says were reported before
+   */
+  judge(verdicts: readonly HeldVerdict[], now: number): { lost: number; reported: string[] } {
+    const reported: string[] = [];
+    const expired: TabledLease[] = [];
+    let lost = 0;
+    for (const { jobId, fencingToken, kept, lostReason } of verdicts) {
+      const token = Number(fencingToken);
+      const key = leaseKey(jobId, token);
+      const lease = this.table.heldByKey(key);
+      if (lease !== undefined && kept) {
+        lease.doubtedSince = undefined;
+      } else if (lease !== undefined && lostReason === LostReason.SESSION_EXPIRED) {
+        expired.push(lease);
+      } else if (lease !== undefined) {
+        this.lose([lease], { kind: "taken", message: lostMessage(lostReason) });
+        lost++;
+      } else if (kept && !this.#isReported(key)) {
         // It ended between the hello and now. Unless the runner has told otherwise, its handler had started.
-        this.#sendRelease([{ jobId: verdict.jobId, fencingToken, isStarted: this.#owed.get(key) ?? true }]);
+        this.#sendRelease([{ jobId, fencingToken: token, isStarted: this.#owed.get(key) ?? true }]);
+      } else if (!kept && lostReason === LostReason.REPORTED) {
+        reported.push(key);
       }
-      return "stands";
     }
-    if (lease !== undefined) {
-      this.lose([lease], { kind: "taken", message: lostMessage(verdict.lostReason) });
-      return "lost";
-    }
-    return verdict.lostReason === LostReason.REPORTED ? "reported" : "stands";
+    lost += this.doubt(expired, now, { kind: "taken", message: lostMessage(LostReason.SESSION_EXPIRED) });
+    return { lost, reported };
   }
 
   /** Gives back a lease that the runner ended with a result which the hub will not have. */
@@ -183,6 +202,26 @@ export class LeaseDesk {
     }
   }
 
+  /**
+   * Nobody can vouch for these leases any more: those that have to stop do, the others may only finish what they began.
+   *
+   * @returns how many were given up
+   */
+  doubt(leases: readonly TabledLease[], since: number, cause: LossCause): number {
+    const { stopping, finishing } = splitByPolicy(leases);
+    this.lose(stopping, cause);
+    for (const lease of finishing) lease.doubtedSince ??= since;
+    if (finishing.length > 0) this.#post({ type: "doubtful", refs: finishing.map((lease) => lease.ref) });
+    return stopping.length;
+  }
+
+  /** Gives up leases whose time to finish in doubt is over; returns when the next one's is. */
+  expireDoubted(now: number): number | undefined {
+    const { over, next } = overLimit(this.table.held(), now);
+    this.lose(over, { kind: "trust-window" });
+    return next;
+  }
+
   /** These leases do not stand any more: their handlers are stopped, and nothing is reported for them. */
   lose(leases: readonly TabledLease[], cause: LossCause): void {
     if (leases.length === 0) return;
@@ -193,10 +232,10 @@ export class LeaseDesk {
   #giveBack(leases: readonly TabledLease[], isStarted: boolean): void {
     const standing: { jobId: string; fencingToken: number; isStarted: boolean }[] = [];
     for (const lease of leases) {
-      const { jobId, fencingToken, phase } = lease;
+      const { key, jobId, fencingToken, phase } = lease;
       this.table.remove(lease);
       this.creditBack(1, lease.bytes);
-      if (this.#outlet.isAttaching) this.#owed.set(leaseKey(jobId, fencingToken), isStarted);
+      if (this.#outlet.isAttaching) this.#owed.set(key, isStarted);
       else if (phase === "held") standing.push({ jobId, fencingToken, isStarted });
     }
     this.#sendRelease(standing);

@@ -9,11 +9,15 @@ import { creditBytes, type ScannedLease } from "../wire/lease-scan.js";
  *                      ▼
  *                     lost ──answer of the runner──► (gone)
  *
- * A lost lease is not named to any hub and its result is not reported, but it still fills its place: its handler may
- * be running, so its credit returns only with the runner's answer.
+ * A held lease may be in doubt: no hub was heard for too long, or its session expired, and its job's policy lets the
+ * handler finish all the same; a verdict will tell whether that still counts. A lost lease is not named to any hub and
+ * its result is not reported, but it still fills its place: its handler may be running, so its credit returns only
+ * with the runner's answer.
  */
 export type TabledLease = {
   readonly ref: number;
+  /** Its name in every table; building it anew for each look-up would be felt. */
+  readonly key: string;
   readonly jobId: string;
   readonly fencingToken: number;
   /** Bytes of credit it spends. */
@@ -25,6 +29,8 @@ export type TabledLease = {
   checkpointSequence: number;
   /** Sent and not answered yet; sent again on the next stream. */
   openCheckpoint: { readonly sequence: number; readonly state: Uint8Array } | undefined;
+  /** Since when nobody can vouch for it, by the worker's monotonic clock; undefined: it is not in doubt. */
+  doubtedSince: number | undefined;
   phase: "held" | "lost";
 };
 
@@ -49,6 +55,7 @@ export class LeaseTable {
   add(jobId: string, key: string, scanned: ScannedLease): TabledLease {
     const lease: TabledLease = {
       ref: this.#nextRef++,
+      key,
       jobId,
       fencingToken: scanned.fencingToken,
       bytes: creditBytes(scanned),
@@ -56,6 +63,7 @@ export class LeaseTable {
       disconnectLimitMs: scanned.disconnectLimitMs,
       checkpointSequence: scanned.checkpointSequence,
       openCheckpoint: undefined,
+      doubtedSince: undefined,
       phase: "held",
     };
     this.#byRef.set(lease.ref, lease);
@@ -78,12 +86,12 @@ export class LeaseTable {
 
   lose(lease: TabledLease): void {
     lease.phase = "lost";
-    this.#held.delete(leaseKey(lease.jobId, lease.fencingToken));
+    this.#held.delete(lease.key);
   }
 
   /** The runner has answered for it. */
   remove(lease: TabledLease): void {
     this.#byRef.delete(lease.ref);
-    if (lease.phase === "held") this.#held.delete(leaseKey(lease.jobId, lease.fencingToken));
+    if (lease.phase === "held") this.#held.delete(lease.key);
   }
 }

@@ -1,13 +1,13 @@
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { OutcomeSchema } from "@holdfast/gen/holdfast/v1/job_pb";
+import { fromBinary } from "@bufbuild/protobuf";
 import { type Refusal, RefusalSchema } from "@holdfast/gen/holdfast/v1/job_service_pb";
 import { Verdict } from "@holdfast/gen/holdfast/v1/worker_service_pb";
 import { Fifo } from "../fifo.js";
-import type { Journal, JournaledResult, RecoveredResult } from "../journal/journal.js";
+import { Journal, type JournaledResult, type RecoveredJournal } from "../journal/journal.js";
+import type { JournalDisk } from "../journal/journal-disk.js";
 import type { VerdictCounts } from "../port.js";
-import { ResultBatch } from "../wire/result-batch.js";
 import type { ScannedVerdict } from "../wire/verdict-scan.js";
 import { leaseKey } from "./lease-table.js";
+import { refusalNotice } from "./refusal-notice.js";
 
 /**
  * Keeps every result from the moment its handler ended until its verdict came (D5), and knows which of them the
@@ -21,6 +21,7 @@ import { leaseKey } from "./lease-table.js";
  * not make it any safer.
  */
 export type OpenResult = JournaledResult & {
+  readonly key: string;
   readonly jobId: string;
   readonly fencingToken: number;
   /** It says that the result proper was refused. */
@@ -29,21 +30,26 @@ export type OpenResult = JournaledResult & {
 };
 
 /** The result that lies in `report` from `start` to `end`, before anything has happened to it. */
-export function newResult(
-  jobId: string,
-  fencingToken: number,
-  report: Uint8Array,
-  start: number,
-  end: number,
-): OpenResult {
-  return { jobId, fencingToken, report, start, end, ordinal: -1, isRefusalNotice: false, isSendable: false };
+export function newResult(of: LeaseName, report: Uint8Array, start: number, end: number): OpenResult {
+  const { key, jobId, fencingToken } = of;
+  return {
+    key,
+    jobId,
+    fencingToken,
+    report,
+    start,
+    end,
+    ordinal: -1,
+    isRefusalNotice: false,
+    isSendable: false,
+  };
 }
 
+/** Which lease a result belongs to. */
+type LeaseName = Pick<OpenResult, "key" | "jobId" | "fencingToken">;
+
 /** What the verdicts of one message did. */
-export type Settlement = {
-  readonly counts: VerdictCounts;
-  readonly refusals: readonly Refused[];
-};
+export type Settlement = { readonly counts: VerdictCounts; readonly refusals: readonly Refused[] };
 
 /** A result that the hub would not have. `isHopeless`: not even as a failure. */
 export type Refused = {
@@ -53,23 +59,31 @@ export type Refused = {
   readonly isHopeless: boolean;
 };
 
+/** Where and how the journal is written; `onStalled` and `onResumed` frame the times when it cannot be. */
+export type KeeperJournal = {
+  readonly disk: JournalDisk;
+  readonly directory: string;
+  readonly compactBytes: number;
+  readonly retryMs: number;
+  readonly onStalled: (error: unknown) => void;
+  readonly onResumed: () => void;
+};
+
 export class ResultKeeper {
   readonly #open = new Map<string, OpenResult>();
   readonly #queue = new Fifo<OpenResult>();
   readonly #journal: Journal | undefined;
   #openBytes = 0;
-  #writesThrough: boolean;
+  #isStalled = false;
 
-  /** @param recovered results of an earlier life; they are on disk already */
-  constructor(
-    recovered: readonly RecoveredResult[],
-    openJournal: (openResults: () => Iterable<OpenResult>) => Journal | undefined,
-  ) {
-    for (const result of recovered) {
-      this.#keep({ ...result, ordinal: -1, isRefusalNotice: false, isSendable: true });
+  /** @param recovered what an earlier life left; its results are on disk already */
+  constructor(recovered: RecoveredJournal, journal: KeeperJournal | undefined) {
+    for (const { jobId, fencingToken, report, start, end } of recovered.results) {
+      const key = leaseKey(jobId, fencingToken);
+      const result = newResult({ key, jobId, fencingToken }, report, start, end);
+      this.#keep({ ...result, isSendable: true });
     }
-    this.#journal = openJournal(() => this.#open.values());
-    this.#writesThrough = this.#journal !== undefined;
+    this.#journal = journal === undefined ? undefined : this.#openJournal(journal, recovered.sessionId);
   }
 
   get openCount(): number {
@@ -78,6 +92,15 @@ export class ResultKeeper {
 
   get openBytes(): number {
     return this.#openBytes;
+  }
+
+  /** Results survive a crash of the process. False without a journal, and while it cannot be written. */
+  get isDurable(): boolean {
+    return this.#journal !== undefined && !this.#isStalled;
+  }
+
+  get isStalled(): boolean {
+    return this.#isStalled;
   }
 
   has(key: string): boolean {
@@ -93,38 +116,13 @@ export class ResultKeeper {
     for (const result of results) this.#keep(result);
     if (this.#journal === undefined) {
       this.#release(results);
-      kept();
-      return;
+      return kept();
     }
     this.#journal.write({ report, results }, () => {
       this.#release(results);
       kept();
     });
-    if (!this.#writesThrough) this.#release(results);
-  }
-
-  #keep(result: OpenResult): void {
-    this.#open.set(leaseKey(result.jobId, result.fencingToken), result);
-    this.#openBytes += result.end - result.start;
-  }
-
-  #release(results: readonly OpenResult[]): void {
-    for (const result of results) {
-      if (result.isSendable) continue;
-      result.isSendable = true;
-      this.#queue.push(result);
-    }
-  }
-
-  /** The journal cannot be written: what waits for it, and what comes, is sent without. */
-  bypassJournal(): void {
-    this.#writesThrough = false;
-    this.#release([...this.#open.values()]);
-  }
-
-  /** The journal is back. */
-  restoreJournal(): void {
-    this.#writesThrough = this.#journal !== undefined;
+    if (this.#isStalled) this.#release(results);
   }
 
   /** A new stream: whatever has no verdict goes out again, oldest first. */
@@ -143,6 +141,7 @@ export class ResultKeeper {
     for (let count = 0; count < resultsMax && bytes < bytesMax; count++) {
       const result = this.#queue.shift();
       if (result === undefined) break;
+      // Neighbours in one batch stay together: most reports are a single run of bytes.
       if (result.report !== report || result.start !== end) {
         if (report !== undefined) parts.push(report.subarray(start, end));
         report = result.report;
@@ -162,10 +161,9 @@ export class ResultKeeper {
     const settled: OpenResult[] = [];
     const refusals: Refused[] = [];
     for (const scanned of verdicts) {
-      const key = leaseKey(scanned.jobId, scanned.fencingToken);
-      const result = this.#open.get(key);
+      const result = this.#open.get(leaseKey(scanned.jobId, scanned.fencingToken));
       if (result === undefined) continue;
-      this.#drop(key, result);
+      this.#drop(result);
       settled.push(result);
       switch (scanned.verdict) {
         case Verdict.COMMITTED:
@@ -177,14 +175,11 @@ export class ResultKeeper {
         case Verdict.STALE:
           counts.stale++;
           break;
-        default:
+        default: {
           counts.refused++;
-          refusals.push(
-            this.#refuse(
-              result,
-              fromBinary(RefusalSchema, bytes.subarray(scanned.refusalStart, scanned.refusalEnd)),
-            ),
-          );
+          const refusal = bytes.subarray(scanned.refusalStart, scanned.refusalEnd);
+          refusals.push(this.#refuse(result, fromBinary(RefusalSchema, refusal)));
+        }
       }
     }
     this.#journal?.settle(settled);
@@ -192,45 +187,65 @@ export class ResultKeeper {
   }
 
   /** The hub says that it had a result of this lease before: it is final. False when none is open. */
-  settleReported(jobId: string, fencingToken: number): boolean {
-    const key = leaseKey(jobId, fencingToken);
+  settleReported(key: string): boolean {
     const result = this.#open.get(key);
     if (result === undefined) return false;
-    this.#drop(key, result);
+    this.#drop(result);
     this.#journal?.settle([result]);
     return true;
   }
 
-  #drop(key: string, result: OpenResult): void {
-    this.#open.delete(key);
+  /** The session to resume after a crash; empty for none. */
+  setSession(sessionId: string): void {
+    this.#journal?.setSession(sessionId);
+  }
+
+  async close(): Promise<void> {
+    await this.#journal?.close();
+  }
+
+  #keep(result: OpenResult): void {
+    this.#open.set(result.key, result);
+    this.#openBytes += result.end - result.start;
+  }
+
+  #drop(result: OpenResult): void {
+    this.#open.delete(result.key);
     this.#openBytes -= result.end - result.start;
+  }
+
+  #release(results: Iterable<OpenResult>): void {
+    for (const result of results) {
+      if (result.isSendable) continue;
+      result.isSendable = true;
+      this.#queue.push(result);
+    }
   }
 
   #refuse(result: OpenResult, refusal: Refusal): Refused {
     const { jobId, fencingToken } = result;
     if (result.isRefusalNotice) return { jobId, fencingToken, refusal, isHopeless: true };
-    const report = refusalReport(jobId, fencingToken, refusal);
-    const notice = newResult(jobId, fencingToken, report, 0, report.length);
-    this.accept([{ ...notice, isRefusalNotice: true }], report, () => {});
+    const report = refusalNotice(jobId, fencingToken, refusal);
+    const notice = { ...newResult(result, report, 0, report.length), isRefusalNotice: true };
+    this.accept([notice], report, () => {});
     return { jobId, fencingToken, refusal, isHopeless: false };
   }
-}
 
-/** The permanent failure that is reported in place of a refused result. */
-function refusalReport(jobId: string, fencingToken: number, refusal: Refusal): Uint8Array {
-  const outcome = create(OutcomeSchema, {
-    outcome: {
-      case: "failure",
-      value: {
-        code: "RESULT_REFUSED",
-        message: `${refusal.reason}: ${refusal.message}`.slice(0, 1000),
-        permanent: true,
+  #openJournal({ disk, onStalled, onResumed, ...options }: KeeperJournal, sessionId: string): Journal {
+    return new Journal(disk, sessionId, {
+      ...options,
+      openResults: () => this.#open.values(),
+      onStalled: (error) => {
+        if (this.#isStalled) return;
+        this.#isStalled = true;
+        this.#release(this.#open.values());
+        onStalled(error);
       },
-    },
-  });
-  const id = Buffer.from(jobId, "latin1");
-  const batch = new ResultBatch();
-  const identity = { bytes: id, jobIdStart: 0, jobIdEnd: id.length, fencingToken };
-  batch.addOutcome(0, identity, toBinary(OutcomeSchema, outcome));
-  return batch.take().bytes;
+      onReady: () => {
+        if (!this.#isStalled) return;
+        this.#isStalled = false;
+        onResumed();
+      },
+    });
+  }
 }

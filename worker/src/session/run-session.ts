@@ -44,7 +44,7 @@ async function recoverAndRun(
     log({
       level: "info",
       event: "journal-recovered",
-      message: `${results.length} results of an earlier run have no verdict yet and are reported first`,
+      message: `results of an earlier run without a verdict: ${results.length}; they are reported first`,
       fields: { results: results.length },
     });
   }

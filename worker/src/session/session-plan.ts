@@ -5,7 +5,8 @@ import type { BackoffPolicy } from "./backoff.js";
 export type SessionPlan = {
   readonly access: HubAccess;
   readonly worker: WorkerProfile;
-  /** Leases held at once, and their bytes. */
+  /** Leases held at once, at least and at most, by how fast they end; and their bytes. */
+  readonly heldJobsMin: number;
   readonly heldJobsMax: number;
   readonly heldBytesMax: number;
   /** Undefined: no journal. The directory is locked by whoever made this plan. */

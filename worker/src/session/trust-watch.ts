@@ -1,27 +1,30 @@
 import { extendTrust, type Trust, trustAt } from "./trust-window.js";
 
-/** Tells when the trust window has passed, with one timer for the whole session. */
+/** Tells when the trust window has passed, and sees to leases in doubt, with one timer for the whole session. */
 export class TrustWatch {
   readonly #onPassed: (since: number) => void;
-  readonly #expire: (since: number, now: number) => number | undefined;
+  readonly #expire: (now: number) => number | undefined;
   #trust: Trust = { state: "unheard" };
   #timer: NodeJS.Timeout | undefined;
 
   /**
    * @param onPassed the window has passed
-   * @param expire called while it stays so: gives up what may not go on at `now`, and returns when it next has to look;
-   *   undefined for never
+   * @param expire gives up what may not go on in doubt at `now`, and returns when it next has to look; undefined: never
    */
-  constructor(onPassed: (since: number) => void, expire: (since: number, now: number) => number | undefined) {
+  constructor(onPassed: (since: number) => void, expire: (now: number) => number | undefined) {
     this.#onPassed = onPassed;
     this.#expire = expire;
   }
 
-  /** A hub was heard. Only its welcome can end a window that has passed: the leases were given up with it. */
-  heard(until: number, isWelcome: boolean): void {
-    if (this.#trust.state !== "trusted" && !isWelcome) return;
+  /** A hub welcomed the worker: a window that had passed is open again. */
+  welcomed(until: number): void {
     this.#trust = extendTrust(this.#trust, until);
-    if (this.#timer === undefined || isWelcome) this.#look();
+    this.look();
+  }
+
+  /** A hub was heard. That moves the end of the window, but does not open one that has passed. */
+  heard(until: number): void {
+    if (this.#trust.state === "trusted") this.#trust = extendTrust(this.#trust, until);
   }
 
   stop(): void {
@@ -29,22 +32,26 @@ export class TrustWatch {
     this.#timer = undefined;
   }
 
-  /** A window that has moved on meanwhile only costs a look at its former end. */
-  #look(): void {
+  /** Looks now, and again when the next thing is due. An end that has moved on meanwhile only costs a look. */
+  look(): void {
     this.stop();
     const now = performance.now();
     const before = this.#trust;
     this.#trust = trustAt(before, now);
-    if (this.#trust.state === "unheard") return;
-    if (this.#trust.state === "trusted") return this.#lookAt(this.#trust.until, now);
-    if (before.state === "trusted") this.#onPassed(this.#trust.since);
-    const next = this.#expire(this.#trust.since, now);
-    if (next !== undefined) this.#lookAt(next, now);
+    if (before.state === "trusted" && this.#trust.state === "passed") this.#onPassed(this.#trust.since);
+    const limit = this.#expire(now) ?? Number.POSITIVE_INFINITY;
+    const next = this.#trust.state === "trusted" ? Math.min(limit, this.#trust.until) : limit;
+    if (next === Number.POSITIVE_INFINITY) return;
+    // Timers cannot be set further ahead than 2^31 ms; a look in between does no harm.
+    const delayMs = Math.min(Math.max(1, Math.ceil(next - now)), 0x7fff_ffff);
+    this.#timer = setTimeout(() => this.#lookSoon(), delayMs);
   }
 
-  #lookAt(time: number, now: number): void {
-    // Timers cannot be set further ahead than 2^31 ms; a look in between does no harm.
-    const delayMs = Math.min(Math.max(1, Math.ceil(time - now)), 0x7fff_ffff);
-    this.#timer = setTimeout(() => this.#look(), delayMs);
+  /** After a pause of this process an echo may be waiting in the socket: what waits is read first. */
+  #lookSoon(): void {
+    const timer = this.#timer;
+    setImmediate(() => {
+      if (this.#timer === timer) this.look();
+    });
   }
 }

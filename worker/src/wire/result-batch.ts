@@ -18,7 +18,7 @@ export type ResultIdentity = {
   readonly bytes: Uint8Array;
   readonly jobIdStart: number;
   readonly jobIdEnd: number;
-  readonly fencingToken: number;
+  readonly token: number;
 };
 
 export type EncodedResults = {
@@ -79,14 +79,14 @@ export class ResultBatch {
   }
 
   #open(ref: number, identity: ResultIdentity, outcomeLength: number): void {
-    const { bytes, jobIdStart, jobIdEnd, fencingToken } = identity;
+    const { bytes, jobIdStart, jobIdEnd, token } = identity;
     const idLength = jobIdEnd - jobIdStart;
     const length =
       1 +
       varintLength(idLength) +
       idLength +
       1 +
-      varintLength(fencingToken) +
+      varintLength(token) +
       1 +
       varintLength(outcomeLength) +
       outcomeLength;
@@ -98,7 +98,7 @@ export class ResultBatch {
     writer.varint(idLength);
     writer.copy(bytes, jobIdStart, jobIdEnd);
     writer.byte(fencingTokenTag);
-    writer.varint(fencingToken);
+    writer.varint(token);
     writer.byte(outcomeTag);
     writer.varint(outcomeLength);
     this.#refs.push(ref);

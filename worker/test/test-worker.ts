@@ -1,0 +1,74 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { onTestFinished } from "vitest";
+import type { JournalDisk } from "../src/journal/journal-disk.js";
+import type { LogEvent } from "../src/log.js";
+import { defaultTuning, type SessionTuning } from "../src/session/session-plan.js";
+import { launchWorker, type RunningWorker } from "../src/start-worker.js";
+import type { WorkerOptions } from "../src/worker-options.js";
+import type { WorkerState } from "../src/worker-state.js";
+import { type Script, ScriptedHub } from "./scripted-hub.js";
+
+/** Figures for tests: short delays everywhere. */
+export const testTuning: SessionTuning = {
+  ...defaultTuning,
+  backoff: { firstMs: 10, maxMs: 100, resetAfterMs: 30_000 },
+  welcomeWithinMs: 1_000,
+  verdictsWithinMs: 1_000,
+  goodbyeWithinMs: 1_000,
+  journalRetryMs: 20,
+};
+
+export type TestWorker = RunningWorker & { readonly events: LogEvent[]; readonly states: WorkerState[] };
+
+/** A hub that is stopped with the test. */
+export async function testHub(script: Partial<Script> = {}): Promise<ScriptedHub> {
+  const hub = await ScriptedHub.start(script);
+  onTestFinished(() => hub.stop());
+  return hub;
+}
+
+/** A directory that is gone with the test. */
+export function testDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), "holdfast-worker-"));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+/** A worker without thread and journal, unless the options say otherwise; stopped with the test. */
+export function testWorker(
+  options: Partial<WorkerOptions> & Pick<WorkerOptions, "address">,
+  { tuning = {}, disk }: { tuning?: Partial<SessionTuning>; disk?: JournalDisk } = {},
+): TestWorker {
+  const events: LogEvent[] = [];
+  const states: WorkerState[] = [];
+  const worker = launchWorker(
+    {
+      name: "test",
+      handlers: { work: () => {} },
+      journal: false,
+      thread: false,
+      handleSignals: false,
+      drainTimeoutMs: 100,
+      log: (event) => events.push(event),
+      onSession: (state) => states.push(state),
+      ...options,
+    },
+    { tuning: { ...testTuning, ...tuning }, disk },
+  );
+  worker.done.catch(() => {});
+  onTestFinished(async () => {
+    await worker.stop().catch(() => {});
+  });
+  return { ...worker, events, states };
+}
+
+/** A handler that ends when the test says so, or when its signal is aborted. */
+export function gate() {
+  let open: (value: string) => void = () => {};
+  const opened = new Promise<string>((resolve) => {
+    open = resolve;
+  });
+  return { open: (value = "done") => open(value), opened };
+}
