@@ -1,6 +1,6 @@
 import pg from "pg";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { migrate } from "../../src/ledger/migrate.js";
+import { migrate, partitionDaysAhead } from "../../src/ledger/migrate.js";
 import { createTestDatabase, type TestDatabase } from "../harness/postgres.js";
 
 let database: TestDatabase;
@@ -33,7 +33,7 @@ describe("migrating a ledger", () => {
 
     expect(await migrations()).toEqual(before);
     expect(await partitions()).toEqual(days);
-    expect(days).toHaveLength(9);
+    expect(days).toHaveLength(partitionDaysAhead + 2);
   });
 
   it("from several hubs that start together happens once", async () => {

@@ -52,7 +52,7 @@ test("the first key closes the hub: no key, a made-up key and a key with another
   const forgeries = [
     undefined,
     "",
-    "hf_aaaaaaaaaaaa_" + "A".repeat(43),
+    `hf_aaaaaaaaaaaa_${"A".repeat(43)}`,
     `${apiKey.slice(0, -2)}zz`,
     apiKey.slice(3),
   ];

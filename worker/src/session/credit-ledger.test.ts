@@ -56,10 +56,10 @@ test("whatever happens, the hub can never have more outstanding and held than th
             Math.min(taken.amount.bytes, held.bytes),
           );
         }
-        for (const of of ["jobs", "bytes"] as const) {
-          expect(ledger.outstanding[of] + ledger.held[of]).toBeLessThanOrEqual(window[of]);
-          expect(ledger.outstanding[of]).toBeLessThanOrEqual(limits[of]);
-          expect(ledger.outstanding[of]).toBeGreaterThanOrEqual(0);
+        for (const unit of ["jobs", "bytes"] as const) {
+          expect(ledger.outstanding[unit] + ledger.held[unit]).toBeLessThanOrEqual(window[unit]);
+          expect(ledger.outstanding[unit]).toBeLessThanOrEqual(limits[unit]);
+          expect(ledger.outstanding[unit]).toBeGreaterThanOrEqual(0);
         }
       }
     }),
