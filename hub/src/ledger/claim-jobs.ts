@@ -26,7 +26,10 @@ with input as (
       session_id = i.session_id, delivery = i.delivery, started_at = now(), progress = null, ${linkHistory}
   from input i
   where j.id = i.id and j.state = ${JobState.Ready}
-  returning j.*, ${JobEventType.Leased}::smallint as event, j.session_id as event_session, null::text as reason
+  returning j.id, j.lane_id, j.state, j.revision, j.attempt, j.attempts_max, j.fencing_token, j.session_id, j.delivery,
+    j.payload, j.content_type, j.options, j.checkpoint_sequence, j.deadline, j.submitted_at,
+    j.prior_at, j.prior_writer, j.prior_batch,
+    ${JobEventType.Leased}::smallint as event, j.session_id as event_session, null::text as reason
 ), deliveries as (
   insert into delivery (session_id, delivery, job_ids)
   select session_id, delivery, array_agg(id) from granted group by session_id, delivery

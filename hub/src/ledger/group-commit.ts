@@ -68,12 +68,9 @@ interface Unit {
 interface Line {
   readonly statement: BatchStatement<unknown, unknown>;
   units: Unit[];
-  queuedItems: number;
 }
 
 const batchesInFlightMax = 2;
-/** A second batch is sent ahead only when it is worth a statement of its own; otherwise it waits and grows. */
-const aheadItemsMin = 64;
 const conflictTriesMax = 5;
 const reconnectDelaysMs = [50, 100, 200, 400, 800, 1_000];
 
@@ -162,11 +159,10 @@ export class GroupCommit {
   #enqueue(statement: BatchStatement<unknown, unknown>, unit: Unit): void {
     let line = this.#lines.get(statement.name);
     if (!line) {
-      line = { statement, units: [], queuedItems: 0 };
+      line = { statement, units: [] };
       this.#lines.set(statement.name, line);
     }
     line.units.push(unit);
-    line.queuedItems += unit.items.length;
     this.#queuedItems += unit.items.length;
     this.#queuedBytes += unit.bytes;
     if (!this.#isRunning) {
@@ -198,9 +194,8 @@ export class GroupCommit {
   /** The line whose turn it is, if anything may be sent now. Lines take turns. */
   #nextLine(): Line | undefined {
     if (this.#inFlight.size >= batchesInFlightMax) return undefined;
-    const itemsMin = this.#inFlight.size === 0 ? 1 : aheadItemsMin;
     for (const [name, line] of this.#lines) {
-      if (line.queuedItems < itemsMin) continue;
+      if (line.units.length === 0) continue;
       this.#lines.delete(name);
       this.#lines.set(name, line);
       return line;
@@ -221,9 +216,7 @@ export class GroupCommit {
       if (count > 0 && (items > itemsMax || bytes > bytesMax || isMixed)) break;
       count += 1;
     }
-    const taken = line.units.splice(0, count);
-    for (const unit of taken) line.queuedItems -= unit.items.length;
-    return taken;
+    return line.units.splice(0, count);
   }
 
   async #runBatch(line: Line): Promise<void> {
@@ -239,7 +232,6 @@ export class GroupCommit {
       // The connection is gone: whether the batch committed is unknown, so it runs again as a retry.
       for (const unit of units) unit.isRetry = true;
       line.units.unshift(...units);
-      for (const unit of units) line.queuedItems += unit.items.length;
       await this.#connection.abandon();
       this.#observer.disconnected(error);
       this.#giveUpOverdue(error);
@@ -331,7 +323,6 @@ export class GroupCommit {
     for (const line of this.#lines.values()) {
       line.units = line.units.filter((unit) => {
         if (unit.giveUpAtMs > now && !this.#isStopping) return true;
-        line.queuedItems -= unit.items.length;
         this.#leaveQueue(unit);
         unit.reject(
           new Fault(

@@ -38,10 +38,11 @@ export async function runRetention(options: RetentionOptions): Promise<Retention
     const dropped: string[] = [];
     const kept: { partition: string; openJobs: number }[] = [];
     for (const partition of await partitionsBefore(client, "job", day)) {
-      const open = await countOpen(client, partition);
+      const open = options.dryRun
+        ? await countOpen(client, partition)
+        : await replacePartition(client, partition);
       if (open > 0) kept.push({ partition, openJobs: open });
       else dropped.push(partition);
-      if (!options.dryRun) await replacePartition(client, partition, open > 0);
     }
     for (const partition of await partitionsBefore(client, "event_page", day)) {
       dropped.push(partition);
@@ -69,8 +70,11 @@ async function countOpen(client: pg.Client, partition: string): Promise<number> 
   return rows[0]?.open ?? 0;
 }
 
-/** One transaction: what remains visible is the partition as it was, or as it shall be. */
-async function replacePartition(client: pg.Client, partition: string, hasOpen: boolean): Promise<void> {
+/**
+ * One transaction: what remains visible is the partition as it was, or as it shall be. Open jobs are counted once
+ * it is detached, when nothing can change them any more. Answers how many there were.
+ */
+async function replacePartition(client: pg.Client, partition: string): Promise<number> {
   const name = client.escapeIdentifier(partition);
   const replaced = client.escapeIdentifier(`${partition}_replaced`);
   await client.query("begin");
@@ -81,17 +85,19 @@ async function replacePartition(client: pg.Client, partition: string, hasOpen: b
       [partition],
     );
     await client.query(`alter table job detach partition ${name}`);
+    const open = await countOpen(client, partition);
     await client.query(`delete from idempotency i using ${name} j where i.job_id = j.id and j.state >= 6`);
     await client.query(`delete from checkpoint c using ${name} j where c.job_id = j.id and j.state >= 6`);
-    if (hasOpen) {
+    if (open > 0) {
       await client.query(`alter table ${name} rename to ${replaced}`);
       await client.query(
         `create table ${name} partition of job ${bounds.rows[0]?.bound} with (fillfactor = 45)`,
       );
       await client.query(`insert into ${name} select * from ${replaced} where state < 6`);
     }
-    await client.query(`drop table ${hasOpen ? replaced : name}`);
+    await client.query(`drop table ${open > 0 ? replaced : name}`);
     await client.query("commit");
+    return open;
   } catch (error) {
     await client.query("rollback").catch(() => undefined);
     throw error;
