@@ -10,7 +10,8 @@ test("a worker that is stopped beyond its session's life, and goes on then, fini
   const house = await openFaultHouse();
   await house.submit(jobs, { disconnectPolicy: DisconnectPolicy.FINISH_AND_REPORT });
   house.startWorker("steady");
-  const stopped = house.startWorker("stopped");
+  // Its jobs take long enough that some are running whenever it is stopped.
+  const stopped = house.startWorker("stopped", 300);
   await house.succeeded(jobs / 8);
   await until(() => stopped.counts().committed > 0, "work of the worker that is to be stopped");
   stopped.kill("SIGSTOP");

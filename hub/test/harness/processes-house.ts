@@ -21,7 +21,7 @@ export interface FaultHouse {
   readonly postgres: EmbeddedPostgres;
   hub: HubProcess;
   startHub(): Promise<void>;
-  startWorker(name: string): WorkerProcess;
+  startWorker(name: string, workMs?: number): WorkerProcess;
   submit(count: number, job?: JobInit): Promise<void>;
   /** How many events of these types there are. */
   events(...types: number[]): Promise<number>;
@@ -60,13 +60,13 @@ export async function openFaultHouse(): Promise<FaultHouse> {
     async startHub() {
       house.hub = await startHub();
     },
-    startWorker: (name) =>
+    startWorker: (name, workMs = 8) =>
       startWorkerProcess({
         address: grpcListen,
         name,
         journal: join(journals, name),
         concurrency: 32,
-        workMs: 8,
+        workMs,
         drainTimeoutMs: 1_000,
       }),
     async submit(jobs, job = {}) {
