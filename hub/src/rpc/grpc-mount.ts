@@ -25,6 +25,9 @@ class Malformed {
   }
 }
 
+/** One for all calls: each ends by this, and an error made anew would cost more than many a call. */
+const callerGone = new Error("The caller is gone.");
+
 type Request = Message | Malformed;
 type AnyCall = {
   readonly metadata: { get(key: string): readonly (string | Buffer)[] };
@@ -81,8 +84,8 @@ function handlerOf(
     const authorization = call.metadata.get("authorization")[0];
     const principal = await gate(method, typeof authorization === "string" ? authorization : null);
     const controller = new AbortController();
-    call.on("cancelled", () => controller.abort());
-    if (call.cancelled) controller.abort();
+    call.on("cancelled", () => controller.abort(callerGone));
+    if (call.cancelled) controller.abort(callerGone);
     return { principal, signal: controller.signal };
   };
   if (method.methodKind === "unary") {
