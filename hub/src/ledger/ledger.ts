@@ -7,6 +7,7 @@ import type { GrantedLease } from "../domain/lease.js";
 import * as keys from "./api-keys.js";
 import { type CancelItem, type CancelResult, cancelJobs } from "./cancel-job.js";
 import { type ClaimItem, claimJobs, readGrants } from "./claim-jobs.js";
+import { type DropDeliveriesItem, dropDeliveries, expireSessions } from "./expire-sessions.js";
 import {
   type FiredEnds,
   type FiredReady,
@@ -17,15 +18,17 @@ import {
 import { GroupCommit, type GroupCommitLimits, type GroupCommitObserver } from "./group-commit.js";
 import * as lanes from "./lanes.js";
 import { migrate, partitionDaysAhead } from "./migrate.js";
+import { type CloseItem, closeSessions, type OpenSessionItem, openSessions } from "./open-sessions.js";
 import * as fleet from "./read-fleet.js";
 import * as jobs from "./read-jobs.js";
 import { ReadPool } from "./read-pool.js";
 import { type ProgressItem, recordProgress } from "./record-progress.js";
+import { type RenewItem, type RenewResult, renewSessions } from "./renew-sessions.js";
 import { type ReportItem, type ReportResult, reportResults } from "./report-results.js";
+import { type ResumeResult, type ResumeSessionItem, resumeSession } from "./resume-session.js";
 import { type ReturnItem, type ReturnResult, returnLeases } from "./return-leases.js";
 import { type ReviveItem, type ReviveResult, reviveJobs } from "./revive-job.js";
 import { type CheckpointItem, type CheckpointResult, saveCheckpoints } from "./save-checkpoints.js";
-import * as sessions from "./sessions.js";
 import { type SubmitItem, type SubmitResult, submitJobs } from "./submit-jobs.js";
 import { WriterConnection } from "./writer-connection.js";
 
@@ -93,18 +96,18 @@ export async function openLedger(options: LedgerOptions) {
     fireCancelGraces: (limit: number): Promise<FiredEnds> =>
       one(writes.commit(fireCancelGraces, [limit], patience.callMs)),
 
-    openSession: (item: sessions.OpenSessionItem): Promise<true> =>
-      one(writes.commit(sessions.openSessions, [item], patience.callMs)),
-    resumeSession: (item: sessions.ResumeSessionItem): Promise<sessions.ResumeResult> =>
-      one(writes.commit(sessions.resumeSession, [item], patience.callMs)),
-    renewSessions: (items: readonly sessions.RenewItem[]): Committed<sessions.RenewResult> =>
-      writes.commit(sessions.renewSessions, items, patience.streamMs),
-    closeSession: (item: sessions.CloseItem): Promise<true> =>
-      one(writes.commit(sessions.closeSessions, [item], patience.callMs)),
+    openSession: (item: OpenSessionItem): Promise<true> =>
+      one(writes.commit(openSessions, [item], patience.callMs)),
+    resumeSession: (item: ResumeSessionItem): Promise<ResumeResult> =>
+      one(writes.commit(resumeSession, [item], patience.callMs)),
+    renewSessions: (items: readonly RenewItem[]): Committed<RenewResult> =>
+      writes.commit(renewSessions, items, patience.streamMs),
+    closeSession: (item: CloseItem): Promise<true> =>
+      one(writes.commit(closeSessions, [item], patience.callMs)),
     expireSessions: (limit: number): Promise<readonly string[]> =>
-      one(writes.commit(sessions.expireSessions, [limit], patience.callMs)),
-    dropDeliveries: (item: sessions.DropDeliveriesItem): Promise<true> =>
-      one(writes.commit(sessions.dropDeliveries, [item], patience.callMs)),
+      one(writes.commit(expireSessions, [limit], patience.callMs)),
+    dropDeliveries: (item: DropDeliveriesItem): Promise<true> =>
+      one(writes.commit(dropDeliveries, [item], patience.callMs)),
     readExpiredSessions: (sessionsMax: number, deliveriesMax: number) =>
       fleet.readExpiredSessions(db, sessionsMax, deliveriesMax),
     readDelivery: (sessionId: string, delivery: number) => fleet.readDelivery(db, sessionId, delivery),

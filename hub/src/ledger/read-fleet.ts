@@ -1,6 +1,6 @@
 import type { LedgerFacts, SessionProfile, SessionView } from "../domain/fleet-view.js";
 import type { ReadPool } from "./read-pool.js";
-import { sessionTimes } from "./sessions.js";
+import { toMs } from "./sql-text.js";
 
 /** Live sessions of a tenant, newest first (session ids are UUIDv7). */
 export async function listSessions(
@@ -19,7 +19,7 @@ export async function listSessions(
     writer_id: number;
     is_draining: boolean;
   }>(
-    `select session_id, worker_name, subject, profile, writer_id, is_draining, ${sessionTimes}
+    `select session_id, worker_name, subject, profile, writer_id, is_draining, ${toMs("attached_at")} as attached_at_ms, ${toMs("expires_at")} as expires_at_ms
      from session where tenant_id = $1 and session_id < $2 and state = 1 and expires_at > now()
      order by session_id desc limit $3`,
     [tenantId, beforeId, limit],

@@ -8,7 +8,7 @@ import type { SessionProfile } from "../domain/fleet-view.js";
 import type { WorkerProfile } from "../domain/lane.js";
 import type { Principal } from "../domain/scope.js";
 import type { Ledger } from "../ledger/ledger.js";
-import type { ResumeResult } from "../ledger/sessions.js";
+import type { ResumeResult } from "../ledger/resume-session.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { LeaseToReturn, ReturnLeases } from "./leases-back.js";
 import { hearHeartbeat, nextNonce } from "./liveness.js";

@@ -2,7 +2,7 @@ import { v7 as uuidv7 } from "uuid";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { JobEventType, JobState } from "../../src/domain/job-state.js";
 import { lastUuid } from "../../src/domain/uuid.js";
-import type { RenewItem } from "../../src/ledger/sessions.js";
+import type { RenewItem } from "../../src/ledger/renew-sessions.js";
 import {
   claimAll,
   claimOne,

@@ -1,0 +1,59 @@
+import type { BatchStatement } from "./group-commit.js";
+import { numberArray } from "./sql-text.js";
+
+const expireText = `
+update session set state = 2, ended_at = now()
+where session_id in (
+  select session_id from session where state = 1 and expires_at <= now() limit $1 for update skip locked)
+returning session_id, epoch`;
+
+/** Marks sessions that ran out, by the ledger's clock (D6); answers which. At most the given number. */
+export const expireSessions: BatchStatement<number, readonly string[]> = {
+  name: "expire_sessions",
+  itemsMax: 1,
+  bytesMax: 1 << 20,
+  bytesOf: () => 16,
+  run: async (on, [limit = 0]) => {
+    const { rows } = await on.connection.query<{ session_id: string }>({
+      name: "expire_sessions",
+      text: expireText,
+      values: [limit],
+    });
+    return { results: [rows.map((row) => row.session_id)], wrotePage: false };
+  },
+};
+
+/** A late claim may still have been granted to a session after it expired; it is looked at again for this long. */
+const settleSessionMs = 60_000;
+
+const dropDeliveriesText = `
+with gone as (
+  delete from delivery d using unnest($2::bigint[]) as g (delivery)
+  where d.session_id = $1 and d.delivery = g.delivery
+)
+update session set state = 3
+where session_id = $1 and state = 2 and $3 and ended_at < now() - interval '${settleSessionMs} ms'`;
+
+export interface DropDeliveriesItem {
+  readonly sessionId: string;
+  readonly deliveries: readonly number[];
+  /** Nothing was found: the session may be closed once enough time has passed. */
+  readonly isEmpty: boolean;
+}
+
+/** Forgets the deliveries of an expired session whose leases went back. */
+export const dropDeliveries: BatchStatement<DropDeliveriesItem, true> = {
+  name: "drop_deliveries",
+  itemsMax: 1,
+  bytesMax: 1 << 20,
+  bytesOf: () => 64,
+  run: async (on, [item]) => {
+    if (!item) throw new TypeError("No session named.");
+    await on.connection.query({
+      name: "drop_deliveries",
+      text: dropDeliveriesText,
+      values: [item.sessionId, numberArray(item.deliveries), item.isEmpty],
+    });
+    return { results: [true], wrotePage: false };
+  },
+};

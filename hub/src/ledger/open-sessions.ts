@@ -1,0 +1,72 @@
+import type { SessionProfile } from "../domain/fleet-view.js";
+import type { BatchStatement } from "./group-commit.js";
+import { numberArray, uuidArray } from "./sql-text.js";
+
+export interface OpenSessionItem {
+  /** A fresh UUIDv7. */
+  readonly sessionId: string;
+  readonly tenantId: number;
+  readonly keyId: string;
+  readonly subject: string;
+  readonly workerName: string;
+  readonly profile: SessionProfile;
+  readonly ttlMs: number;
+}
+
+const openText = `
+insert into session (session_id, tenant_id, key_id, subject, worker_name, profile, writer_id, expires_at)
+select id, tenant_id, key_id, subject, worker_name, profile::jsonb, $1, now() + ttl_ms * interval '1 ms'
+from unnest($2::uuid[], $3::integer[], $4::text[], $5::text[], $6::text[], $7::text[], $8::float8[])
+  as i (id, tenant_id, key_id, subject, worker_name, profile, ttl_ms)
+on conflict do nothing`;
+
+/** Opens sessions, live for their TTL by the ledger's clock. */
+export const openSessions: BatchStatement<OpenSessionItem, true> = {
+  name: "open_sessions",
+  itemsMax: 200,
+  bytesMax: 4 << 20,
+  bytesOf: () => 1_024,
+  run: async (on, items) => {
+    await on.connection.query({
+      name: "open_sessions",
+      text: openText,
+      values: [
+        on.writerId,
+        uuidArray(items.map((item) => item.sessionId)),
+        numberArray(items.map((item) => item.tenantId)),
+        items.map((item) => item.keyId),
+        items.map((item) => item.subject),
+        items.map((item) => item.workerName),
+        items.map((item) => JSON.stringify(item.profile)),
+        numberArray(items.map((item) => item.ttlMs)),
+      ],
+    });
+    return { results: items.map(() => true as const), wrotePage: false };
+  },
+};
+
+export interface CloseItem {
+  readonly sessionId: string;
+  readonly epoch: number;
+}
+
+const closeText = `
+update session s set state = 3, ended_at = now()
+from unnest($1::uuid[], $2::integer[]) as i (id, epoch)
+where s.session_id = i.id and s.epoch = i.epoch and s.state = 1`;
+
+/** Ends sessions whose workers left in good order and hold nothing. */
+export const closeSessions: BatchStatement<CloseItem, true> = {
+  name: "close_sessions",
+  itemsMax: 200,
+  bytesMax: 1 << 20,
+  bytesOf: () => 64,
+  run: async (on, items) => {
+    await on.connection.query({
+      name: "close_sessions",
+      text: closeText,
+      values: [uuidArray(items.map((item) => item.sessionId)), numberArray(items.map((item) => item.epoch))],
+    });
+    return { results: items.map(() => true as const), wrotePage: false };
+  },
+};
