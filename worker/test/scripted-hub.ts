@@ -309,7 +309,7 @@ export function resultText(result: JobResult | undefined): string {
 
 /** Waits until a condition holds; the bound is only there to fail instead of hanging. */
 export async function until(condition: () => boolean, what: string): Promise<void> {
-  const giveUpAt = performance.now() + 10_000;
+  const giveUpAt = performance.now() + 25_000;
   while (!condition()) {
     if (performance.now() > giveUpAt) throw new Error(`waited in vain for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));

@@ -34,7 +34,7 @@ export interface RawStream {
   resume(): void;
 }
 
-const waitMs = 8_000;
+const waitMs = 25_000;
 
 export function openRawStream(call: ClientDuplexStream<Uint8Array, Buffer>): RawStream {
   const received: AttachResponse[] = [];

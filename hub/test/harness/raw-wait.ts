@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-const waitMs = 10_000;
+const waitMs = 25_000;
 
 /** The first answer that is not undefined, null or false; looks a few times a second. */
 export async function until<Answer>(
