@@ -112,11 +112,9 @@ export function createMemoryLanes(limits: MemoryLanesLimits): Lanes {
     fill(laneId, refs, isEnd) {
       const lane = laneOf(laneId);
       lane.isFilling = false;
-      for (const ref of refs) {
-        if (lane.taken.has(ref.jobId)) continue;
-        lane.window.add(ref);
-        lane.tailKey = Math.max(lane.tailKey, ref.readyKey);
-      }
+      // A ref that was given back meanwhile is in the window again already: in place, none twice.
+      lane.window.putBack(refs.filter((ref) => !lane.taken.has(ref.jobId)));
+      for (const ref of refs) lane.tailKey = Math.max(lane.tailKey, ref.readyKey);
       lane.hasRest = !isEnd || lane.missedOffer;
       notify(laneId);
     },
