@@ -12,6 +12,7 @@ import { fleetService } from "./rpc/fleet-service.js";
 import { jobService } from "./rpc/job-service.js";
 import { workerService } from "./rpc/worker-service.js";
 import { Access } from "./services/access.js";
+import { Attachments } from "./services/attachments.js";
 import { Dispatcher } from "./services/dispatcher.js";
 import { Fleet } from "./services/fleet.js";
 import { ledgerMetrics, verdictCounter, watchHub } from "./services/hub-metrics.js";
@@ -22,6 +23,8 @@ import { defaultLaneRefillSettings, LaneRefill } from "./services/lane-refill.js
 import { leaseReturner } from "./services/leases-back.js";
 import { Maintenance } from "./services/maintenance.js";
 import { Reaper } from "./services/reaper.js";
+import { SessionLeases } from "./services/session-leases.js";
+import { SessionLiveness } from "./services/session-liveness.js";
 import { SessionReports } from "./services/session-reports.js";
 import { Sessions } from "./services/sessions.js";
 import { Timers } from "./services/timers.js";
@@ -94,16 +97,17 @@ async function startOn(
   const book = new LaneBook(ledger, config.lanesPerTenantMax);
   await book.load();
   const returnLeases = leaseReturner(ledger, lanes, feed);
-  const sessions = new Sessions(
-    { ...config, credit: { jobsMax: config.creditJobsMax, bytesMax: config.creditBytesMax } },
-    ledger,
-    returnLeases,
-    onTrouble,
-  );
+  const sessions = new Sessions(config.streamsMax, {
+    jobsMax: config.creditJobsMax,
+    bytesMax: config.creditBytesMax,
+  });
+  const leases = new SessionLeases(returnLeases, onTrouble);
+  const attachments = new Attachments(config.sessionTtlMs, ledger, sessions, leases, onTrouble);
+  const liveness = new SessionLiveness(config, ledger, sessions, leases);
   const refill = new LaneRefill(ledger, lanes, book, defaultLaneRefillSettings, onTrouble);
   const dispatcher = new Dispatcher(ledger, lanes, book, config, {
-    granted: (session, epoch, delivery, leases) => sessions.granted(session, epoch, delivery, leases),
-    claimLost: (session, epoch) => sessions.claimLost(session, epoch),
+    granted: leases.granted.bind(leases),
+    claimLost: leases.claimLost.bind(leases),
     starved: (laneId) => refill.starved(laneId),
   });
   sessions.connect(dispatcher);
@@ -129,14 +133,15 @@ async function startOn(
   const services = [
     jobService(jobs, config),
     workerService(
-      { sessions, reports, limits: config, hubVersion, onDefect },
-      new UnaryWorkers(sessions, reports, ledger, book),
+      { attachments, sessions, liveness, reports, limits: config, hubVersion, onDefect },
+      new UnaryWorkers(attachments, sessions, liveness, reports, ledger, book),
     ),
     fleetService(fleet),
     accessService(access),
   ];
   const stopServices = async () => {
     dispatcher.stop();
+    liveness.stop();
     reports.stop();
     await Promise.all([timers.stop(), reaper.stop(), refill.stop(), maintenance.stop()]);
     await ledger.stop();

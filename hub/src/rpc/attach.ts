@@ -3,6 +3,8 @@
 import type { AttachRequest, AttachResponse } from "@holdfast/gen/holdfast/v1/worker_service_pb";
 import { Fault } from "../domain/fault.js";
 import { requireKinds } from "../services/access.js";
+import type { Attachments } from "../services/attachments.js";
+import type { SessionLiveness } from "../services/session-liveness.js";
 import type { SessionReports } from "../services/session-reports.js";
 import type { Sessions } from "../services/sessions.js";
 import type { StreamLink, WorkerSession } from "../services/worker-session.js";
@@ -24,7 +26,9 @@ import {
 } from "./worker-messages.js";
 
 export interface AttachParts {
+  readonly attachments: Attachments;
   readonly sessions: Sessions;
+  readonly liveness: SessionLiveness;
   readonly reports: SessionReports;
   readonly limits: EdgeLimits;
   readonly hubVersion: string;
@@ -50,8 +54,8 @@ export async function* attach(
   const hello = toHello(firstHello(first.done ? undefined : first.value), "hello");
   requireKinds(call.principal, hello.kinds);
   const outbox = new StreamOutbox();
-  const { session, link, welcome } = await parts.sessions.attach(call.principal, hello, outbox);
-  outbox.onEnd = () => parts.sessions.detach(session, link);
+  const { session, link, welcome } = await parts.attachments.attach(call.principal, hello, outbox);
+  outbox.onEnd = () => parts.attachments.detach(session, link);
   try {
     call.signal.addEventListener("abort", () => outbox.end(null), { once: true });
     if (call.signal.aborted) return;
@@ -88,9 +92,9 @@ async function readAll(parts: AttachParts, to: Attached, input: AsyncIterator<At
 
 /** Takes one message; answers what is still to be committed for it. */
 function take(parts: AttachParts, to: Attached, request: AttachRequest): Promise<void> | null {
-  const { sessions, reports, limits } = parts;
+  const { sessions, liveness, reports, limits } = parts;
   const { session, link, outbox } = to;
-  if (request.deliveredThrough !== 0n) sessions.acknowledge(session, toDelivered(request.deliveredThrough));
+  if (request.deliveredThrough !== 0n) session.acknowledge(toDelivered(request.deliveredThrough));
   const { message } = request;
   switch (message.case) {
     case "credit": {
@@ -114,7 +118,7 @@ function take(parts: AttachParts, to: Attached, request: AttachRequest): Promise
     case "release":
       return reports.release(session, toReleases(message.value.leases, "release.leases", 1));
     case "heartbeat":
-      return sessions.heartbeat(session, link, message.value.nonce, message.value.echo);
+      return liveness.heartbeat(session, link, message.value.nonce, message.value.echo);
     case "drain":
       sessions.drain(session);
       return null;

@@ -3,7 +3,9 @@
 import { Fault } from "../domain/fault.js";
 import type { Principal } from "../domain/scope.js";
 import type { Ledger } from "../ledger/ledger.js";
+import type { Attachments } from "./attachments.js";
 import type { LaneBook } from "./lane-book.js";
+import type { SessionLiveness } from "./session-liveness.js";
 import type {
   CheckpointVerdict,
   IncomingCheckpoint,
@@ -42,18 +44,24 @@ export interface UnaryReport {
 }
 
 export class UnaryWorkers {
+  readonly #attachments: Attachments;
   readonly #sessions: Sessions;
+  readonly #liveness: SessionLiveness;
   readonly #reports: SessionReports;
   readonly #ledger: Pick<Ledger, "readDelivery" | "readGrants">;
   readonly #book: LaneBook;
 
   constructor(
+    attachments: Attachments,
     sessions: Sessions,
+    liveness: SessionLiveness,
     reports: SessionReports,
     ledger: Pick<Ledger, "readDelivery" | "readGrants">,
     book: LaneBook,
   ) {
+    this.#attachments = attachments;
     this.#sessions = sessions;
+    this.#liveness = liveness;
     this.#reports = reports;
     this.#ledger = ledger;
     this.#book = book;
@@ -64,20 +72,20 @@ export class UnaryWorkers {
     const { session, link } = request.sessionId
       ? await this.#adopt(principal, request.sessionId)
       : await this.#open(principal, request.worker as WorkerHello);
-    this.#sessions.acknowledge(session, request.deliveredThrough);
+    session.acknowledge(request.deliveredThrough);
     const repeated = link.lastClaim?.requestId === request.requestId ? link.lastClaim : null;
     if (!repeated) {
       if (link.onLeases)
         throw new Fault("INVALID_FIELD", "Another Claim of this session is under way.", {
           field: "session_id",
         });
-      await this.#sessions.renew(session);
+      await this.#liveness.renew(session);
       await this.#returnExcess(session, link, request);
       if (link.waiting.length === 0) await this.#await(session, link, request, signal);
       const next = link.waiting.shift();
       if (next) link.lastClaim = { requestId: request.requestId, ...next };
     }
-    const timeLeftMs = await this.#sessions.renew(session);
+    const timeLeftMs = await this.#liveness.renew(session);
     const answer = link.lastClaim?.requestId === request.requestId ? link.lastClaim : null;
     const held =
       answer?.leases.filter(
@@ -97,8 +105,8 @@ export class UnaryWorkers {
     deliveredThrough: number,
   ): Promise<{ timeLeftMs: number; revoked: readonly RevokedLease[] }> {
     const { session, link } = await this.#adopt(principal, sessionId);
-    this.#sessions.acknowledge(session, deliveredThrough);
-    const timeLeftMs = await this.#sessions.renew(session);
+    session.acknowledge(deliveredThrough);
+    const timeLeftMs = await this.#liveness.renew(session);
     return { timeLeftMs, revoked: link.revoked.splice(0) };
   }
 
@@ -108,7 +116,7 @@ export class UnaryWorkers {
     report: UnaryReport,
   ): Promise<{ verdicts: readonly ResultVerdict[]; checkpoints: readonly CheckpointVerdict[] }> {
     const { session } = await this.#adopt(principal, sessionId);
-    this.#sessions.acknowledge(session, report.deliveredThrough);
+    session.acknowledge(report.deliveredThrough);
     // Checkpoints first: a result ends the lease that they belong to.
     const checkpoints = await this.#reports.checkpoint(session, report.checkpoints);
     const verdicts = await this.#reports.report(session, report.results);
@@ -121,14 +129,14 @@ export class UnaryWorkers {
     worker: WorkerHello,
   ): Promise<{ session: WorkerSession; link: UnaryLink }> {
     const link = unaryLink();
-    return { session: await this.#sessions.open(principal, worker, link), link };
+    return { session: await this.#attachments.open(principal, worker, link), link };
   }
 
   async #adopt(
     principal: Principal,
     sessionId: string,
   ): Promise<{ session: WorkerSession; link: UnaryLink }> {
-    const adopted = await this.#sessions.adopt(principal, sessionId, unaryLink);
+    const adopted = await this.#attachments.adopt(principal, sessionId, unaryLink);
     const { session, lastRequest } = adopted;
     const { link } = session;
     if (link?.type !== "unary") throw new Fault("SUPERSEDED", "A stream has resumed this session.");
@@ -181,8 +189,8 @@ export class UnaryWorkers {
       const timeout = setTimeout(done, Math.max(request.waitMs, 50));
       // A wait may be longer than the session lives; what ends it meanwhile is told by the next renewal.
       const renewing = setInterval(
-        () => void this.#sessions.renew(session).catch(done),
-        this.#sessions.settings.heartbeatIntervalMs,
+        () => void this.#liveness.renew(session).catch(done),
+        this.#liveness.settings.heartbeatIntervalMs,
       );
       signal.addEventListener("abort", done, { once: true });
       link.onLeases = done;

@@ -8,7 +8,7 @@
 //               ▼
 //             ended   (closed in good order, expired, or superseded by a newer stream)
 import { type Credit, noCredit } from "../domain/credit.js";
-import type { Fault } from "../domain/fault.js";
+import { Fault } from "../domain/fault.js";
 import type { JobOptions } from "../domain/job-spec.js";
 import { profileText, type WorkerProfile } from "../domain/lane.js";
 import type { Principal } from "../domain/scope.js";
@@ -150,6 +150,17 @@ export class WorkerSession {
 
   putBackSettledDeliveries(deliveries: readonly number[]): void {
     this.#settledDeliveries.push(...deliveries);
+  }
+
+  /** @throws Fault ACK_BEYOND_SENT */
+  acknowledge(deliveredThrough: number): void {
+    const lastSent = this.link?.type === "stream" ? this.link.lastSent : this.lastDelivery;
+    if (deliveredThrough > lastSent)
+      throw new Fault("ACK_BEYOND_SENT", "A delivery was acknowledged that was never sent.", {
+        delivered_through: String(deliveredThrough),
+        last_delivery: String(lastSent),
+      });
+    if (deliveredThrough > this.deliveredThrough) this.deliveredThrough = deliveredThrough;
   }
 
   undelivered(): HeldLease[] {

@@ -1,0 +1,72 @@
+// Leases between the ledger and a session: what was granted is held and sent down, what a worker never received is
+// taken back.
+import { Fault } from "../domain/fault.js";
+import type { LeaseToReturn, ReturnLeases } from "./leases-back.js";
+import type { LaneLease } from "./session-messages.js";
+import type { WorkerSession } from "./worker-session.js";
+
+export class SessionLeases {
+  readonly #returnLeases: ReturnLeases;
+  readonly #onReturnFailed: (error: unknown) => void;
+
+  constructor(returnLeases: ReturnLeases, onReturnFailed: (error: unknown) => void) {
+    this.#returnLeases = returnLeases;
+    this.#onReturnFailed = onReturnFailed;
+  }
+
+  /** Leases that were granted to an attachment: held and sent, or returned when it is gone. */
+  granted(session: WorkerSession, epoch: number, delivery: number, leases: readonly LaneLease[]): void {
+    const { link, sessionId } = session;
+    if (session.epoch !== epoch || !link || session.state.type === "draining") {
+      this.giveBack(
+        leases.map(({ lease: { jobId, fencingToken } }) => ({
+          jobId,
+          sessionId,
+          fencingToken,
+          isStarted: false,
+        })),
+        "released",
+      );
+      return;
+    }
+    for (const { lease } of leases)
+      session.hold({
+        jobId: lease.jobId,
+        fencingToken: lease.fencingToken,
+        attempt: lease.attempt,
+        attemptsMax: lease.attemptsMax,
+        delivery,
+        options: lease.options,
+      });
+    if (link.type === "stream") {
+      link.lastSent = delivery;
+      link.outbox.send({ type: "leases", delivery, leases });
+    } else {
+      link.waiting.push({ delivery, leases });
+      link.onLeases?.();
+    }
+  }
+
+  /** Only a resume can tell what the ledger granted: the worker is sent away to come back. */
+  claimLost(session: WorkerSession, epoch: number): void {
+    if (session.epoch !== epoch || session.link?.type !== "stream") return;
+    session.link.outbox.end(
+      new Fault("LEDGER_UNAVAILABLE", "The ledger was away; attach again.", {}, { retryAfterMs: 1_000 }),
+    );
+  }
+
+  returnUndelivered(session: WorkerSession): void {
+    const { sessionId } = session;
+    const undelivered = session.undelivered();
+    for (const { jobId, fencingToken } of undelivered) session.letGo(jobId, fencingToken);
+    this.giveBack(
+      undelivered.map(({ jobId, fencingToken }) => ({ jobId, sessionId, fencingToken, isStarted: false })),
+      "released",
+    );
+  }
+
+  /** If the ledger stays away, the leases go back when the session expires. */
+  giveBack(leases: readonly LeaseToReturn[], why: "released" | "expired"): void {
+    if (leases.length > 0) this.#returnLeases(leases, why).catch(this.#onReturnFailed);
+  }
+}

@@ -1,0 +1,102 @@
+// Keeps sessions alive in the ledger, which alone decides who is (D6), and notices workers that fell silent, deaf or
+// careless of their deliveries. The rules of a stream's liveness: liveness.ts.
+import { Fault } from "../domain/fault.js";
+import type { Ledger } from "../ledger/ledger.js";
+import { hearHeartbeat, nextNonce } from "./liveness.js";
+import { sessionExpired, sessionSuperseded } from "./session-faults.js";
+import type { SessionLeases } from "./session-leases.js";
+import type { Sessions } from "./sessions.js";
+import type { StreamLink, WorkerSession } from "./worker-session.js";
+
+export interface LivenessSettings {
+  readonly sessionTtlMs: number;
+  readonly heartbeatIntervalMs: number;
+}
+
+const sweepIntervalMs = 500;
+
+export class SessionLiveness {
+  readonly settings: LivenessSettings;
+  readonly #ledger: Pick<Ledger, "renewSessions">;
+  readonly #sessions: Sessions;
+  readonly #leases: SessionLeases;
+  readonly #sweeping: NodeJS.Timeout;
+
+  constructor(
+    settings: LivenessSettings,
+    ledger: Pick<Ledger, "renewSessions">,
+    sessions: Sessions,
+    leases: SessionLeases,
+  ) {
+    this.settings = settings;
+    this.#ledger = ledger;
+    this.#sessions = sessions;
+    this.#leases = leases;
+    this.#sweeping = setInterval(() => this.#sweep(), sweepIntervalMs);
+  }
+
+  /** Renews the session and answers the heartbeat once the renewal committed. */
+  async heartbeat(session: WorkerSession, link: StreamLink, nonce: bigint, echo: bigint): Promise<void> {
+    const { sessionTtlMs, heartbeatIntervalMs } = this.settings;
+    const echoLimitMs = Math.min(3 * heartbeatIntervalMs, sessionTtlMs);
+    const liveness = hearHeartbeat(link, echo, session.deliveredThrough, Date.now(), echoLimitMs);
+    if (liveness !== "alive") {
+      this.#leases.returnUndelivered(session);
+      throw liveness === "deaf"
+        ? new Fault("HEARTBEAT_MISSED", "The worker sends heartbeats but does not read its stream.")
+        : new Fault("DELIVERY_UNACKNOWLEDGED", "The worker reads leases but does not acknowledge them.");
+    }
+    const timeLeftMs = await this.renew(session);
+    link.outbox.send({ type: "heartbeat", echo: nonce, nonce: nextNonce(link, Date.now()), timeLeftMs });
+  }
+
+  /**
+   * Renews the session; answers the time left on it.
+   *
+   * @throws Fault SESSION_EXPIRED, SUPERSEDED or UNAUTHENTICATED
+   */
+  async renew(session: WorkerSession): Promise<number> {
+    const settledDeliveries = session.takeSettledDeliveries();
+    const lastClaim = session.link?.type === "unary" ? session.link.lastClaim : null;
+    try {
+      const [result] = await this.#ledger.renewSessions([
+        {
+          sessionId: session.sessionId,
+          epoch: session.epoch,
+          ttlMs: this.settings.sessionTtlMs,
+          deliveredThrough: session.deliveredThrough,
+          isDraining: session.state.type === "draining",
+          settledDeliveries,
+          lastRequest: lastClaim,
+        },
+      ]);
+      if (result === "renewed") return this.settings.sessionTtlMs;
+      if (result instanceof Fault) throw result;
+      if (result === "unauthorised")
+        throw new Fault("UNAUTHENTICATED", "The API key was revoked or has expired.");
+      this.#sessions.leave(session, result === "superseded" ? "superseded" : "expired");
+      throw result === "superseded" ? sessionSuperseded() : sessionExpired();
+    } catch (error) {
+      session.putBackSettledDeliveries(settledDeliveries);
+      throw error;
+    }
+  }
+
+  stop(): void {
+    clearInterval(this.#sweeping);
+  }
+
+  /** Ends streams that fell silent; takes back what lost ones never received. */
+  #sweep(): void {
+    const now = Date.now();
+    for (const session of this.#sessions.all()) {
+      const { link, state } = session;
+      if (link?.type === "stream" && now - link.heardAtMs > this.settings.sessionTtlMs) {
+        this.#leases.returnUndelivered(session);
+        link.outbox.end(new Fault("HEARTBEAT_MISSED", "The hub has not heard from the worker."));
+      }
+      if (state.type === "lost" && now - state.sinceMs > this.settings.heartbeatIntervalMs)
+        this.#leases.returnUndelivered(session);
+    }
+  }
+}
