@@ -8,9 +8,11 @@
 const hubRooms = {
   domain: [],
   ledger: ["domain"],
-  lanes: ["domain"],
-  bus: ["domain"],
-  services: ["domain", "ledger", "lanes", "bus"],
+  nats: ["domain"],
+  lanes: ["domain", "nats"],
+  bus: ["domain", "nats"],
+  sinks: ["domain", "nats"],
+  services: ["domain", "ledger", "lanes", "bus", "sinks"],
   rpc: ["domain", "services"],
 };
 

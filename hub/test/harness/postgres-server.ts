@@ -1,6 +1,6 @@
 /**
- * PostgreSQL servers of a test run, each in a folder of its own under one folder of the run. The run ends them all when
- * it ends, also those that a failed or killed test left; what a killed run left, the next run ends.
+ * PostgreSQL servers of a test run, each in a folder of its own under one folder of the run, beside its NATS servers. The
+ * run ends them all when it ends, also those that a failed or killed test left; what a killed run left, the next run ends.
  */
 import { randomUUID } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../src/ledger/embedded-postgres.js";
 import { findServer, isRunning } from "../../src/ledger/embedded-postgres-lockfile.js";
+import { endNatsServersOf } from "./nats-run.js";
 
 const runPrefix = "holdfast-test-";
 const stopTimeoutMs = 10_000;
@@ -43,6 +44,7 @@ export async function startServerIn(
 }
 
 export async function endServersOf(runFolder: string): Promise<void> {
+  endNatsServersOf(runFolder);
   for (const name of await readdir(runFolder)) {
     const clusterDir = join(runFolder, name, "postgres", "cluster");
     const running = await findServer(clusterDir);
@@ -54,6 +56,7 @@ export async function endServersOf(runFolder: string): Promise<void> {
 /** For an exit that leaves no time to wait: the signal now, the files as the servers let go of them. */
 export function endServersAtOnce(runFolder: string): void {
   if (!existsSync(runFolder)) return;
+  endNatsServersOf(runFolder);
   for (const name of readdirSync(runFolder)) {
     try {
       const lockfile = join(runFolder, name, "postgres", "cluster", "postmaster.pid");
