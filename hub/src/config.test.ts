@@ -55,6 +55,37 @@ describe("the configuration of a hub", () => {
     expect(() => readHubConfig(options, {})).toThrow(message);
   });
 
+  it.each(["nats://one", "nats://u:p%40@one:4222,nats://two:4223", "tls://[::1]:4222"])(
+    "accepts %s as NATS servers",
+    (natsUrl) => {
+      expect(readHubConfig({ natsUrl }, {}).natsUrl).toBe(natsUrl);
+    },
+  );
+
+  it.each([
+    "one:4222",
+    "http://one",
+    "nats://",
+    "nats://one:port",
+    "nats://one/path",
+    "nats://one, nats://two",
+  ])("refuses %s as NATS servers", (natsUrl) => {
+    expect(() => readHubConfig({ natsUrl }, {})).toThrow(/nats:\/\//);
+  });
+
+  it("does not repeat what is wrong with a secret", () => {
+    expect(() => readHubConfig({}, { HOLDFAST_NATS_URL: "nats://u:hunter2@one:port" })).toThrow(
+      expect.objectContaining({ message: expect.not.stringContaining("hunter2") }),
+    );
+  });
+
+  it.each(["a.b", "a b", "a*", ">", "x".repeat(33)])(
+    "refuses %j as the first part of subjects",
+    (natsPrefix) => {
+      expect(() => readHubConfig({ natsPrefix }, {})).toThrow(/1 to 32 letters/);
+    },
+  );
+
   it("accepts heartbeats of exactly a third of the session", () => {
     expect(readHubConfig({ heartbeatIntervalMs: 10_000 }, {}).heartbeatIntervalMs).toBe(10_000);
   });

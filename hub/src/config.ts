@@ -10,6 +10,8 @@ export interface HubOption {
   readonly default: string | number | null;
   /** Smallest and largest number allowed. */
   readonly range?: readonly [number, number];
+  /** Which texts are allowed, and how to say so. */
+  readonly form?: readonly [(text: string) => boolean, string];
   readonly isSecret?: boolean;
   readonly help: string;
 }
@@ -66,6 +68,28 @@ export const HUB_OPTION_TABLE = [
     unit: "file",
     default: null,
     help: "PEM private key of --tls-cert",
+  },
+  {
+    field: "natsUrl",
+    flag: "nats-url",
+    env: "HOLDFAST_NATS_URL",
+    unit: "text",
+    default: null,
+    isSecret: true,
+    form: [
+      (text) => text.split(",").every((url) => /^(nats|tls):\/\/[^\s/]+$/.test(url) && URL.canParse(url)),
+      "nats://[USER:PASSWORD@]HOST[:PORT] or tls://…, several of one cluster separated by commas",
+    ],
+    help: "NATS servers that the hubs of a fleet share; without them this hub is alone",
+  },
+  {
+    field: "natsPrefix",
+    flag: "nats-prefix",
+    env: "HOLDFAST_NATS_PREFIX",
+    unit: "text",
+    default: "holdfast",
+    form: [(text) => /^[A-Za-z0-9_-]{1,32}$/.test(text), "1 to 32 letters, digits, - or _"],
+    help: "first part of every subject and stream name, so that several fleets may share NATS",
   },
   {
     field: "sessionTtlMs",
@@ -275,7 +299,7 @@ export function readHubConfig(
 
 function readValue(row: HubOption, given: string | number, source: string): string | number {
   if (row.unit === "address") return readAddress(String(given), source);
-  if (row.range === undefined) return String(given);
+  if (row.range === undefined) return readText(row, String(given), source);
   const number = Number(given);
   const [least, most] = row.range;
   if (!Number.isSafeInteger(number) || number < least || number > most)
@@ -283,6 +307,13 @@ function readValue(row: HubOption, given: string | number, source: string): stri
       `${source} must be a whole number from ${least} to ${most} (${row.unit}), not "${given}".`,
     );
   return number;
+}
+
+function readText(row: HubOption, text: string, source: string): string {
+  const [isAllowed, wanted] = row.form ?? [() => true, ""];
+  if (!isAllowed(text))
+    throw new ConfigError(`${source} must be ${wanted}${row.isSecret ? "" : `, not "${text}"`}.`);
+  return text;
 }
 
 function readAddress(text: string, source: string): string {

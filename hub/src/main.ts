@@ -6,6 +6,7 @@ import { isLoopback, splitAddress } from "./domain/address.js";
 import { createMemoryLanes } from "./lanes/memory-lanes.js";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "./ledger/embedded-postgres.js";
 import { openLedger } from "./ledger/ledger.js";
+import { defaultNatsLinkSettings, type NatsLink, startNatsLink } from "./nats/nats-link.js";
 import { accessService } from "./rpc/access-service.js";
 import { startConnectors } from "./rpc/connectors.js";
 import { fleetService } from "./rpc/fleet-service.js";
@@ -52,9 +53,13 @@ export async function startHub(options: HubOptions, log: (line: string) => void)
   log(`holdfast hub ${hubVersion}`);
   for (const line of describeConfig(config)) log(`  ${line}`);
   const postgres = config.databaseUrl ? null : await startEmbeddedPostgres({ dataDir: config.dataDir, log });
+  const nats = config.natsUrl
+    ? await startNatsLink({ ...defaultNatsLinkSettings, url: config.natsUrl, name: "holdfast hub" }, log)
+    : null;
   try {
-    return await startOn(config, postgres, log);
+    return await startOn(config, postgres, nats, log);
   } catch (error) {
+    await nats?.close();
     await postgres?.stop();
     throw error;
   }
@@ -63,6 +68,7 @@ export async function startHub(options: HubOptions, log: (line: string) => void)
 async function startOn(
   config: HubConfig,
   postgres: EmbeddedPostgres | null,
+  nats: NatsLink | null,
   log: (line: string) => void,
 ): Promise<RunningHub> {
   const databaseUrl = config.databaseUrl ?? (postgres as EmbeddedPostgres).url;
@@ -145,6 +151,7 @@ async function startOn(
     reports.stop();
     await Promise.all([timers.stop(), reaper.stop(), refill.stop(), maintenance.stop()]);
     await ledger.stop();
+    await nats?.close();
     await telemetry.stop();
     await postgres?.stop();
   };
