@@ -40,6 +40,8 @@ export type SessionTuning = {
   readonly openResultBytesMax: number;
   /** Bytes of results in one report message. */
   readonly reportBytesMax: number;
+  /** Results that end within this time of others travel with them. */
+  readonly resultPaceMs: number;
 };
 
 export const defaultTuning: SessionTuning = {
@@ -52,4 +54,5 @@ export const defaultTuning: SessionTuning = {
   openResultsMax: 10_000,
   openResultBytesMax: 64 << 20,
   reportBytesMax: 2 << 20,
+  resultPaceMs: 4,
 };

@@ -17,6 +17,7 @@ import { helloMessage } from "./hello.js";
 import { LeaseDesk } from "./lease-desk.js";
 import { Outlet } from "./outlet.js";
 import { type KeeperJournal, ResultKeeper } from "./result-keeper.js";
+import { ResultPace } from "./result-pace.js";
 import { SessionLog } from "./session-log.js";
 import type { SessionPlan } from "./session-plan.js";
 import { streamLimits } from "./stream-limits.js";
@@ -43,6 +44,7 @@ export class Session implements AttachmentEvents {
   readonly #upstream: Upstream;
   readonly #supervisor: Supervisor;
   readonly #trust: TrustWatch;
+  readonly #pace: ResultPace;
   #sessionId: string;
   #attachment: Attachment | undefined;
   #address = "";
@@ -69,6 +71,7 @@ export class Session implements AttachmentEvents {
     this.#upstream = new Upstream(this.#outlet, this.#results, this.#desk, plan.tuning, () =>
       this.#takesLeases(),
     );
+    this.#pace = new ResultPace(plan.tuning.resultPaceMs, (results) => this.#onResults(results));
     this.#trust = new TrustWatch(
       (since) => this.#onTrustPassed(since),
       (now) => this.#desk.expireDoubted(now),
@@ -89,6 +92,7 @@ export class Session implements AttachmentEvents {
     this.#port.onMessage((message) => this.#onMessage(message));
     const failure = await this.#supervisor.run();
     this.#trust.stop();
+    this.#pace.close();
     clearTimeout(this.#finishTimer);
     this.#log.closed(this.#results.openCount, this.#results.isDurable);
     await this.#results.close();
@@ -98,9 +102,9 @@ export class Session implements AttachmentEvents {
   // From the runner
 
   #onMessage(message: ToSession): void {
+    if (message.type === "results") return this.#pace.add(message);
+    this.#pace.flush();
     switch (message.type) {
-      case "results":
-        return this.#onResults(message);
       case "released":
         this.#desk.release(message.refs, message.isStarted);
         return this.#upstream.flushSoon();
