@@ -14,9 +14,10 @@ import { jobService } from "./rpc/job-service.js";
 import { workerService } from "./rpc/worker-service.js";
 import { Access } from "./services/access.js";
 import { Attachments } from "./services/attachments.js";
+import { DirectLeases } from "./services/direct-leases.js";
 import { Dispatcher } from "./services/dispatcher.js";
 import { Fleet } from "./services/fleet.js";
-import { ledgerMetrics, verdictCounter, watchHub } from "./services/hub-metrics.js";
+import { directLeaseCounter, ledgerMetrics, verdictCounter, watchHub } from "./services/hub-metrics.js";
 import { JobFeed } from "./services/job-feed.js";
 import { Jobs } from "./services/jobs.js";
 import { LaneBook } from "./services/lane-book.js";
@@ -131,7 +132,16 @@ async function startOn(
     sessions.endKey(keyId);
     jobs.endKey(keyId);
   });
-  const jobs = new Jobs(ledger, lanes, book, feed, noteDue, revoke, config.watchesMax);
+  const jobs = new Jobs(
+    ledger,
+    lanes,
+    book,
+    feed,
+    noteDue,
+    revoke,
+    config.watchesMax,
+    new DirectLeases(dispatcher, directLeaseCounter()),
+  );
   const fleet = new Fleet(ledger, lanes, book, sessions, { hubVersion, isEmbedded: postgres !== null });
   watchHub(ledger, sessions, lanes, book);
 

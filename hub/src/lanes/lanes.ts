@@ -10,6 +10,11 @@ export interface Lanes {
   offer(refs: readonly Ref[]): void;
   /** The first ref of a lane's window. */
   head(laneId: number): Ref | undefined;
+  /**
+   * Nothing of this lane waits, as far as this hub knows: a new job may be leased at once, without a ref. A lane
+   * that nobody has looked at yet is not empty.
+   */
+  isEmpty(laneId: number): boolean;
   /** Takes refs from the front, in order, while both bounds hold. Each must later be settled or given back. */
   take(laneId: number, jobsMax: number, bytesMax: number): Ref[];
   /** Taken refs that were not claimed and are still ready: back into their places, none twice. */

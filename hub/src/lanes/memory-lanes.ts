@@ -71,6 +71,11 @@ export function createMemoryLanes(limits: MemoryLanesLimits): Lanes {
 
     head: (laneId) => lanes.get(laneId)?.window.first(),
 
+    isEmpty(laneId) {
+      const lane = lanes.get(laneId);
+      return lane !== undefined && lane.window.size === 0 && !lane.hasRest && !lane.isFilling;
+    },
+
     take(laneId, jobsMax, bytesMax) {
       const lane = lanes.get(laneId);
       if (!lane) return [];

@@ -4,7 +4,7 @@ import { JobEventType, JobState } from "../domain/job-state.js";
 import type { GrantedLease } from "../domain/lease.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
 import type { ReadPool } from "./read-pool.js";
-import { linkHistory, numberArray, toMs, uuidArray, writePage } from "./sql-text.js";
+import { addToDelivery, linkHistory, numberArray, toMs, uuidArray, writePage } from "./sql-text.js";
 
 export interface ClaimItem {
   readonly jobId: string;
@@ -33,6 +33,7 @@ with input as (
 ), deliveries as (
   insert into delivery (session_id, delivery, job_ids)
   select session_id, delivery, array_agg(id) from granted group by session_id, delivery
+  ${addToDelivery}
 ), ${writePage("granted")}
 select ${grantColumns} from granted`;
 

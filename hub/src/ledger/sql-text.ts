@@ -66,6 +66,10 @@ export const linkHistory = `
       prior_at = j.page_at, prior_writer = j.page_writer, prior_batch = j.page_batch,
       page_at = now(), page_writer = $1, page_batch = $2`;
 
+/** A delivery whose jobs came in several statements, because a refused batch was halved, holds them all. */
+export const addToDelivery =
+  "on conflict (session_id, delivery) do update set job_ids = delivery.job_ids || excluded.job_ids";
+
 /**
  * The twin that a job of this lane is retried in. Looked up row by row: as a join, the planner might begin with the
  * lane and walk all its jobs.

@@ -2,8 +2,18 @@ import type { JobSpec } from "../domain/job-spec.js";
 import { contentDigest } from "../domain/job-spec.js";
 import { JobEventType, JobState } from "../domain/job-state.js";
 import type { Ref } from "../domain/lane.js";
+import type { GrantedLease } from "../domain/lease.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
-import { fromMs, numberArray, packBytes, textArray, toMs, uuidArray, writePage } from "./sql-text.js";
+import {
+  addToDelivery,
+  fromMs,
+  numberArray,
+  packBytes,
+  textArray,
+  toMs,
+  uuidArray,
+  writePage,
+} from "./sql-text.js";
 
 export interface SubmitItem {
   /** A fresh UUIDv7. */
@@ -11,6 +21,8 @@ export interface SubmitItem {
   readonly tenantId: number;
   readonly laneId: number;
   readonly spec: JobSpec;
+  /** Who is to have it at once, in which leases message; only for a job that waits for no time. */
+  readonly leaseTo: { readonly sessionId: string; readonly delivery: number } | null;
 }
 
 export type SubmitResult =
@@ -19,18 +31,46 @@ export type SubmitResult =
       readonly jobId: string;
       /** Set when the job may be claimed at once. */
       readonly ref: Ref | null;
+      /** Set when it was leased as it was submitted. */
+      readonly lease: GrantedLease | null;
       /** Set when the job waits for a time. */
       readonly dueAtMs: number | null;
     }
   | { readonly type: "existing"; readonly jobId: string }
   | { readonly type: "conflict"; readonly jobId: string };
 
-const insertText = `
+/** The columns of a job that is leased in the same breath; the others keep their defaults. */
+const leasedColumns = "attempt, fencing_token, revision, session_id, delivery, started_at";
+const leasedValues = `
+    case when session_id is null then 0 else 1 end, case when session_id is null then 0 else 1 end,
+    case when session_id is null then 1 else 2 end, session_id, delivery,
+    case when session_id is null then null::timestamptz else now() end`;
+
+/**
+ * A job that is leased at once was submitted first: two events, in one page. The second links to no earlier page,
+ * because links lead from page to page.
+ */
+const leasedParts = `
+), deliveries as (
+  insert into delivery (session_id, delivery, job_ids)
+  select session_id, delivery, array_agg(id) from inserted where session_id is not null group by session_id, delivery
+  ${addToDelivery}
+), told as (
+  select * from events
+  union all
+  select id, ${JobState.Leased}::smallint, 2, 1::smallint, 1::bigint, run_at, deadline, session_id, delivery,
+    ${JobEventType.Leased}::smallint, session_id, null, null, null, null
+  from inserted where session_id is not null`;
+
+/** With leases it is a longer statement, which others need not pay for. */
+function insertText(hasLeases: boolean): string {
+  return `
 with input as (
   select * from unnest($3::uuid[], $4::integer[], $5::integer[], $6::bigint[], $7::float8[], $8::float8[],
-    $9::text[], $10::text[], $11::smallint[], $12::integer[], $13::integer[], $14::text[], $15::text[])
+    $9::text[], $10::text[], $11::smallint[], $12::integer[], $13::integer[], $14::text[], $15::text[]
+    ${hasLeases ? ", $17::uuid[], $18::bigint[]" : ""})
     as i (id, tenant_id, lane_id, ready_key, run_at_ms, deadline_ms, content_type, options, attempts_max,
-      payload_offset, payload_length, key, digest)
+      payload_offset, payload_length, key, digest ${hasLeases ? ", session_id, delivery" : ""})
 ), keyed as (
   insert into idempotency (tenant_id, key, job_id, content_digest)
   select tenant_id, key, id, decode(digest, 'hex') from input where key is not null order by tenant_id, key
@@ -38,29 +78,37 @@ with input as (
   returning job_id
 ), inserted as (
   insert into job (id, tenant_id, lane_id, ready_key, state, attempts_max, submitted_at, ready_at, run_at,
-    deadline, page_at, page_writer, page_batch, payload, content_type, options)
+    deadline, page_at, page_writer, page_batch, payload, content_type, options ${hasLeases ? `, ${leasedColumns}` : ""})
   select id, tenant_id, lane_id, ready_key,
-    case when ${fromMs("run_at_ms")} > now() then ${JobState.Scheduled} else ${JobState.Ready} end,
+    case when ${fromMs("run_at_ms")} > now() then ${JobState.Scheduled}
+      ${hasLeases ? `when session_id is not null then ${JobState.Leased}` : ""} else ${JobState.Ready} end,
     attempts_max, now(), now(), ${fromMs("run_at_ms")}, ${fromMs("deadline_ms")}, now(), $1, $2,
     substring($16::bytea from payload_offset + 1 for payload_length), content_type, options::jsonb
+    ${hasLeases ? `, ${leasedValues}` : ""}
   from input
   where key is null or id in (select job_id from keyed)
   on conflict do nothing
-  returning id, state, revision, attempt, fencing_token, run_at, deadline
+  returning id, state, run_at, deadline, session_id, delivery
 ), events as (
-  select *, ${JobEventType.Submitted}::smallint as event, null::uuid as event_session, null::text as reason,
+  select id, case state when ${JobState.Leased} then ${JobState.Ready}::smallint else state end as state, 1 as revision,
+    0::smallint as attempt, 0::bigint as fencing_token, run_at, deadline, session_id, delivery,
+    ${JobEventType.Submitted}::smallint as event, null::uuid as event_session, null::text as reason,
     null::timestamptz as prior_at, null::integer as prior_writer, null::bigint as prior_batch
   from inserted
 ), timers as (
   insert into timer (purpose, due_at, job_id, guard)
-  select 1, run_at, id, revision from inserted where state = ${JobState.Scheduled}
+  select 1, run_at, id, 1 from inserted where state = ${JobState.Scheduled}
   union all
   select 2, deadline, id, 0 from inserted where deadline is not null
-), ${writePage("events")}
-select id, state, ${toMs("run_at")} as due_at_ms, ${toMs("now()")} as now_ms from inserted`;
+${hasLeases ? leasedParts : ""}), ${writePage(hasLeases ? "told" : "events")}
+select id, state, session_id, delivery, ${toMs("run_at")} as due_at_ms, ${toMs("now()")} as now_ms from inserted`;
+}
+
+const plainText = insertText(false);
+const leasingText = insertText(true);
 
 const readText = `
-select id, state, ready_key, ${toMs("run_at")} as due_at_ms, ${toMs("ready_at")} as now_ms
+select id, state, session_id, delivery, ready_key, ${toMs("run_at")} as due_at_ms, ${toMs("ready_at")} as now_ms
 from job where id = any($1)`;
 
 const keyText = `
@@ -70,12 +118,14 @@ join idempotency k on k.tenant_id = i.tenant_id and k.key = i.key order by i.n`;
 interface InsertedRow {
   readonly id: string;
   readonly state: number;
+  readonly session_id: string | null;
+  readonly delivery: string | null;
   readonly due_at_ms: number | null;
   readonly now_ms: number;
   readonly ready_key?: string;
 }
 
-/** Submits jobs (D1, D2): rows, events, idempotency keys and timers in one transaction. */
+/** Submits jobs (D1, D2): rows, events, idempotency keys, timers and first leases in one transaction. */
 export const submitJobs: BatchStatement<SubmitItem, SubmitResult> = {
   name: "submit_jobs",
   itemsMax: 500,
@@ -110,9 +160,10 @@ async function insert(
   const specs = items.map((item) => item.spec);
   const payloads = packBytes(specs.map((spec) => spec.payload));
   const keyOf = (spec: JobSpec) => spec.idempotencyKey || null;
+  const hasLeases = items.some((item) => item.leaseTo);
   const { rows } = await on.connection.query<InsertedRow>({
-    name: "submit_jobs",
-    text: insertText,
+    name: hasLeases ? "submit_and_lease_jobs" : "submit_jobs",
+    text: hasLeases ? leasingText : plainText,
     values: [
       on.writerId,
       on.batch,
@@ -132,6 +183,12 @@ async function insert(
       textArray(specs.map(keyOf)),
       textArray(specs.map((spec) => (keyOf(spec) ? contentDigest(spec).toString("hex") : null))),
       payloads.blob,
+      ...(hasLeases
+        ? [
+            items.map((item) => item.leaseTo?.sessionId ?? null),
+            numberArray(items.map((item) => item.leaseTo?.delivery ?? null)),
+          ]
+        : []),
     ],
   });
   return rows;
@@ -147,6 +204,10 @@ async function readBack(on: BatchContext, ids: readonly string[]): Promise<Inser
 
 function accepted(item: SubmitItem, row: InsertedRow, readyKey: number): SubmitResult {
   const isReady = row.state === JobState.Ready;
+  const isLeased =
+    row.state === JobState.Leased &&
+    row.session_id === item.leaseTo?.sessionId &&
+    Number(row.delivery) === item.leaseTo.delivery;
   return {
     type: "accepted",
     jobId: item.jobId,
@@ -161,6 +222,23 @@ function accepted(item: SubmitItem, row: InsertedRow, readyKey: number): SubmitR
           bytes: item.spec.payload.length,
         }
       : null,
+    lease: isLeased ? firstLease(item, row.now_ms) : null,
+  };
+}
+
+function firstLease({ jobId, laneId, spec }: SubmitItem, submittedAtMs: number): GrantedLease {
+  return {
+    jobId,
+    laneId,
+    fencingToken: 1n,
+    attempt: 1,
+    attemptsMax: spec.retry.maxAttempts,
+    payload: spec.payload,
+    contentType: spec.contentType,
+    checkpoint: null,
+    options: spec.options,
+    deadlineMs: spec.deadlineMs,
+    submittedAtMs,
   };
 }
 

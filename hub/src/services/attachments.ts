@@ -117,7 +117,7 @@ export class Attachments {
     if (session.link !== link) return;
     // With a claim in flight it is left to expire: what may yet be granted is then found and taken back.
     const isDone =
-      session.state.type === "draining" && session.leases.size === 0 && session.claimsInFlight === 0;
+      session.state.type === "draining" && session.leases.size === 0 && session.deliveryOrder.size === 0;
     this.#sessions.leave(session, isDone ? "closed" : "lost");
     if (!isDone) return;
     const { sessionId, epoch } = session;

@@ -4,9 +4,10 @@ import { laneOf, refAt, refsAt } from "../../test/harness/refs.js";
 import { liveSession } from "../../test/harness/sessions.js";
 import type { Lane } from "../domain/lane.js";
 import type { GrantedLease } from "../domain/lease.js";
+import type { Lanes } from "../lanes/lanes.js";
 import { createMemoryLanes } from "../lanes/memory-lanes.js";
 import type { ClaimItem } from "../ledger/claim-jobs.js";
-import { Dispatcher } from "./dispatcher.js";
+import { Dispatcher, type Reservation } from "./dispatcher.js";
 import { LaneBook } from "./lane-book.js";
 import type { WorkerSession } from "./worker-session.js";
 
@@ -100,6 +101,12 @@ function leaseOf(jobId: string, laneId = 1): GrantedLease {
     deadlineMs: null,
     submittedAtMs: 0,
   };
+}
+
+/** What the ledger shows when it is looked at. */
+function fillWith(lanes: Lanes, readyKeys: readonly number[]): void {
+  lanes.beginFill(1);
+  lanes.fill(1, refsAt(readyKeys), true);
 }
 
 const idsOf = (readyKeys: readonly number[]) => refsAt(readyKeys).map((ref) => ref.jobId);
@@ -258,6 +265,46 @@ describe("the dispatcher", () => {
 
     expect(desk.starved).toEqual(new Set([1]));
     expect([1, 2, 3].map((laneId) => desk.dispatcher.isWanted(laneId))).toEqual([true, true, false]);
+  });
+
+  it("sets credit aside for new jobs of an empty lane, for a waiting session that can serve it", async () => {
+    const desk = await openDesk([laneOf(1)], { perMessage: 2 });
+    const { session } = liveSession(1, { jobs: 3, bytes: 100 });
+    const other = liveSession(2, { jobs: 3 }, { kinds: ["other"] });
+    await desk.join(other.session, session);
+    fillWith(desk.port, []);
+
+    const reservation = desk.dispatcher.reserve(laneOf(1), [{ bytes: 60 }, { bytes: 30 }, { bytes: 1 }]);
+
+    expect(reservation).toMatchObject({ delivery: 1, jobs: [{ bytes: 60 }, { bytes: 30 }] });
+    expect(reservation?.session).toBe(session);
+    expect(session.credit).toEqual({ jobs: 1, bytes: 10 });
+    expect(desk.dispatcher.reserve(laneOf(1), [{ bytes: 11 }])).toBeNull();
+  });
+
+  it("sets nothing aside for a lane where work waits, or that nobody has looked at", async () => {
+    const desk = await openDesk([laneOf(1), laneOf(2)]);
+    const { session } = liveSession(1, { jobs: 1, bytes: 5 });
+    await desk.join(session);
+    await desk.offer([refAt(1, { bytes: 6 })]);
+
+    expect(desk.dispatcher.reserve(laneOf(1), [{ bytes: 1 }])).toBeNull();
+    expect(desk.dispatcher.reserve(laneOf(2), [{ bytes: 1 }])).toBeNull();
+  });
+
+  it("hands a reservation over after the claims that were made before it, and gives back what is gone", async () => {
+    const desk = await openDesk([laneOf(1)]);
+    const { session } = liveSession(1, { jobs: 3 });
+    await desk.join(session);
+    await desk.offer(refsAt([1]));
+    const reservation = desk.dispatcher.reserve(laneOf(1), [{ bytes: 10 }, { bytes: 10 }]) as Reservation;
+
+    desk.dispatcher.grant(reservation, [{ lease: leaseOf("new"), lane: laneOf(1) }], [{ bytes: 10 }]);
+
+    expect(desk.granted).toEqual([]);
+    await desk.claims[0]?.grant();
+    expect(desk.granted.map(({ jobIds }) => jobIds)).toEqual([idsOf([1]), ["new"]]);
+    expect(session.credit.jobs).toBe(1);
   });
 
   it("claims nothing after it was stopped", async () => {

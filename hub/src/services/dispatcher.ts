@@ -3,11 +3,14 @@
 // Workers with the same profile compete for the same lanes, so sessions wait in groups by profile: the cost of a
 // round does not grow with the number of idle sessions. Within a group sessions take turns, a batch each.
 //
+// New jobs of an empty lane may be leased in the very commit that submits them: for those it sets credit aside.
+//
 // Invariants
 //  1. A ref that was taken from a lane is settled or given back, whatever happens to its claim.
-//  2. Credit is spent when a claim is made and restored for what was not granted.
+//  2. Credit is spent when a claim or reservation is made and restored for what was not granted.
 //  3. At most `claimsInFlightMax` refs are on their way to the ledger: the rest wait in their lanes, in order.
 import { setTimeout as delay } from "node:timers/promises";
+import type { Credit } from "../domain/credit.js";
 import { Fault } from "../domain/fault.js";
 import { canServe, type Lane, type Ref, type WorkerProfile } from "../domain/lane.js";
 import { defaultScoreWeights, timelessScore } from "../domain/score.js";
@@ -35,6 +38,20 @@ export interface DispatcherHooks {
   readonly claimLost: (session: WorkerSession, epoch: number) => void;
   /** A lane that hungry sessions could serve has an empty window. */
   readonly starved: (laneId: number) => void;
+}
+
+/** Credit of one session, set aside for jobs that are being submitted. To be granted or lost, once. */
+export interface Reservation {
+  readonly session: WorkerSession;
+  readonly epoch: number;
+  /** Number of the leases message that the jobs will go into. */
+  readonly delivery: number;
+  readonly jobs: readonly Sized[];
+}
+
+/** What credit is spent on. */
+interface Sized {
+  readonly bytes: number;
 }
 
 interface Group {
@@ -101,6 +118,47 @@ export class Dispatcher {
     for (const group of this.#groups.values())
       if (group.hungry.size > 0 && group.lanes.some((lane) => lane.laneId === laneId)) return true;
     return false;
+  }
+
+  /**
+   * Sets credit aside for as many of these new jobs, from the first on, as a session that waits can take; null when
+   * none waits, or other work of the lane does: that must not be overtaken.
+   */
+  reserve(lane: Lane, jobs: readonly Sized[]): Reservation | null {
+    if (this.#isStopped || this.#inFlight >= this.#limits.claimsInFlightMax) return null;
+    if (!this.#lanes.isEmpty(lane.laneId)) return null;
+    for (const group of this.#groups.values()) {
+      const session = canServe(group.profile, lane) ? firstOf(group.hungry) : undefined;
+      if (!session?.isHungry) continue;
+      const fitting = countFitting(jobs, session.credit, this.#limits.leasesPerMessageMax);
+      if (fitting === 0) continue;
+      group.hungry.delete(session);
+      const reservation = this.#setAside(session, jobs.slice(0, fitting));
+      // Back to the end of the queue: sessions of a group take turns.
+      if (session.isHungry) group.hungry.add(session);
+      return reservation;
+    }
+    return null;
+  }
+
+  /** Hands over what was granted of a reservation; credit for what is gone goes back. */
+  grant(reservation: Reservation, leases: readonly LaneLease[], gone: readonly Sized[]): void {
+    const { session, epoch, delivery } = reservation;
+    if (gone.length > 0 && session.epoch === epoch) session.credit = spend(session, gone, 1);
+    session.deliveryOrder.end(delivery, () => {
+      if (leases.length > 0) this.#hooks.granted(session, epoch, delivery, leases);
+    });
+    this.#inFlight -= reservation.jobs.length;
+    this.sessionChanged(session);
+    this.wake();
+  }
+
+  /** The ledger stayed away: what it granted of a reservation is unknown. */
+  lose(reservation: Reservation): void {
+    const { session, epoch, delivery } = reservation;
+    session.deliveryOrder.end(delivery, () => this.#hooks.claimLost(session, epoch));
+    this.#inFlight -= reservation.jobs.length;
+    this.wake();
   }
 
   /** No new claims; those in flight still come to their sessions. */
@@ -197,32 +255,17 @@ export class Dispatcher {
   }
 
   #claim(session: WorkerSession, refs: readonly Ref[]): void {
-    session.lastDelivery += 1;
-    const delivery = session.lastDelivery;
-    const { epoch } = session;
-    session.claimsInFlight += 1;
-    session.credit = spend(session, refs, -1);
-    // A call is answered with one message: what it asked for beyond that lapses.
-    if (session.link?.type === "unary") session.credit = { ...session.credit, jobs: 0 };
-    this.#inFlight += refs.length;
+    const reservation = this.#setAside(session, refs);
+    const { delivery } = reservation;
     const items = refs.map((ref) => ({ jobId: ref.jobId, sessionId: session.sessionId, delivery }));
-    this.#ledger
-      .claim(items)
-      .then(
-        (grants) => this.#claimed(session, epoch, delivery, refs, grants),
-        () => this.#claimFailed(session, epoch, refs),
-      )
-      .finally(() => {
-        session.claimsInFlight -= 1;
-        this.#inFlight -= refs.length;
-        this.wake();
-      });
+    this.#ledger.claim(items).then(
+      (grants) => this.#claimed(reservation, refs, grants),
+      () => this.#claimFailed(reservation, refs),
+    );
   }
 
   #claimed(
-    session: WorkerSession,
-    epoch: number,
-    delivery: number,
+    reservation: Reservation,
     refs: readonly Ref[],
     grants: Awaited<ReturnType<Ledger["claim"]>>,
   ): void {
@@ -235,21 +278,42 @@ export class Dispatcher {
       if (lane && lease && !(lease instanceof Fault)) leases.push({ lease, lane });
       else gone.push(ref);
     }
-    if (gone.length > 0 && session.epoch === epoch) session.credit = spend(session, gone, 1);
-    if (leases.length > 0) this.#hooks.granted(session, epoch, delivery, leases);
-    this.sessionChanged(session);
+    this.grant(reservation, leases, gone);
   }
 
   /** Giving refs back that were claimed after all is harmless (D10). */
-  #claimFailed(session: WorkerSession, epoch: number, refs: readonly Ref[]): void {
-    this.#hooks.claimLost(session, epoch);
+  #claimFailed(reservation: Reservation, refs: readonly Ref[]): void {
+    this.lose(reservation);
     void delay(retryDelayMs).then(() => this.#lanes.giveBack(refs));
+  }
+
+  #setAside(session: WorkerSession, jobs: readonly Sized[]): Reservation {
+    session.lastDelivery += 1;
+    const delivery = session.lastDelivery;
+    session.deliveryOrder.begin(delivery);
+    session.credit = spend(session, jobs, -1);
+    // A call is answered with one message: what it asked for beyond that lapses.
+    if (session.link?.type === "unary") session.credit = { ...session.credit, jobs: 0 };
+    this.#inFlight += jobs.length;
+    return { session, epoch: session.epoch, delivery, jobs };
   }
 }
 
-function spend(session: WorkerSession, refs: readonly Ref[], sign: 1 | -1) {
-  const bytes = refs.reduce((sum, ref) => sum + ref.bytes, 0);
-  return { jobs: session.credit.jobs + sign * refs.length, bytes: session.credit.bytes + sign * bytes };
+function spend(session: WorkerSession, jobs: readonly Sized[], sign: 1 | -1) {
+  const bytes = jobs.reduce((sum, job) => sum + job.bytes, 0);
+  return { jobs: session.credit.jobs + sign * jobs.length, bytes: session.credit.bytes + sign * bytes };
+}
+
+/** How many jobs from the first on fit into a credit, and into one message. */
+function countFitting(jobs: readonly Sized[], credit: Credit, jobsMax: number): number {
+  let bytes = 0;
+  let count = 0;
+  for (const job of jobs) {
+    bytes += job.bytes;
+    if (count >= Math.min(credit.jobs, jobsMax) || bytes > credit.bytes) break;
+    count += 1;
+  }
+  return count;
 }
 
 function firstOf<Member>(set: ReadonlySet<Member>): Member | undefined {

@@ -66,3 +66,11 @@ export function verdictCounter(): (verdict: string, count: number) => void {
   });
   return (verdict, count) => verdicts.add(count, { verdict });
 }
+
+/** Counts leases that were granted in the commit that submitted their jobs. */
+export function directLeaseCounter(): (leases: number) => void {
+  const leases = metrics.getMeter("holdfast").createCounter("holdfast.leases.direct", {
+    description: "Leases granted in the commit that submitted their jobs",
+  });
+  return (count) => leases.add(count);
+}

@@ -3,12 +3,13 @@ import { Fault } from "../domain/fault.js";
 import type { JobSpec } from "../domain/job-spec.js";
 import { isTerminal } from "../domain/job-state.js";
 import type { JobEvent, JobFilter, JobPage, JobView } from "../domain/job-view.js";
-import type { LaneKey, Ref } from "../domain/lane.js";
+import type { Lane, LaneKey, Ref } from "../domain/lane.js";
 import type { Principal } from "../domain/scope.js";
 import type { Lanes } from "../lanes/lanes.js";
 import type { Ledger } from "../ledger/ledger.js";
-import type { SubmitItem, SubmitResult } from "../ledger/submit-jobs.js";
+import type { SubmitResult } from "../ledger/submit-jobs.js";
 import { requireKinds } from "./access.js";
+import type { DirectLeases, NewJob } from "./direct-leases.js";
 import type { JobFeed } from "./job-feed.js";
 import type { LaneBook } from "./lane-book.js";
 import type { RevokedLease } from "./session-messages.js";
@@ -52,6 +53,7 @@ export class Jobs {
   readonly #noteDue: (dueAtMs: number) => void;
   readonly #revoke: (sessionId: string, lease: RevokedLease) => void;
   readonly #watchesMax: number;
+  readonly #directLeases: DirectLeases;
   readonly #watchers = new Set<Watcher>();
 
   constructor(
@@ -62,6 +64,7 @@ export class Jobs {
     noteDue: (dueAtMs: number) => void,
     revoke: (sessionId: string, lease: RevokedLease) => void,
     watchesMax: number,
+    directLeases: DirectLeases,
   ) {
     this.#ledger = ledger;
     this.#lanes = lanes;
@@ -70,21 +73,23 @@ export class Jobs {
     this.#noteDue = noteDue;
     this.#revoke = revoke;
     this.#watchesMax = watchesMax;
+    this.#directLeases = directLeases;
   }
 
   /** Submits jobs (D1, D2); answers per job, in order. A Fault in place of a job passes through. */
   async submit(principal: Principal, specs: readonly (JobSpec | Fault)[]): Promise<Submitted[]> {
+    const { tenantId } = principal;
     const lanes = await Promise.all(specs.map((spec) => this.#laneOf(principal, spec)));
-    const items = specs.flatMap((spec, at) => {
+    const jobs = specs.flatMap((spec, at): NewJob[] => {
       const lane = lanes[at];
-      if (spec instanceof Fault || typeof lane !== "number") return [];
-      return [{ jobId: uuidv7(), tenantId: principal.tenantId, laneId: lane, spec }];
+      if (spec instanceof Fault || !lane || lane instanceof Fault) return [];
+      return [{ jobId: uuidv7(), tenantId, lane, spec }];
     });
-    const results = await this.#commit(items);
+    const results = await this.#commit(jobs);
     const ready: Ref[] = [];
     let at = 0;
     const answers = lanes.map((lane): Submitted => {
-      if (typeof lane !== "number") return lane;
+      if (lane instanceof Fault) return lane;
       const result = results[at] as (typeof results)[number];
       at += 1;
       if (result instanceof Fault) return result;
@@ -103,8 +108,8 @@ export class Jobs {
   }
 
   /** In parts that each commit or fail for themselves: what was accepted is said even if a later part was not. */
-  async #commit(items: readonly SubmitItem[]): Promise<readonly (SubmitResult | Fault)[]> {
-    if (items.length === 1) return this.#ledger.submit(items);
+  async #commit(jobs: readonly NewJob[]): Promise<readonly (SubmitResult | Fault)[]> {
+    const { items, end } = this.#directLeases.begin(jobs);
     const parts: Promise<readonly (SubmitResult | Fault)[]>[] = [];
     for (let at = 0; at < items.length; at += submitPartMax) {
       const part = items.slice(at, at + submitPartMax);
@@ -114,7 +119,13 @@ export class Jobs {
       };
       parts.push(this.#ledger.submit(part).catch(refused));
     }
-    return (await Promise.all(parts)).flat();
+    let results: readonly (SubmitResult | Fault)[] = [];
+    try {
+      results = (await Promise.all(parts)).flat();
+      return results;
+    } finally {
+      end(results);
+    }
   }
 
   async get(principal: Principal, jobId: string): Promise<JobView> {
@@ -245,8 +256,8 @@ export class Jobs {
     return this.#ledger.readHistory(principal.tenantId, job.jobId, afterRevision, revisionMax);
   }
 
-  /** The number of the job's lane, or why it has none. */
-  async #laneOf(principal: Principal, spec: JobSpec | Fault): Promise<number | Fault> {
+  /** The job's lane, or why it has none. */
+  async #laneOf(principal: Principal, spec: JobSpec | Fault): Promise<Lane | Fault> {
     if (spec instanceof Fault) return spec;
     try {
       requireKinds(principal, [spec.kind]);
@@ -258,7 +269,7 @@ export class Jobs {
         priority: spec.priority,
         capabilities: spec.capabilities,
       };
-      return (this.#book.find(key) ?? (await this.#book.make(key))).laneId;
+      return this.#book.find(key) ?? (await this.#book.make(key));
     } catch (error) {
       if (error instanceof Fault) return error;
       throw error;

@@ -12,6 +12,7 @@ import { Fault } from "../domain/fault.js";
 import type { JobOptions } from "../domain/job-spec.js";
 import { profileText, type WorkerProfile } from "../domain/lane.js";
 import type { Principal } from "../domain/scope.js";
+import { DeliveryOrder } from "./delivery-order.js";
 import type { HubMessage, LaneLease, RevokedLease } from "./session-messages.js";
 
 /** The sending half of a stream. */
@@ -87,8 +88,8 @@ export class WorkerSession {
   credit: Credit = noCredit;
   deliveredThrough = 0;
   lastDelivery = 0;
-  /** Claims for this attachment that the ledger has not answered. */
-  claimsInFlight = 0;
+  /** Deliveries that the ledger has not answered, or that wait for an earlier one. */
+  readonly deliveryOrder = new DeliveryOrder();
   readonly leases = new Map<string, HeldLease>();
   /** Leases still open, per delivery. */
   readonly #openPerDelivery = new Map<number, number>();

@@ -21,7 +21,7 @@ export const failed: Outcome = {
 export const quickRetry = { ...defaultRetryPolicy, initialBackoffMs: 0 };
 
 export function submitItem(room: LedgerRoom, overrides: Partial<JobSpec> = {}): SubmitItem {
-  return { jobId: uuidv7(), tenantId: 1, laneId: room.lane.laneId, spec: jobSpec(overrides) };
+  return { jobId: uuidv7(), tenantId: 1, laneId: room.lane.laneId, spec: jobSpec(overrides), leaseTo: null };
 }
 
 /** Submits so many jobs and answers their ids. */
