@@ -86,7 +86,7 @@ export class SessionLiveness {
     clearInterval(this.#sweeping);
   }
 
-  /** Ends streams that fell silent; takes back what lost ones never received. */
+  /** Ends streams that fell silent; takes back what lost ones never received; forgets those that cannot be alive here. */
   #sweep(): void {
     const now = Date.now();
     for (const session of this.#sessions.all()) {
@@ -97,6 +97,9 @@ export class SessionLiveness {
       }
       if (state.type === "lost" && now - state.sinceMs > this.settings.heartbeatIntervalMs)
         this.#leases.returnUndelivered(session);
+      // Nothing here renewed it for a lifetime: by now it ran out, or lives on another hub.
+      if (state.type === "lost" && now - state.sinceMs > this.settings.sessionTtlMs)
+        this.#sessions.leave(session, "expired");
     }
   }
 }
