@@ -1,11 +1,14 @@
 import { once } from "node:events";
 import net from "node:net";
 
-/** A wire between a client and a hub that a test can clog: from then on nothing comes down it, yet it stays open. */
+/** A wire between a client and a server that a test can cut, or clog: then nothing comes down it, yet it stays open. */
 export interface PausableProxy {
   readonly address: string;
   /** What the hub sends is read no more: it piles up in the hub's sockets. The other direction goes on. */
   stopReading(): void;
+  /** Ends every connection, and each new one at once, until it is mended. */
+  cut(): void;
+  mend(): void;
   close(): Promise<void>;
 }
 
@@ -13,7 +16,12 @@ export async function pausableProxy(target: string): Promise<PausableProxy> {
   const [host = "", port = ""] = target.split(":");
   const sockets = new Set<net.Socket>();
   const downs: net.Socket[] = [];
+  let isCut = false;
   const server = net.createServer((near) => {
+    if (isCut) {
+      near.destroy();
+      return;
+    }
     const far = net.connect(Number(port), host);
     downs.push(far);
     for (const socket of [near, far]) {
@@ -37,6 +45,13 @@ export async function pausableProxy(target: string): Promise<PausableProxy> {
         far.unpipe();
         far.pause();
       }
+    },
+    cut() {
+      isCut = true;
+      for (const socket of sockets) socket.destroy();
+    },
+    mend() {
+      isCut = false;
     },
     async close() {
       for (const socket of sockets) socket.destroy();
