@@ -55,6 +55,17 @@ export async function findGoodKey(
   return rows[0] ? { key: toView(rows[0]), secretHash: rows[0].secret_hash } : null;
 }
 
+/** Those of the keys that are good now, by the ledger's clock. */
+export async function readGoodKeys(db: ReadPool, keyIds: readonly string[]): Promise<ReadonlySet<string>> {
+  const { rows } = await db.query<{ key_id: string }>({
+    name: "read_good_keys",
+    text: `select key_id from api_key
+      where key_id = any($1) and revoked_at is null and (expires_at is null or expires_at > now())`,
+    values: [keyIds],
+  });
+  return new Set(rows.map((row) => row.key_id));
+}
+
 export interface NewKey {
   readonly keyId: string;
   readonly tenant: string;

@@ -37,9 +37,12 @@ with ${takeDue(1, "$3")}, numbered as (
 select (select count(*)::integer from due) as taken, ${refColumns}
 from (select count(*) from due) d left join readied on true`;
 
+/** Code of the failure of a job whose deadline passed. */
+export const deadlineCode = "DEADLINE_EXCEEDED";
+
 const deadlineOutcome = JSON.stringify({
   type: "failure",
-  code: "DEADLINE_EXCEEDED",
+  code: deadlineCode,
   message: "The deadline of the job passed.",
   permanent: true,
   retryAfterMs: 0,
@@ -59,7 +62,7 @@ with ${takeDue(2, "$3")}, before as (
   where j.state < ${JobState.Succeeded} and j.deadline <= now()
   for update of j
 ), ended as (
-  update job j set ${endLease(JobState.Dead, JobEventType.Dead, `'${deadlineOutcome}'::jsonb`, "'DEADLINE_EXCEEDED'")}
+  update job j set ${endLease(JobState.Dead, JobEventType.Dead, `'${deadlineOutcome}'::jsonb`, `'${deadlineCode}'`)}
 ), ${writePage("ended")}
 select (select count(*)::integer from due) as taken, id, event_session, token_before
 from (select count(*) from due) d left join ended on true`;

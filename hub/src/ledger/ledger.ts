@@ -7,6 +7,7 @@ import type { GrantedLease } from "../domain/lease.js";
 import * as keys from "./api-keys.js";
 import { type CancelItem, type CancelResult, cancelJobs } from "./cancel-job.js";
 import { type ClaimItem, claimJobs, readGrants } from "./claim-jobs.js";
+import { compareLeases, type RememberedLease } from "./compare-leases.js";
 import { type DropDeliveriesItem, dropDeliveries, expireSessions } from "./expire-sessions.js";
 import {
   type FiredEnds,
@@ -129,11 +130,13 @@ export async function openLedger(options: LedgerOptions) {
       jobs.listJobs(db, tenantId, filter, beforeId, limit),
     readReportedTokens: (tenantId: number, jobIds: readonly string[]) =>
       jobs.readReportedTokens(db, tenantId, jobIds),
+    compareLeases: (leases: readonly RememberedLease[]) => compareLeases(db, leases),
     readGrants: (sessionId: string, jobIds: readonly string[]) => readGrants(db, sessionId, jobIds),
     readHistory: (tenantId: number, jobId: string, afterRevision: number, limit: number) =>
       jobs.readHistory(db, tenantId, jobId, afterRevision, limit),
 
     hasKeys: () => keys.hasKeys(db),
+    readGoodKeys: (keyIds: readonly string[]) => keys.readGoodKeys(db, keyIds),
     findGoodKey: (keyId: string) => keys.findGoodKey(db, keyId),
     insertKey: (key: keys.NewKey) => keys.insertKey(db, key),
     listKeys: (tenantId: number, before: Parameters<typeof keys.listKeys>[2], limit: number) =>

@@ -110,13 +110,15 @@ export class Sessions {
     this.withdrawCredit(session);
   }
 
-  /** Tells the worker, if it is here, that an attempt is taken away. */
-  revoke(sessionId: string, lease: RevokedLease): void {
+  /** Tells the worker that an attempt is taken away. False when it is not attached here. */
+  revoke(sessionId: string, lease: RevokedLease): boolean {
     const session = this.#sessions.get(sessionId);
-    if (!session) return;
+    if (!session) return false;
     if (lease.graceMs === 0) session.letGo(lease.jobId, lease.fencingToken);
+    else session.warn(lease.jobId, lease.fencingToken);
     if (session.link?.type === "unary") session.link.revoked.push(lease);
     else session.send({ type: "revoke", leases: [lease] });
+    return session.link !== null;
   }
 
   /** The ledger says that these sessions ran out. */

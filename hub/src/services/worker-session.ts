@@ -94,6 +94,8 @@ export class WorkerSession {
   /** Leases still open, per delivery. */
   readonly #openPerDelivery = new Map<number, number>();
   #settledDeliveries: number[] = [];
+  /** Leases whose worker knows that they will be taken away. */
+  readonly #warned = new WeakSet<HeldLease>();
 
   constructor(
     sessionId: string,
@@ -140,6 +142,16 @@ export class WorkerSession {
       this.#openPerDelivery.delete(lease.delivery);
       this.#settledDeliveries.push(lease.delivery);
     }
+  }
+
+  /** The worker was told that this lease will be taken away after a grace. */
+  warn(jobId: string, fencingToken: bigint): void {
+    const lease = this.leases.get(jobId);
+    if (lease?.fencingToken === fencingToken) this.#warned.add(lease);
+  }
+
+  isWarned(lease: HeldLease): boolean {
+    return this.#warned.has(lease);
   }
 
   /** Deliveries all of whose leases ended since the last call. */
