@@ -1,6 +1,9 @@
 // Composition root of a hub: configuration, start order, stop order. Each part is stopped before those that it
 // uses.
+import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
+import { createMemoryExchange } from "./bus/memory-bus.js";
+import { createNatsBus } from "./bus/nats-bus.js";
 import { describeConfig, type HubConfig, type HubOptions, readHubConfig } from "./config.js";
 import { isLoopback, splitAddress } from "./domain/address.js";
 import { createMemoryLanes } from "./lanes/memory-lanes.js";
@@ -14,19 +17,33 @@ import { jobService } from "./rpc/job-service.js";
 import { workerService } from "./rpc/worker-service.js";
 import { Access } from "./services/access.js";
 import { Attachments } from "./services/attachments.js";
+import { ChangeRelay } from "./services/change-relay.js";
 import { DirectLeases } from "./services/direct-leases.js";
 import { Dispatcher } from "./services/dispatcher.js";
 import { Fleet } from "./services/fleet.js";
-import { directLeaseCounter, ledgerMetrics, verdictCounter, watchHub } from "./services/hub-metrics.js";
+import {
+  busMetrics,
+  directLeaseCounter,
+  ledgerMetrics,
+  verdictCounter,
+  watchHub,
+  watchPeers,
+} from "./services/hub-metrics.js";
 import { JobFeed } from "./services/job-feed.js";
 import { Jobs } from "./services/jobs.js";
+import { KeyCheck } from "./services/key-check.js";
 import { LaneBook } from "./services/lane-book.js";
+import { LaneNews } from "./services/lane-news.js";
 import { defaultLaneRefillSettings, LaneRefill } from "./services/lane-refill.js";
+import { LeaseCheck } from "./services/lease-check.js";
 import { leaseReturner } from "./services/leases-back.js";
 import { Maintenance } from "./services/maintenance.js";
+import { heedPeers } from "./services/peer-messages.js";
+import { Peers } from "./services/peers.js";
 import { Reaper } from "./services/reaper.js";
 import { SessionLeases } from "./services/session-leases.js";
 import { SessionLiveness } from "./services/session-liveness.js";
+import type { RevokedLease } from "./services/session-messages.js";
 import { SessionReports } from "./services/session-reports.js";
 import { Sessions } from "./services/sessions.js";
 import { Timers } from "./services/timers.js";
@@ -99,7 +116,14 @@ async function startOn(
     onReadError: onTrouble,
   });
 
-  const feed = new JobFeed();
+  const observer = busMetrics();
+  const bus = nats ? createNatsBus(nats, config.natsPrefix, observer) : createMemoryExchange().join(observer);
+  const peers = new Peers(bus, randomUUID());
+  const relay = new ChangeRelay(peers);
+  const feed = new JobFeed({
+    changed: relay.changed.bind(relay),
+    watching: peers.watching.bind(peers),
+  });
   const lanes = createMemoryLanes({ windowRefsMax: config.laneWindowRefsMax });
   const book = new LaneBook(ledger, config.lanesPerTenantMax);
   await book.load();
@@ -122,16 +146,14 @@ async function startOn(
     refill.laneChanged(laneId);
     dispatcher.wake();
   });
-  const revoke = sessions.revoke.bind(sessions);
+  const revoke = (sessionId: string, lease: RevokedLease) => {
+    if (!sessions.revoke(sessionId, lease)) peers.revoke(sessionId, lease);
+  };
   const timers = new Timers(ledger, lanes, feed, revoke, onTrouble);
   const noteDue = timers.noteDue.bind(timers);
   const reports = new SessionReports(ledger, feed, returnLeases, noteDue, verdictCounter());
   const reaper = new Reaper(ledger, returnLeases, (ids) => sessions.expired(ids), onTrouble);
   const maintenance = new Maintenance(ledger, onTrouble);
-  const access = new Access(ledger, (keyId) => {
-    sessions.endKey(keyId);
-    jobs.endKey(keyId);
-  });
   const jobs = new Jobs(
     ledger,
     lanes,
@@ -142,8 +164,29 @@ async function startOn(
     config.watchesMax,
     new DirectLeases(dispatcher, directLeaseCounter()),
   );
+  const endKey = (keyId: string) => {
+    sessions.endKey(keyId);
+    jobs.endKey(keyId);
+  };
+  const access = new Access(ledger, {
+    revoked: (keyId) => {
+      endKey(keyId);
+      peers.keyRevoked(keyId);
+    },
+    closed: () => peers.configChanged("keys"),
+  });
+  const leaseCheck = new LeaseCheck(config.heartbeatIntervalMs, ledger, sessions, onTrouble);
+  const keyCheck = new KeyCheck(ledger, () => jobs.watchingKeys(), endKey, onTrouble);
+  const laneNews = new LaneNews(
+    book,
+    { starved: (laneId) => refill.starved(laneId), dispatch: () => dispatcher.wake() },
+    onTrouble,
+  );
+  book.onMade((laneIds) => peers.wake(laneIds));
+  heedPeers(bus, { sessions, feed, access, laneNews, leaseCheck, keyCheck, endKey });
   const fleet = new Fleet(ledger, lanes, book, sessions, { hubVersion, isEmbedded: postgres !== null });
   watchHub(ledger, sessions, lanes, book);
+  watchPeers(peers, nats);
 
   let isStopping = false;
   const services = [
@@ -160,7 +203,11 @@ async function startOn(
     liveness.stop();
     reports.stop();
     await Promise.all([timers.stop(), reaper.stop(), refill.stop(), maintenance.stop()]);
+    await Promise.all([leaseCheck.stop(), keyCheck.stop(), laneNews.stop()]);
+    relay.stop();
+    feed.stop();
     await ledger.stop();
+    await bus.close();
     await nats?.close();
     await telemetry.stop();
     await postgres?.stop();
@@ -171,6 +218,10 @@ async function startOn(
     timers.start();
     reaper.start();
     maintenance.start();
+    leaseCheck.start();
+    keyCheck.start();
+    laneNews.start();
+    peers.start();
     const ports = await startConnectors(config, await readTls(config), services, access, {
       isReady: async () => !isStopping && ledger.isConnected() && (await ledger.readFacts()).roundTripMs >= 0,
       metrics: telemetry.serveMetrics,
@@ -183,6 +234,7 @@ async function startOn(
       isStopping = true;
       log(`stopping: ${reason}`);
       dispatcher.stop();
+      peers.stop();
       sessions.stop(config.drainGraceMs);
       await Promise.all([ports.grpc.stop(config.drainGraceMs), ports.http.stop(config.drainGraceMs)]);
       sessions.endAll();
@@ -200,6 +252,7 @@ async function startOn(
     };
   } catch (error) {
     sessions.stop(0);
+    peers.stop();
     await stopServices();
     throw error;
   }

@@ -6,11 +6,18 @@ import { Fault } from "../domain/fault.js";
 import { type Principal, type Scope, scopes } from "../domain/scope.js";
 import type { Ledger } from "../ledger/ledger.js";
 
-/** How long a key that was looked up is trusted: bounds the time until a revocation on another hub bites. */
+/** How long a key that was looked up is trusted: bounds the time until a revocation elsewhere bites if no message says so. */
 const trustKeyMs = 5_000;
 const trustedKeysMax = 10_000;
 const keyForm = /^hf_([0-9a-z]{12})_([0-9A-Za-z_-]{43})$/;
 const alphabet = "0123456789abcdefghijklmnopqrstuvwxyz";
+
+/** Whoever else has to know. */
+export interface AccessHooks {
+  readonly revoked: (keyId: string) => void;
+  /** The ledger held no key until now. */
+  readonly closed: () => void;
+}
 
 type AccessLedger = Pick<
   Ledger,
@@ -28,13 +35,19 @@ export interface KeyRequest {
 
 export class Access {
   readonly #ledger: AccessLedger;
-  readonly #onRevoked: (keyId: string) => void;
+  readonly #hooks: AccessHooks;
   readonly #trusted = new Map<string, { principal: Principal; untilMs: number }>();
   #everybody: { principal: Principal | null; untilMs: number } = { principal: null, untilMs: 0 };
 
-  constructor(ledger: AccessLedger, onRevoked: (keyId: string) => void) {
+  constructor(ledger: AccessLedger, hooks: AccessHooks) {
     this.#ledger = ledger;
-    this.#onRevoked = onRevoked;
+    this.#hooks = hooks;
+  }
+
+  /** Keys were changed elsewhere: what was looked up before counts no more. */
+  forget(): void {
+    this.#trusted.clear();
+    this.#everybody = { principal: null, untilMs: 0 };
   }
 
   /**
@@ -87,6 +100,7 @@ export class Access {
     const secret = randomBytes(32).toString("base64url");
     const key = await this.#ledger.insertKey({ ...request, keyId, tenant, secretHash: sha256(secret) });
     this.#everybody = { principal: null, untilMs: Date.now() + trustKeyMs };
+    if (caller.keyId === "") this.#hooks.closed();
     return { key, credential: `hf_${keyId}_${secret}` };
   }
 
@@ -102,7 +116,7 @@ export class Access {
     const key = await this.#ledger.revokeKey(caller.tenantId, keyId);
     if (!key) throw new Fault("KEY_NOT_FOUND", "There is no such key.", { key_id: keyId });
     this.#trusted.clear();
-    this.#onRevoked(keyId);
+    this.#hooks.revoked(keyId);
     return key;
   }
 

@@ -27,7 +27,10 @@ afterEach(() => {
 
 async function openDesk(lanes: readonly Lane[], limits: { perMessage?: number; inFlight?: number } = {}) {
   const known = lanes.map((lane) => ({ lane, lowKey: 0 }));
-  const book = new LaneBook({ listLanes: async () => known, ensureLane: async () => known }, 100);
+  const book = new LaneBook(
+    { listLanes: async () => known, listLanesAfter: async () => [], ensureLane: async () => known },
+    100,
+  );
   await book.load();
   const port = createMemoryLanes({ windowRefsMax: 1_000 });
   const claims: Claim[] = [];

@@ -1,6 +1,8 @@
 import { metrics } from "@opentelemetry/api";
+import type { BusObserver } from "../bus/bus.js";
 import type { Lanes } from "../lanes/lanes.js";
 import type { LaneBook } from "./lane-book.js";
+import type { Peers } from "./peers.js";
 import type { Sessions } from "./sessions.js";
 
 /** What the ledger's group commit is watched by. */
@@ -24,6 +26,31 @@ export function ledgerMetrics() {
     },
     disconnected: () => disconnects.add(1),
   };
+}
+
+/** What the bus is watched by. */
+export function busMetrics(): BusObserver {
+  const messages = metrics.getMeter("holdfast").createCounter("holdfast.bus.messages", {
+    description: "Messages between hubs, by what became of them and by type",
+  });
+  return {
+    sent: (type) => messages.add(1, { outcome: "sent", type }),
+    dropped: (type) => messages.add(1, { outcome: "dropped", type }),
+    received: (type) => messages.add(1, { outcome: "received", type }),
+    malformed: () => messages.add(1, { outcome: "malformed", type: "unknown" }),
+  };
+}
+
+/** Gauges of a hub in a fleet. */
+export function watchPeers(peers: Peers, nats: { readonly state: { readonly status: string } } | null): void {
+  const meter = metrics.getMeter("holdfast");
+  meter
+    .createObservableGauge("holdfast.peers", { description: "Other hubs that were heard lately" })
+    .addCallback((gauge) => gauge.observe(peers.count));
+  if (nats)
+    meter
+      .createObservableGauge("holdfast.nats.connected", { description: "1 while NATS is connected" })
+      .addCallback((gauge) => gauge.observe(nats.state.status === "up" ? 1 : 0));
 }
 
 /** Gauges that are read when somebody scrapes. */

@@ -206,7 +206,7 @@ export class Jobs {
     });
     try {
       while (open.size > 0 && !signal.aborted) {
-        if (watcher.isRevoked) throw new Fault("UNAUTHENTICATED", "The API key was revoked.");
+        if (watcher.isRevoked) throw new Fault("UNAUTHENTICATED", "The API key was revoked or has expired.");
         for (const jobId of changed) {
           changed.delete(jobId);
           const job = await this.get(principal, jobId);
@@ -239,6 +239,13 @@ export class Jobs {
       unsubscribe();
       this.#watchers.delete(watcher);
     }
+  }
+
+  /** Keys that watches were opened with. */
+  watchingKeys(): string[] {
+    const keyIds = new Set([...this.#watchers].map((watcher) => watcher.keyId));
+    keyIds.delete("");
+    return [...keyIds];
   }
 
   /** Ends the watches of a revoked key. */

@@ -1,17 +1,25 @@
 import { type Lane, type LaneKey, laneKeyText } from "../domain/lane.js";
 import type { Ledger } from "../ledger/ledger.js";
 
+/** A lane may commit after others with higher numbers, but not after this many. */
+const laneIdsInDoubt = 1_000;
+
 /** Every lane that the ledger knows, by number and by key. Lanes are made on first use and never unmade. */
 export class LaneBook {
-  readonly #ledger: Pick<Ledger, "listLanes" | "ensureLane">;
+  readonly #ledger: Pick<Ledger, "listLanes" | "listLanesAfter" | "ensureLane">;
   readonly #lanesPerTenantMax: number;
   readonly #byId = new Map<number, Lane>();
   readonly #byKey = new Map<string, Lane>();
   readonly #making = new Map<string, Promise<Lane>>();
   readonly #savedLowKeys = new Map<number, number>();
   #onNew: (lane: Lane) => void = () => undefined;
+  #onMade: (laneIds: readonly number[]) => void = () => undefined;
+  #newestId = 0;
 
-  constructor(ledger: Pick<Ledger, "listLanes" | "ensureLane">, lanesPerTenantMax: number) {
+  constructor(
+    ledger: Pick<Ledger, "listLanes" | "listLanesAfter" | "ensureLane">,
+    lanesPerTenantMax: number,
+  ) {
     this.#ledger = ledger;
     this.#lanesPerTenantMax = lanesPerTenantMax;
   }
@@ -23,6 +31,17 @@ export class LaneBook {
   /** Called with each lane that becomes known after `load`. */
   onNewLane(listener: (lane: Lane) => void): void {
     this.#onNew = listener;
+  }
+
+  /** Called with the lanes that this hub was the first to use, as far as it knows. */
+  onMade(listener: (laneIds: readonly number[]) => void): void {
+    this.#onMade = listener;
+  }
+
+  /** Finds the lanes that other hubs made. */
+  async loadNew(): Promise<void> {
+    for (const known of await this.#ledger.listLanesAfter(this.#newestId - laneIdsInDoubt))
+      this.#enter(known.lane, known.lowKey);
   }
 
   all(): IterableIterator<Lane> {
@@ -56,6 +75,7 @@ export class LaneBook {
       .ensureLane(key, this.#lanesPerTenantMax)
       .then((pair) => {
         for (const known of pair) this.#enter(known.lane, known.lowKey);
+        this.#onMade(pair.map(({ lane }) => lane.laneId));
         return this.#byKey.get(text) as Lane;
       })
       .finally(() => this.#making.delete(text));
@@ -66,6 +86,7 @@ export class LaneBook {
   #enter(lane: Lane, lowKey: number): void {
     if (this.#byId.has(lane.laneId)) return;
     this.#byId.set(lane.laneId, lane);
+    this.#newestId = Math.max(this.#newestId, lane.laneId);
     this.#savedLowKeys.set(lane.laneId, lowKey);
     if (!lane.isRetry) this.#byKey.set(laneKeyText(lane), lane);
     this.#onNew(lane);

@@ -25,7 +25,10 @@ async function openRefill(
     lane: laneOf(at + 1),
     lowKey: options.lowKey ?? 0,
   }));
-  const book = new LaneBook({ listLanes: async () => known, ensureLane: async () => known }, 100);
+  const book = new LaneBook(
+    { listLanes: async () => known, listLanesAfter: async () => [], ensureLane: async () => known },
+    100,
+  );
   await book.load();
   const port = createMemoryLanes({ windowRefsMax: 20 });
   const gone = new Set<string>();

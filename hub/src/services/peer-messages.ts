@@ -1,0 +1,60 @@
+import type { Bus, BusMessage } from "../bus/bus.js";
+import type { Access } from "./access.js";
+import type { JobFeed } from "./job-feed.js";
+import type { KeyCheck } from "./key-check.js";
+import type { LaneNews } from "./lane-news.js";
+import type { LeaseCheck } from "./lease-check.js";
+import type { Sessions } from "./sessions.js";
+
+export interface PeerMessageParts {
+  readonly sessions: Pick<Sessions, "revoke">;
+  readonly feed: Pick<JobFeed, "changedElsewhere" | "anyChangedElsewhere">;
+  readonly access: Pick<Access, "forget">;
+  readonly laneNews: Pick<LaneNews, "wake" | "lookNow">;
+  readonly leaseCheck: Pick<LeaseCheck, "compareAll">;
+  readonly keyCheck: Pick<KeyCheck, "checkNow">;
+  /** Ends streams and watches of a key. */
+  readonly endKey: (keyId: string) => void;
+}
+
+/**
+ * Does what other hubs say and, when messages may have been lost, looks for the same in the ledger at once. Who is there
+ * is for `Peers` to know.
+ */
+export function heedPeers(bus: Pick<Bus, "onMessage" | "onResumed">, parts: PeerMessageParts): void {
+  bus.onMessage((message) => heed(message, parts));
+  bus.onResumed(() => {
+    parts.access.forget();
+    parts.leaseCheck.compareAll();
+    parts.keyCheck.checkNow();
+    parts.laneNews.lookNow();
+    parts.feed.anyChangedElsewhere();
+  });
+}
+
+function heed(message: BusMessage, parts: PeerMessageParts): void {
+  switch (message.type) {
+    case "revoke":
+      for (const { sessionId, ...lease } of message.leases) parts.sessions.revoke(sessionId, lease);
+      return;
+    case "jobs_changed":
+      for (const jobId of message.jobIds) parts.feed.changedElsewhere(jobId);
+      return;
+    case "any_job_changed":
+      parts.feed.anyChangedElsewhere();
+      return;
+    case "wake":
+      parts.laneNews.wake(message.laneIds);
+      return;
+    case "key_revoked":
+      parts.access.forget();
+      parts.endKey(message.keyId);
+      return;
+    case "config_changed":
+      parts.access.forget();
+      return;
+    case "here":
+    case "drain":
+      return;
+  }
+}
