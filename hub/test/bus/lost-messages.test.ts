@@ -130,7 +130,9 @@ describe.each(["is stopped", "was never there"] as const)("while NATS %s", (how)
     someone.close();
   });
 
-  it.runIf(how === "is stopped")("the hubs find it again when it is back, wiped or not", async () => {
+  if (how === "was never there") return;
+
+  it("the hubs find it again when it is back, wiped or not", async () => {
     const before = house.lines.filter((line) => /^NATS at/.test(line)).length;
 
     await (nats.servers()[0] as NatsServer).start({ isWiped: true });
