@@ -22,6 +22,8 @@ export interface NatsServerSettings {
   readonly syncInterval?: string;
   /** First client port, the next ones following; without it, free ones. */
   readonly firstPort?: number;
+  /** Added to the configuration of each server, in NATS's own format: accounts, TLS. */
+  readonly configuration?: string;
   readonly log?: (line: string) => void;
 }
 
@@ -90,6 +92,7 @@ async function describeServers(
       `pid_file: ${JSON.stringify(join(own, "nats-server.pid"))}`,
       `jetstream { store_dir: ${JSON.stringify(join(own, "jetstream"))}, sync_interval: ${settings.syncInterval ?? "2m"} }`,
     ];
+    if (settings.configuration !== undefined) lines.push(settings.configuration);
     if (serversCount > 1)
       lines.push(
         `cluster { name: holdfast, listen: "127.0.0.1:${free[serversCount + index]}", routes: [${routes.map((route) => JSON.stringify(route)).join(", ")}] }`,

@@ -2,7 +2,12 @@ import { randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, inject } from "vitest";
-import { type NatsServer, type NatsServers, startNatsServers } from "../../src/nats/nats-server.js";
+import {
+  type NatsServer,
+  type NatsServerSettings,
+  type NatsServers,
+  startNatsServers,
+} from "../../src/nats/nats-server.js";
 import { natsPrefix } from "./nats-run.js";
 
 /** NATS servers of a test file. They exist from `beforeAll` on. */
@@ -16,7 +21,7 @@ export interface NatsUnderTest {
 const installTimeoutMs = 600_000;
 
 /** Starts one real nats-server, or a cluster, for a test file; whatever its tests did to it, it is gone afterwards. */
-export function useNats(options: { serversCount?: number; syncInterval?: string } = {}): NatsUnderTest {
+export function useNats(options: Omit<NatsServerSettings, "folder"> = {}): NatsUnderTest {
   let running: NatsServers | undefined;
   let folder = "";
   const servers = () => {
