@@ -13,6 +13,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Fault } from "../domain/fault.js";
 import { ReadyClock } from "../domain/ready-clock.js";
+import { type CallPart, partsOf } from "./call-parts.js";
 import { classifyFailure } from "./failure.js";
 import type { WriterConnection } from "./writer-connection.js";
 
@@ -29,7 +30,7 @@ export interface BatchStatement<Item, Result> {
 export interface BatchContext {
   readonly connection: WriterConnection;
   readonly writerId: number;
-  /** Number of the page of events, if the statement writes one. */
+  /** Number of the page of events: handed out when it is asked for, so a statement that writes none does not ask. */
   readonly batch: number;
   /** An earlier try may have committed. */
   readonly isRetry: boolean;
@@ -70,6 +71,11 @@ interface Line {
   units: Unit[];
 }
 
+/** What one transaction came to: its results, or why nothing was written. */
+type Tried =
+  | { readonly type: "done"; readonly results: readonly unknown[] }
+  | { readonly type: "conflict" | "refused"; readonly error: unknown };
+
 const batchesInFlightMax = 2;
 const conflictTriesMax = 5;
 const reconnectDelaysMs = [50, 100, 200, 400, 800, 1_000];
@@ -102,41 +108,33 @@ export class GroupCommit {
   /**
    * Commits items together with whatever else waits; answers one result per item, in order: a Fault for an item
    * that the ledger refused by itself, which rejects the call when it was alone. Items of one call are spread
-   * over several transactions only when they exceed a batch.
+   * over several transactions only when they exceed a batch, in items or in bytes.
    *
    * @param patienceMs how long to wait for a lost ledger
    */
-  commit<Item, Result>(
+  async commit<Item, Result>(
     statement: BatchStatement<Item, Result>,
     items: readonly Item[],
     patienceMs: number,
   ): Promise<readonly (Result | Fault)[]> {
-    if (items.length === 0) return Promise.resolve([]);
-    if (this.#isStopping) return Promise.reject(new Fault("HUB_STOPPING", "The hub is stopping."));
-    const bytes = items.reduce((sum, item) => sum + statement.bytesOf(item), 0);
+    if (this.#isStopping) throw new Fault("HUB_STOPPING", "The hub is stopping.");
+    const parts = partsOf(statement, items);
+    const bytes = parts.reduce((sum, part) => sum + part.bytes, 0);
     if (
       this.#queuedItems + items.length > this.#limits.queuedItemsMax ||
       this.#queuedBytes + bytes > this.#limits.queuedBytesMax
     )
-      return Promise.reject(
-        new Fault(
-          "BACKLOG_FULL",
-          "The hub's write queue is full; try again shortly.",
-          {},
-          { retryAfterMs: 500 },
-        ),
+      throw new Fault(
+        "BACKLOG_FULL",
+        "The hub's write queue is full; try again shortly.",
+        {},
+        { retryAfterMs: 500 },
       );
-    if (items.length > statement.itemsMax) return this.#commitInParts(statement, items, patienceMs);
-    return new Promise<readonly (Result | Fault)[]>((resolve, reject) => {
-      this.#enqueue(statement as unknown as BatchStatement<unknown, unknown>, {
-        items,
-        bytes,
-        giveUpAtMs: Date.now() + patienceMs,
-        isRetry: false,
-        resolve: resolve as Unit["resolve"],
-        reject,
-      });
-    });
+    const giveUpAtMs = Date.now() + patienceMs;
+    const committed = await Promise.all(parts.map((part) => this.#commitPart(statement, part, giveUpAtMs)));
+    const results = committed.length === 1 ? (committed[0] as readonly (Result | Fault)[]) : committed.flat();
+    if (results.length === 1 && results[0] instanceof Fault) throw results[0];
+    return results;
   }
 
   /** Refuses new work, finishes what is queued unless the ledger is away, then answers. */
@@ -145,15 +143,21 @@ export class GroupCommit {
     await this.#idle;
   }
 
-  async #commitInParts<Item, Result>(
+  #commitPart<Item, Result>(
     statement: BatchStatement<Item, Result>,
-    items: readonly Item[],
-    patienceMs: number,
+    { items, bytes }: CallPart<Item>,
+    giveUpAtMs: number,
   ): Promise<readonly (Result | Fault)[]> {
-    const parts: Promise<readonly (Result | Fault)[]>[] = [];
-    for (let at = 0; at < items.length; at += statement.itemsMax)
-      parts.push(this.commit(statement, items.slice(at, at + statement.itemsMax), patienceMs));
-    return (await Promise.all(parts)).flat();
+    return new Promise<readonly (Result | Fault)[]>((resolve, reject) => {
+      this.#enqueue(statement as unknown as BatchStatement<unknown, unknown>, {
+        items,
+        bytes,
+        giveUpAtMs,
+        isRetry: false,
+        resolve: resolve as Unit["resolve"],
+        reject,
+      });
+    });
   }
 
   #enqueue(statement: BatchStatement<unknown, unknown>, unit: Unit): void {
@@ -248,48 +252,62 @@ export class GroupCommit {
     isRetry: boolean,
   ): Promise<readonly unknown[]> {
     for (let tries = 1; ; tries += 1) {
-      const batch = this.#connection.takePage();
-      try {
-        const done = await statement.run(
-          {
-            connection: this.#connection,
-            writerId: this.#connection.writerId,
-            batch,
-            isRetry,
-            reserveReadyKeys: this.#reserveReadyKeys,
-          },
-          items,
-        );
-        if (!done.wrotePage) await this.#connection.returnPage(batch);
-        return done.results;
-      } catch (error) {
-        const failure = classifyFailure(error);
-        if (failure === "connection") throw error;
-        await this.#connection.returnPage(batch);
-        if (failure === "conflict" && tries < conflictTriesMax) continue;
-        if (items.length === 1) {
-          this.#observer.poisoned(statement.name, error);
-          return [new Fault("ITEM_POISONED", "The ledger refused this item.", {}, { cause: error })];
-        }
-        const half = items.length >> 1;
-        return [
-          ...(await this.#runItems(statement, items.slice(0, half), isRetry)),
-          ...(await this.#runItems(statement, items.slice(half), isRetry)),
-        ];
+      const tried = await this.#tryItems(statement, items, isRetry);
+      if (tried.type === "done") return tried.results;
+      if (tried.type === "conflict" && tries < conflictTriesMax) continue;
+      if (items.length === 1) {
+        this.#observer.poisoned(statement.name, tried.error);
+        return [new Fault("ITEM_POISONED", "The ledger refused this item.", {}, { cause: tried.error })];
       }
+      const half = items.length >> 1;
+      return [
+        ...(await this.#runItems(statement, items.slice(0, half), isRetry)),
+        ...(await this.#runItems(statement, items.slice(half), isRetry)),
+      ];
     }
   }
 
-  /** A unit with a poisoned item is rejected with its Fault only when it is the unit's sole item. */
+  /** One transaction; throws only when the connection is lost. */
+  async #tryItems(
+    statement: BatchStatement<unknown, unknown>,
+    items: readonly unknown[],
+    isRetry: boolean,
+  ): Promise<Tried> {
+    const connection = this.#connection;
+    let page: number | undefined;
+    const on: BatchContext = {
+      connection,
+      writerId: connection.writerId,
+      get batch() {
+        page ??= connection.takePage();
+        return page;
+      },
+      isRetry,
+      reserveReadyKeys: this.#reserveReadyKeys,
+    };
+    let tried: Tried;
+    let wrotePage = false;
+    try {
+      const done = await statement.run(on, items);
+      wrotePage = done.wrotePage;
+      tried = { type: "done", results: done.results };
+    } catch (error) {
+      const failure = classifyFailure(error);
+      if (failure === "connection") throw error;
+      tried = { type: failure, error };
+    }
+    if (page !== undefined && wrotePage) connection.keepPage(page);
+    else if (page !== undefined) await connection.returnPage(page);
+    return tried;
+  }
+
   #settle(units: readonly Unit[], results: readonly unknown[]): void {
     let at = 0;
     for (const unit of units) {
       const own = units.length === 1 ? results : results.slice(at, at + unit.items.length);
       at += unit.items.length;
       this.#leaveQueue(unit);
-      const only = own.length === 1 ? own[0] : undefined;
-      if (only instanceof Fault) unit.reject(only);
-      else unit.resolve(own);
+      unit.resolve(own);
     }
   }
 

@@ -4,18 +4,17 @@
 //
 // Pages of events are numbered by this writer, 1, 2, 3 …, without a gap (D20). So there is at most one backend
 // that writes as it: an advisory lock says so, also against our own former backend when the network cut us off
-// from it; that one is terminated before we go on.
+// from it; that one is terminated before we go on. Numbers that were on their way when a connection was lost are
+// then filled where they came to nothing.
 import { hostname } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 
 const fillPageText = "insert into event_page (at, writer_id, batch, items) values (now(), $1, $2, '{}')";
 
-/** Pages on their way when a connection was lost lie this close to the newest that was written. */
-const pagesInDoubtMax = 100;
 const fillDoubtfulText = `
 insert into event_page (at, writer_id, batch, items)
-select now(), $1, n, '{}' from generate_series(greatest($2::bigint - ${pagesInDoubtMax}, 1), $2::bigint) as n
+select now(), $1, n, '{}' from unnest($2::bigint[]) as n
 where not exists (select from event_page p where p.writer_id = $1 and p.batch = n)`;
 
 const lockClass = 0x486f6c64;
@@ -54,6 +53,8 @@ export class WriterConnection {
   #backendPid = 0;
   #writerId = 0;
   #lastPage = 0;
+  /** Numbers that were handed out and have come to nothing yet, nor to a page. */
+  readonly #openPages = new Set<number>();
 
   constructor(databaseUrl: string, hubVersion: string) {
     this.#databaseUrl = databaseUrl;
@@ -69,19 +70,23 @@ export class WriterConnection {
     return this.#client !== undefined;
   }
 
-  /** Hands out the number of the next page of events. One that comes to nothing must be given back. */
+  /** Hands out the number of the next page of events; it is to be kept or returned, unless the connection is lost. */
   takePage(): number {
     this.#lastPage += 1;
+    this.#openPages.add(this.#lastPage);
     return this.#lastPage;
+  }
+
+  /** The page was written. */
+  keepPage(page: number): void {
+    this.#openPages.delete(page);
   }
 
   /** The page was not written: its number is taken back, or filled when a later one is out already. */
   async returnPage(page: number): Promise<void> {
-    if (page === this.#lastPage) {
-      this.#lastPage -= 1;
-      return;
-    }
-    await this.query({ name: "fill_page", text: fillPageText, values: [this.#writerId, page] });
+    if (page === this.#lastPage) this.#lastPage -= 1;
+    else await this.query({ name: "fill_page", text: fillPageText, values: [this.#writerId, page] });
+    this.#openPages.delete(page);
   }
 
   query<Row extends object>(config: pg.QueryConfig): Promise<pg.QueryResult<Row & pg.QueryResultRow>> {
@@ -140,12 +145,9 @@ export class WriterConnection {
       this.#writerId = made.rows[0]?.writer_id ?? 0;
     }
     await this.#takeLock(client);
-    const pages = await client.query<{ batch: string }>(
-      "select coalesce(max(batch), 0) as batch from event_page where writer_id = $1",
-      [this.#writerId],
-    );
-    this.#lastPage = Number(pages.rows[0]?.batch ?? 0);
-    await client.query(fillDoubtfulText, [this.#writerId, this.#lastPage]);
+    // Only this life of the hub numbers its pages, so it knows where it is: history may have been dropped meanwhile.
+    await client.query(fillDoubtfulText, [this.#writerId, [...this.#openPages]]);
+    this.#openPages.clear();
     const backend = await client.query<{ pid: number }>("select pg_backend_pid() as pid");
     this.#backendPid = backend.rows[0]?.pid ?? 0;
   }

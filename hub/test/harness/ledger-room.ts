@@ -18,7 +18,7 @@ export interface LedgerRoom {
   close(): Promise<void>;
 }
 
-const quietObserver: GroupCommitObserver = {
+export const quietObserver: GroupCommitObserver = {
   committed: () => undefined,
   poisoned: () => undefined,
   disconnected: () => undefined,

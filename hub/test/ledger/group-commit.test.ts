@@ -70,7 +70,34 @@ describe("a poisoned item", () => {
     expect(fine).toMatchObject({ type: "accepted", jobId: good.jobId });
   });
 
+  it("that ends a call of several batches does not reject it: the others were committed", async () => {
+    const items = Array.from({ length: 501 }, (_, at) => submitItem(room, at === 500 ? poisoned : {}));
+
+    const results = await room.ledger.submit(items);
+
+    expect(results.slice(0, 500).filter((result) => result instanceof Fault)).toEqual([]);
+    expect(results[500]).toMatchObject({ reason: "ITEM_POISONED" });
+  });
+
   it("leaves no gap in the writer's pages (D20)", () => expectBooksInOrder(room));
+});
+
+describe("one call with many large items", () => {
+  it("is spread over transactions of bounded size, and answered in order", async () => {
+    const payload = Buffer.alloc(1 << 20, "x");
+    const items = Array.from({ length: 20 }, () => submitItem(room, { payload }));
+
+    const results = await room.ledger.submit(items);
+
+    expect(results).toMatchObject(items.map(({ jobId }) => ({ type: "accepted", jobId })));
+    const transactions = await room.sql<{ bytes: number }>(
+      `select sum(length(payload))::integer as bytes from job where id = any($1)
+       group by page_writer, page_batch`,
+      [items.map((item) => item.jobId)],
+    );
+    expect(transactions.reduce((sum, { bytes }) => sum + bytes, 0)).toBe(20 << 20);
+    expect(Math.max(...transactions.map(({ bytes }) => bytes))).toBeLessThan(8 << 20);
+  });
 });
 
 describe("the queue of writes", () => {
