@@ -1,6 +1,7 @@
 // Serves the same implementations as Connect, gRPC-Web and gRPC on the HTTP port.
 import type { DescMethod } from "@bufbuild/protobuf";
-import type { ConnectRouter, HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import { ConnectError, type ConnectRouter, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
+import { explainRefusals, faultOf, isReached } from "./connect-refusals.js";
 import { toConnectError, toFault } from "./errors.js";
 import type { Gate } from "./gate.js";
 import type { Call, ImplementedService } from "./implementation.js";
@@ -12,28 +13,41 @@ export function mountConnect(
   router: ConnectRouter,
   services: readonly ImplementedService[],
   gate: Gate,
+  messageBytesMax: number,
   onDefect: (error: unknown) => void,
 ): void {
   for (const { desc, methods } of services) {
     const handlers = desc.methods.map((method) => [
       method.localName,
-      handlerOf(method, methods[method.localName], gate, onDefect),
+      handlerOf(method, methods[method.localName], gate, messageBytesMax, onDefect),
     ]);
     router.service(desc, Object.fromEntries(handlers) as ServiceImpl<typeof desc>);
   }
+  const { handlers } = router;
+  handlers.splice(
+    0,
+    handlers.length,
+    ...handlers.map((handler) => explainRefusals(handler, messageBytesMax)),
+  );
 }
 
 function handlerOf(
   method: DescMethod,
   implementation: unknown,
   gate: Gate,
+  messageBytesMax: number,
   onDefect: (error: unknown) => void,
 ) {
-  const open = async (context: HandlerContext): Promise<Call> => ({
-    principal: await gate(method, context.requestHeader.get("authorization")),
-    signal: context.signal,
-  });
-  const refuse = (error: unknown) => toConnectError(toFault(error, onDefect));
+  const open = async (context: HandlerContext): Promise<Call> => {
+    context.values.set(isReached, true);
+    return {
+      principal: await gate(method, context.requestHeader.get("authorization")),
+      signal: context.signal,
+    };
+  };
+  // Methods throw faults; statuses come from the library.
+  const refuse = (error: unknown) =>
+    error instanceof ConnectError ? error : toConnectError(toFault(error, onDefect));
   if (method.methodKind === "unary")
     return async (request: unknown, context: HandlerContext) => {
       try {
@@ -44,9 +58,28 @@ function handlerOf(
     };
   return async function* (request: unknown, context: HandlerContext) {
     try {
-      yield* (implementation as StreamMethod)(request, await open(context));
+      const call = await open(context);
+      const input =
+        method.methodKind === "bidi_streaming"
+          ? wellFormed(request as AsyncIterable<object>, call.signal, messageBytesMax)
+          : request;
+      yield* (implementation as StreamMethod)(input, call);
     } catch (error) {
       if (!context.signal.aborted) throw refuse(error);
     }
   };
+}
+
+/** The messages of a stream: what is none ends the call, and a caller who is gone is the end of the input. */
+async function* wellFormed(
+  messages: AsyncIterable<object>,
+  signal: AbortSignal,
+  messageBytesMax: number,
+): AsyncGenerator<object> {
+  try {
+    yield* messages;
+  } catch (error) {
+    if (signal.aborted) return;
+    throw (error instanceof ConnectError && faultOf(error, messageBytesMax)) || error;
+  }
 }

@@ -34,7 +34,7 @@ export async function startHttpServer(
   onDefect: (error: unknown) => void,
 ): Promise<RunningServer> {
   const handler = connectNodeAdapter({
-    routes: (router) => mountConnect(router, services, gate, onDefect),
+    routes: (router) => mountConnect(router, services, gate, messageBytesMax, onDefect),
     fallback: (request, response) => servePage(pages, request, response as AnyResponse),
     readMaxBytes: messageBytesMax,
     // By default a name that an enum does not have would silently become the enum's default.

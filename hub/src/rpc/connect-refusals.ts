@@ -1,0 +1,142 @@
+// The Connect library refuses what is no message, in four wire formats, before a method is reached: with a status,
+// but without the ErrorInfo that every other failure carries. Such an answer is completed here, on its way out.
+//
+// A refusal is the first and only thing in its answer: a method that was not reached has said nothing yet. So it is
+// in the trailers, the whole body, or the first envelope, and only there it is looked for.
+import { Code, ConnectError, createContextKey, createContextValues } from "@connectrpc/connect";
+import {
+  encodeEnvelope,
+  type UniversalHandler,
+  type UniversalServerRequest,
+  type UniversalServerResponse,
+} from "@connectrpc/connect/protocol";
+import {
+  codeToHttpStatus,
+  createEndStreamSerialization,
+  endStreamFlag,
+  endStreamFromJson,
+  errorFromJsonBytes,
+  errorToJsonBytes,
+} from "@connectrpc/connect/protocol-connect";
+import { findTrailerError, setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
+import { trailerFlag, trailerParse, trailerSerialize } from "@connectrpc/connect/protocol-grpc-web";
+import { Fault } from "../domain/fault.js";
+import { toConnectError } from "./errors.js";
+
+/** Set on a call's context once its method is reached: what happens from then on is not the library's to refuse. */
+export const isReached = createContextKey(false);
+
+const envelopeHeadBytes = 5;
+const endStream = createEndStreamSerialization(undefined);
+
+/** What a caller is told whose message could not be read; null for statuses that are not about the message. */
+export function faultOf(error: ConnectError, bytesMax: number): Fault | null {
+  switch (error.code) {
+    // The library calls bytes that are no message an internal error.
+    case Code.Internal:
+    case Code.InvalidArgument:
+      return new Fault("INVALID_FIELD", error.rawMessage, { field: "(message)" }, { cause: error });
+    case Code.ResourceExhausted:
+      return new Fault(
+        "PAYLOAD_TOO_LARGE",
+        error.rawMessage,
+        { field: "(message)", limit: "messageBytesMax", value: String(bytesMax) },
+        { cause: error },
+      );
+    default:
+      return null;
+  }
+}
+
+/** The same handler, with ErrorInfo in what it refuses by itself. */
+export function explainRefusals(handler: UniversalHandler, bytesMax: number): UniversalHandler {
+  const explain = (error: ConnectError) => {
+    const fault = faultOf(error, bytesMax);
+    return fault ? toConnectError(fault) : error;
+  };
+  const handle = async (request: UniversalServerRequest): Promise<UniversalServerResponse> => {
+    const contextValues = request.contextValues ?? createContextValues();
+    const response = await handler({ ...request, contextValues });
+    return contextValues.get(isReached) ? response : complete(response, explain);
+  };
+  const { protocolNames, allowedMethods, supportedContentType, requestPath, service, method } = handler;
+  return Object.assign(handle, {
+    protocolNames,
+    allowedMethods,
+    supportedContentType,
+    requestPath,
+    service,
+    method,
+  });
+}
+
+type Explain = (error: ConnectError) => ConnectError;
+
+async function complete(
+  response: UniversalServerResponse,
+  explain: Explain,
+): Promise<UniversalServerResponse> {
+  const contentType = response.header?.get("content-type") ?? "";
+  if (response.trailer) completeTrailer(response.trailer, explain);
+  else if (contentType.startsWith("application/connect+"))
+    return { ...response, body: completeFirst(response.body, endStreamFlag, completeEndStream, explain) };
+  else if (contentType.startsWith("application/grpc-web"))
+    return { ...response, body: completeFirst(response.body, trailerFlag, completeWebTrailer, explain) };
+  else if (response.status >= 400 && contentType === "application/json")
+    return await completeUnary(response, explain);
+  return response;
+}
+
+function completeTrailer(trailer: Headers, explain: Explain): void {
+  const error = findTrailerError(trailer);
+  if (error) setTrailerStatus(trailer, explain(error));
+}
+
+function completeWebTrailer(bytes: Uint8Array, explain: Explain): Uint8Array {
+  const trailer = trailerParse(bytes);
+  completeTrailer(trailer, explain);
+  return trailerSerialize(trailer);
+}
+
+function completeEndStream(bytes: Uint8Array, explain: Explain): Uint8Array {
+  const { metadata, error } = endStreamFromJson(bytes);
+  return endStream.serialize(error ? { metadata, error: explain(error) } : { metadata });
+}
+
+async function completeUnary(
+  response: UniversalServerResponse,
+  explain: Explain,
+): Promise<UniversalServerResponse> {
+  const body = Buffer.concat(await chunksOf(response.body));
+  const unreadable = new ConnectError("The request was refused.", Code.InvalidArgument);
+  const error = explain(errorFromJsonBytes(body, undefined, unreadable));
+  const bytes = errorToJsonBytes(error, undefined);
+  const header = new Headers(response.header);
+  header.set("content-length", String(bytes.byteLength));
+  return { status: codeToHttpStatus(error.code), header, body: oneChunk(bytes) };
+}
+
+/** Rewrites the first envelope if it is the one that ends the answer and is not compressed. */
+async function* completeFirst(
+  body: AsyncIterable<Uint8Array> | undefined,
+  flag: number,
+  rewrite: (bytes: Uint8Array, explain: Explain) => Uint8Array,
+  explain: Explain,
+): AsyncGenerator<Uint8Array> {
+  let isFirst = true;
+  for await (const envelope of body ?? []) {
+    const isEnd = isFirst && envelope[0] === flag;
+    isFirst = false;
+    yield isEnd ? encodeEnvelope(flag, rewrite(envelope.subarray(envelopeHeadBytes), explain)) : envelope;
+  }
+}
+
+async function chunksOf(body: AsyncIterable<Uint8Array> | undefined): Promise<Uint8Array[]> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of body ?? []) chunks.push(chunk);
+  return chunks;
+}
+
+async function* oneChunk(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
