@@ -19,13 +19,14 @@ const takeDue = (purpose: number, limit: string) => `
 due as (
   delete from timer where (purpose, due_at, job_id) in (
     select purpose, due_at, job_id from timer where purpose = ${purpose} and due_at <= now()
-    order by due_at limit ${limit} for update skip locked)
-  returning job_id, guard
+    order by due_at, job_id limit ${limit} for update skip locked)
+  returning due_at, job_id, guard
 )`;
 
+// Jobs get their places in their lane in the order in which they fell due.
 const fireReadyText = `
 with ${takeDue(1, "$3")}, numbered as (
-  select job_id, guard, $4::bigint + row_number() over (order by job_id) as ready_key from due
+  select job_id, guard, $4::bigint + row_number() over (order by due_at, job_id) as ready_key from due
 ), readied as (
   update job j set
       state = ${JobState.Ready}, ready_at = now(), ready_key = n.ready_key,
@@ -35,7 +36,8 @@ with ${takeDue(1, "$3")}, numbered as (
   returning j.*, ${JobEventType.Ready}::smallint as event, null::uuid as event_session, null::text as reason
 ), ${writePage("readied")}
 select (select count(*)::integer from due) as taken, ${refColumns}
-from (select count(*) from due) d left join readied on true`;
+from (select count(*) from due) d left join readied on true
+order by ready_key`;
 
 /** Code of the failure of a job whose deadline passed. */
 export const deadlineCode = "DEADLINE_EXCEEDED";

@@ -10,6 +10,7 @@ import {
   quickRetry,
   readRow,
   reportItem,
+  submitItem,
   submitOne,
   unrefused,
 } from "../harness/ledger-acts.js";
@@ -195,6 +196,25 @@ describe("a failure that may be retried (D8)", () => {
 });
 
 describe("due timers", () => {
+  it("make jobs ready in the order in which they fell due, then of their ids", async () => {
+    await room.ledger.fireReadyTimers(1_000);
+    const dueAtMs = Date.now() + 200;
+    const items = [30, 20, 20, 0, 10].map((laterMs) => submitItem(room, { runAtMs: dueAtMs + laterMs }));
+    const [last, third, fourth, first, second] = items.map((item) => item.jobId);
+    await room.ledger.submit(items);
+    await expect
+      .poll(async () => (await room.sql("select 1 from timer where purpose = 1 and due_at <= now()")).length)
+      .toBe(5);
+
+    const early = await room.ledger.fireReadyTimers(2);
+    const rest = await room.ledger.fireReadyTimers(100);
+
+    expect(early.refs.map((ref) => ref.jobId)).toEqual([first, second]);
+    expect(rest.refs.map((ref) => ref.jobId)).toEqual([third, fourth, last]);
+    const keys = [...early.refs, ...rest.refs].map((ref) => ref.readyKey);
+    expect(keys).toEqual([...keys].sort((a, b) => a - b));
+  });
+
   it("are fired no more at once than asked for, each once, also by two hubs", async () => {
     await room.ledger.fireReadyTimers(1_000);
     const ids = await Promise.all(
