@@ -1,5 +1,8 @@
 import pg from "pg";
 
+/** Whoever waits for an exclusive lock keeps all hubs waiting behind it: shorter than they bear. */
+const lockPatience = "3s";
+
 export interface RetentionOptions {
   readonly databaseUrl: string;
   /** Days of history to keep, at least 1: partitions wholly older are dropped. */
@@ -29,7 +32,7 @@ export async function runRetention(options: RetentionOptions): Promise<Retention
   });
   await client.connect();
   try {
-    await client.query("set search_path = holdfast");
+    await client.query(`set search_path = holdfast; set lock_timeout = '${lockPatience}'`);
     const cutoff = await client.query<{ day: string }>(
       "select to_char((now() at time zone 'UTC')::date - $1::integer, 'YYYYMMDD') as day",
       [options.keepDays],
@@ -38,9 +41,7 @@ export async function runRetention(options: RetentionOptions): Promise<Retention
     const dropped: string[] = [];
     const kept: { partition: string; openJobs: number }[] = [];
     for (const partition of await partitionsBefore(client, "job", day)) {
-      const open = options.dryRun
-        ? await countOpen(client, partition)
-        : await replacePartition(client, partition);
+      const open = options.dryRun ? await countOpen(client, partition) : await dropEnded(client, partition);
       if (open > 0) kept.push({ partition, openJobs: open });
       else dropped.push(partition);
     }
@@ -70,6 +71,15 @@ async function countOpen(client: pg.Client, partition: string): Promise<number> 
   return rows[0]?.open ?? 0;
 }
 
+/** Answers how many open jobs there were. */
+async function dropEnded(client: pg.Client, partition: string): Promise<number> {
+  const name = client.escapeIdentifier(partition);
+  // By far the most, and nothing can open them again: their keys and checkpoints go before hubs are kept waiting.
+  await client.query(`delete from idempotency i using ${name} j where i.job_id = j.id and j.state in (6, 8)`);
+  await client.query(`delete from checkpoint c using ${name} j where c.job_id = j.id and j.state in (6, 8)`);
+  return await replacePartition(client, partition);
+}
+
 /**
  * One transaction: what remains visible is the partition as it was, or as it shall be. Open jobs are counted once
  * it is detached, when nothing can change them any more. Answers how many there were.
@@ -79,7 +89,6 @@ async function replacePartition(client: pg.Client, partition: string): Promise<n
   const replaced = client.escapeIdentifier(`${partition}_replaced`);
   await client.query("begin");
   try {
-    await client.query("set local lock_timeout = '10s'");
     const bounds = await client.query<{ bound: string }>(
       "select pg_get_expr(relpartbound, oid) as bound from pg_class where oid = ('holdfast.' || $1)::regclass",
       [partition],

@@ -37,6 +37,7 @@ const writerSettings = `
   set search_path = holdfast;
   ${durableCommits}
   set statement_timeout = '30s';
+  set lock_timeout = '5s';
   set idle_in_transaction_session_timeout = '30s';
   set jit = off;
   set plan_cache_mode = force_generic_plan;

@@ -1,3 +1,4 @@
+import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Fault } from "../../src/domain/fault.js";
 import {
@@ -173,6 +174,27 @@ describe("a lost writer connection", () => {
       [ids],
     );
     expect(states).toEqual([{ state: 6, attempt: 1, revision: 3, jobs: ids.length }]);
+    await expectBooksInOrder(room);
+  });
+});
+
+describe("a table that somebody else has locked", () => {
+  it("poisons nothing: calls fail fast enough, and what workers report waits for it (D5)", async () => {
+    const sessionId = await openSession(room);
+    const [lease] = await claimAll(room.ledger, sessionId, await submitMany(room, 1), 1_000);
+    if (!lease) throw new Error("the job was not granted");
+    const holder = new pg.Client({ connectionString: room.url, application_name: "holdfast-test-lock" });
+    await holder.connect();
+    await holder.query("begin; lock table holdfast.job in access exclusive mode");
+
+    const report = room.ledger.report([reportItem(sessionId, lease, done)]);
+    await expect(room.ledger.submit([submitItem(room)])).rejects.toMatchObject({
+      reason: "LEDGER_UNAVAILABLE",
+    });
+    await holder.query("commit");
+    await holder.end();
+
+    expect(await report).toMatchObject([{ type: "committed" }]);
     await expectBooksInOrder(room);
   });
 });

@@ -1,6 +1,7 @@
+import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { runRetention } from "../../src/ledger/retention.js";
-import { claimOne, done, openSession, reportItem, submitOne } from "../harness/ledger-acts.js";
+import { claimOne, done, openSession, reportItem, submitItem, submitOne } from "../harness/ledger-acts.js";
 import { type LedgerRoom, openLedgerRoom } from "../harness/ledger-room.js";
 
 let room: LedgerRoom;
@@ -86,6 +87,8 @@ describe("retention", () => {
     expect(await everything(ended)).toEqual({ jobs: 0, keys: 0, checkpoints: 0 });
     expect(await everything(open)).toEqual({ jobs: 2, keys: 2, checkpoints: 2 });
     expect(await count("job", "id", [recent])).toBe(1);
+    const again = await room.ledger.submit([submitItem(room, { idempotencyKey: "recent" })]);
+    expect(again).toMatchObject([{ type: "existing", jobId: recent }]);
     const left = await room.sql<{ name: string }>(
       "select relname as name from pg_class where relname = any($1)",
       [[...names(40), ...names(41)]],
@@ -113,6 +116,20 @@ describe("retention", () => {
     const again = await submitOne(room, { idempotencyKey: "reused" });
 
     expect(await count("job", "id", [again])).toBe(1);
+  });
+
+  it("gives up, and leaves everything as it was, when it cannot have the table to itself", async () => {
+    const jobId = await makeOldJob(40, 3, 8);
+    const reader = new pg.Client({ connectionString: room.url, application_name: "holdfast-test-reader" });
+    await reader.connect();
+    await reader.query("begin; select count(*) from holdfast.job");
+
+    await expect(retain(false)).rejects.toMatchObject({ code: "55P03" });
+    await reader.end();
+
+    expect(await everything([jobId])).toEqual({ jobs: 1, keys: 1, checkpoints: 1 });
+    await retain(false);
+    expect(await count("job", "id", [jobId])).toBe(1);
   });
 
   it("is content with nothing to drop, and refuses to keep less than a day", async () => {
