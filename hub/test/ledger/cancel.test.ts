@@ -1,36 +1,11 @@
 import { v7 as uuidv7 } from "uuid";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { JobEventType, JobState } from "../../src/domain/job-state.js";
 import type { Outcome } from "../../src/domain/outcome.js";
-import {
-  claimOne,
-  done,
-  failed,
-  openSession,
-  readRow,
-  reportItem,
-  submitOne,
-  unrefused,
-} from "../harness/ledger-acts.js";
-import { expectBooksInOrder } from "../harness/ledger-books.js";
-import { type LedgerRoom, openLedgerRoom } from "../harness/ledger-room.js";
+import { done, failed, readRow, reportItem, submitOne, unrefused } from "../harness/ledger-acts.js";
+import { openLedgerDesk } from "../harness/ledger-desk.js";
 
-let room: LedgerRoom;
-let sessionId: string;
-let delivery = 0;
-beforeAll(async () => {
-  room = await openLedgerRoom();
-  sessionId = await openSession(room);
-});
-afterAll(async () => {
-  await expectBooksInOrder(room);
-  await room.close();
-});
-
-async function leased(overrides: Parameters<typeof submitOne>[1] = {}) {
-  delivery += 1;
-  return claimOne(room.ledger, sessionId, await submitOne(room, overrides), delivery);
-}
+const { room, sessionId, claim, leased, takeBack } = await openLedgerDesk();
 
 const cancel = (jobId: string, graceMs = 0, tenantId = 1) =>
   room.ledger.cancel({ jobId, tenantId, reason: "asked", graceMs });
@@ -114,9 +89,7 @@ describe("a cancel", () => {
     const lease = await leased();
     await cancel(lease.jobId, 60_000);
 
-    const [returned] = await room.ledger.returnLeases([
-      { jobId: lease.jobId, sessionId, fencingToken: null, event: JobEventType.Expired, isStarted: true },
-    ]);
+    const returned = await takeBack(lease.jobId);
 
     expect(returned).toEqual({ type: "ended", state: JobState.Cancelled });
   });
@@ -191,7 +164,7 @@ describe("an operator's retry", () => {
       revision: before.revision + 1,
     });
     expect(await room.ledger.readJob(1, jobId)).toMatchObject({ deadlineMs: null, finishedAtMs: null });
-    const lease = await claimOne(room.ledger, sessionId, jobId, ++delivery);
+    const lease = await claim(jobId);
     expect(await room.ledger.report([reportItem(sessionId, lease, done)])).toMatchObject([
       { type: "committed" },
     ]);

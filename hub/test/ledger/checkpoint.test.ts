@@ -1,21 +1,9 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { JobEventType } from "../../src/domain/job-state.js";
+import { describe, expect, it } from "vitest";
 import type { CheckpointItem } from "../../src/ledger/save-checkpoints.js";
-import { claimOne, done, openSession, reportItem, submitOne, unrefused } from "../harness/ledger-acts.js";
-import { expectBooksInOrder } from "../harness/ledger-books.js";
-import { type LedgerRoom, openLedgerRoom } from "../harness/ledger-room.js";
+import { done, openSession, reportItem, unrefused } from "../harness/ledger-acts.js";
+import { openLedgerDesk } from "../harness/ledger-desk.js";
 
-let room: LedgerRoom;
-let sessionId: string;
-let delivery = 0;
-beforeAll(async () => {
-  room = await openLedgerRoom();
-  sessionId = await openSession(room);
-});
-afterAll(async () => {
-  await expectBooksInOrder(room);
-  await room.close();
-});
+const { room, sessionId, claim, leased, takeBack } = await openLedgerDesk();
 
 function at(jobId: string, sequence: number, overrides: Partial<CheckpointItem> = {}): CheckpointItem {
   const state = Buffer.from(`state ${sequence}`);
@@ -27,17 +15,13 @@ async function save(...items: CheckpointItem[]) {
 }
 
 async function leasedId(): Promise<string> {
-  const jobId = await submitOne(room);
-  await claimOne(room.ledger, sessionId, jobId, ++delivery);
-  return jobId;
+  return (await leased()).jobId;
 }
 
 /** Takes the job back and grants it again: what the next attempt starts from. */
 async function nextAttempt(jobId: string) {
-  await room.ledger.returnLeases([
-    { jobId, sessionId, fencingToken: null, event: JobEventType.Expired, isStarted: true },
-  ]);
-  return claimOne(room.ledger, sessionId, jobId, ++delivery);
+  await takeBack(jobId);
+  return claim(jobId);
 }
 
 describe("a checkpoint (D7)", () => {
@@ -46,12 +30,8 @@ describe("a checkpoint (D7)", () => {
     expect(await save(at(jobId, 1))).toEqual(["saved"]);
     expect(await save(at(jobId, 2))).toEqual(["saved"]);
 
-    const [returned] = unrefused(
-      await room.ledger.returnLeases([
-        { jobId, sessionId, fencingToken: null, event: JobEventType.Expired, isStarted: true },
-      ]),
-    );
-    const lease = await claimOne(room.ledger, sessionId, jobId, ++delivery);
+    const returned = await takeBack(jobId);
+    const lease = await claim(jobId);
 
     expect(returned).toMatchObject({ ref: { bytes: "hello".length + "state 2".length } });
     expect(lease.checkpoint).toEqual({ sequence: 2n, state: Buffer.from("state 2") });

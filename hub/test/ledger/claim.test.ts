@@ -1,5 +1,5 @@
 import { v7 as uuidv7 } from "uuid";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { JobEventType, JobState } from "../../src/domain/job-state.js";
 import {
   claimAll,
@@ -10,19 +10,9 @@ import {
   submitOne,
   unrefused,
 } from "../harness/ledger-acts.js";
-import { expectBooksInOrder } from "../harness/ledger-books.js";
-import { type LedgerRoom, openLedgerRoom } from "../harness/ledger-room.js";
+import { openLedgerDesk } from "../harness/ledger-desk.js";
 
-let room: LedgerRoom;
-let sessionId: string;
-beforeAll(async () => {
-  room = await openLedgerRoom();
-  sessionId = await openSession(room);
-});
-afterAll(async () => {
-  await expectBooksInOrder(room);
-  await room.close();
-});
+const { room, sessionId } = await openLedgerDesk();
 
 describe("a claim", () => {
   it("grants a ready job with all that its worker needs, and a token of 1", async () => {

@@ -1,9 +1,8 @@
 import { v7 as uuidv7 } from "uuid";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { JobEventType, JobState } from "../../src/domain/job-state.js";
 import type { Outcome } from "../../src/domain/outcome.js";
 import {
-  claimOne,
   done,
   failed,
   openSession,
@@ -14,38 +13,16 @@ import {
   submitOne,
   unrefused,
 } from "../harness/ledger-acts.js";
-import { expectBooksInOrder } from "../harness/ledger-books.js";
-import { type LedgerRoom, openLedgerRoom } from "../harness/ledger-room.js";
+import { openLedgerDesk } from "../harness/ledger-desk.js";
 
-let room: LedgerRoom;
-let sessionId: string;
-let delivery = 0;
-beforeAll(async () => {
-  room = await openLedgerRoom();
-  sessionId = await openSession(room);
-});
-afterAll(async () => {
-  await expectBooksInOrder(room);
-  await room.close();
-});
+const { room, sessionId, claim, leased, takeBack } = await openLedgerDesk();
 
 const otherResult: Outcome = { type: "success", result: Buffer.from("other"), contentType: "text/plain" };
 const stale = { type: "stale" };
 const duplicate = { type: "duplicate" };
 
-async function leased(overrides: Parameters<typeof submitOne>[1] = {}) {
-  delivery += 1;
-  return claimOne(room.ledger, sessionId, await submitOne(room, overrides), delivery);
-}
-
 async function report(...items: ReturnType<typeof reportItem>[]) {
   return unrefused(await room.ledger.report(items));
-}
-
-async function takeBack(jobId: string) {
-  await room.ledger.returnLeases([
-    { jobId, sessionId, fencingToken: null, event: JobEventType.Expired, isStarted: true },
-  ]);
 }
 
 describe("a report", () => {
@@ -113,7 +90,7 @@ describe("a report", () => {
     await takeBack(first.jobId);
 
     expect(await report(reportItem(sessionId, first, done))).toEqual([stale]);
-    const second = await claimOne(room.ledger, sessionId, first.jobId, ++delivery);
+    const second = await claim(first.jobId);
     expect(await report(reportItem(sessionId, first, done))).toEqual([stale]);
     expect(await report(reportItem(sessionId, second, otherResult))).toMatchObject([{ type: "committed" }]);
     expect((await room.ledger.readJob(1, first.jobId))?.outcome).toEqual(otherResult);
@@ -122,7 +99,7 @@ describe("a report", () => {
   it("that is current is committed although a stale one of the same job came in the same batch (D4, D5)", async () => {
     const first = await leased();
     await takeBack(first.jobId);
-    const second = await claimOne(room.ledger, sessionId, first.jobId, ++delivery);
+    const second = await claim(first.jobId);
 
     const verdicts = await report(
       reportItem(sessionId, first, otherResult),
@@ -145,7 +122,7 @@ describe("a failure that may be retried (D8)", () => {
     const fired = await room.ledger.fireReadyTimers(100);
     expect(fired.refs).toMatchObject([{ jobId: lease.jobId, laneId: room.lane.retryLaneId, attempt: 1 }]);
     expect(await room.sql(timers, [lease.jobId])).toEqual([]);
-    const again = await claimOne(room.ledger, sessionId, lease.jobId, ++delivery);
+    const again = await claim(lease.jobId);
     expect(again).toMatchObject({ attempt: 2, fencingToken: 2n });
     expect(await report(reportItem(sessionId, lease, failed))).toEqual([duplicate]);
   });
@@ -166,7 +143,7 @@ describe("a failure that may be retried (D8)", () => {
     const first = await leased({ retry, options: { retry } });
     await report(reportItem(sessionId, first, failed));
     await room.ledger.fireReadyTimers(100);
-    const second = await claimOne(room.ledger, sessionId, first.jobId, ++delivery);
+    const second = await claim(first.jobId);
     const proposal = { ...reportItem(sessionId, first, failed), fencingToken: second.fencingToken };
     expect(proposal.decision.state).toBe(JobState.Scheduled);
 

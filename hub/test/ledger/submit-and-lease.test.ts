@@ -1,32 +1,11 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { JobSpec } from "../../src/domain/job-spec.js";
 import { JobEventType, JobState } from "../../src/domain/job-state.js";
-import {
-  claimOne,
-  done,
-  openSession,
-  readRow,
-  reportItem,
-  submitItem,
-  submitOne,
-  unrefused,
-} from "../harness/ledger-acts.js";
+import { done, readRow, reportItem, submitItem, submitOne, unrefused } from "../harness/ledger-acts.js";
 import { expectBooksInOrder } from "../harness/ledger-books.js";
-import { type LedgerRoom, openLedgerRoom } from "../harness/ledger-room.js";
+import { openLedgerDesk } from "../harness/ledger-desk.js";
 
-let room: LedgerRoom;
-let sessionId: string;
-let delivery = 0;
-beforeAll(async () => {
-  room = await openLedgerRoom();
-  sessionId = await openSession(room);
-});
-afterAll(() => room.close());
-
-function nextDelivery(): number {
-  delivery += 1;
-  return delivery;
-}
+const { room, sessionId, nextDelivery, claim } = await openLedgerDesk();
 
 /** A new job that the session is to have at once, in a delivery of its own unless one is given. */
 function leasedItem(overrides: Partial<JobSpec> = {}, number = nextDelivery()) {
@@ -40,7 +19,7 @@ describe("a job that is leased as it is submitted", () => {
     const [result] = unrefused(await room.ledger.submit([item]));
 
     expect(result).toMatchObject({ type: "accepted", ref: null, dueAtMs: null });
-    const claimed = await claimOne(room.ledger, sessionId, await submitOne(room, item.spec), nextDelivery());
+    const claimed = await claim(await submitOne(room, item.spec));
     const lease = result?.type === "accepted" ? result.lease : null;
     expect(lease).toEqual({ ...claimed, jobId: item.jobId, submittedAtMs: expect.any(Number) });
     expect(await readRow(room, item.jobId)).toMatchObject({
@@ -93,7 +72,8 @@ describe("a job that is leased as it is submitted", () => {
   });
 
   it("is found by its delivery when its session is lost (D6)", async () => {
-    const items = [leasedItem(), leasedItem({}, delivery)];
+    const delivery = nextDelivery();
+    const items = [leasedItem({}, delivery), leasedItem({}, delivery)];
 
     unrefused(await room.ledger.submit(items));
 
@@ -105,7 +85,9 @@ describe("a job that is leased as it is submitted", () => {
     const first = submitItem(room, { idempotencyKey: "once" });
     unrefused(await room.ledger.submit([first]));
 
-    const [again] = unrefused(await room.ledger.submit([leasedItem({ idempotencyKey: "once" })]));
+    const delivery = nextDelivery();
+    const second = leasedItem({ idempotencyKey: "once" }, delivery);
+    const [again] = unrefused(await room.ledger.submit([second]));
 
     expect(again).toEqual({ type: "existing", jobId: first.jobId });
     expect(await room.ledger.readDelivery(sessionId, delivery)).toEqual([]);
