@@ -4,7 +4,7 @@ import { Verdict } from "@holdfast/gen/holdfast/v1/worker_service_pb";
 import { expect, onTestFinished, test } from "vitest";
 import { DrainTimeoutError } from "../src/index.js";
 import { until } from "./scripted-hub.js";
-import { gate, testDirectory, testHub, testWorker } from "./test-worker.js";
+import { abortable, gate, testDirectory, testHub, testWorker, workerAtWork } from "./test-worker.js";
 import { WorkerProcess } from "./worker-process.js";
 
 test("a worker that drains gives back what waits, finishes what runs, and leaves after the last verdict", async () => {
@@ -39,16 +39,7 @@ test("a worker that drains gives back what waits, finishes what runs, and leaves
 });
 
 test("leases that arrive while the worker drains go straight back", async () => {
-  const hub = await testHub();
-  const running = gate();
-  const worker = testWorker({
-    address: hub.address,
-    drainTimeoutMs: 5_000,
-    handlers: { work: () => running.opened },
-  });
-  const stream = await hub.live();
-  stream.lease({ jobId: "running" });
-  await until(() => worker.stats().running === 1, "the handler");
+  const { running, worker, stream } = await workerAtWork({ drainTimeoutMs: 5_000 });
   void worker.stop();
   await until(() => stream.all("drain").length === 1, "the drain");
   stream.lease({ jobId: "late" });
@@ -59,41 +50,16 @@ test("leases that arrive while the worker drains go straight back", async () => 
 });
 
 test("a handler that outlasts the drain is aborted and its job given back as started", async () => {
-  const hub = await testHub();
-  let reason: unknown;
-  const worker = testWorker({
-    address: hub.address,
-    drainTimeoutMs: 50,
-    handlers: {
-      work: ({ signal }) =>
-        new Promise((resolve) => {
-          signal.addEventListener("abort", () => {
-            reason = signal.reason;
-            resolve("too late");
-          });
-        }),
-    },
-  });
-  const stream = await hub.live();
-  stream.lease({ jobId: "slow" });
-  await until(() => worker.stats().running === 1, "the handler");
+  const slow = abortable();
+  const { worker, stream } = await workerAtWork({ drainTimeoutMs: 50, handlers: { work: slow.handler } });
   await worker.stop();
-  expect(reason).toBeInstanceOf(DrainTimeoutError);
-  expect(stream.released).toEqual(["slow started"]);
+  expect(slow.reasons).toEqual([expect.any(DrainTimeoutError)]);
+  expect(stream.released).toEqual(["running started"]);
   expect(stream.results).toEqual([]);
 });
 
 test("a drain survives the loss of the stream: the next hub hears of it and gets the result", async () => {
-  const hub = await testHub();
-  const running = gate();
-  const worker = testWorker({
-    address: hub.address,
-    drainTimeoutMs: 5_000,
-    handlers: { work: () => running.opened },
-  });
-  const first = await hub.live();
-  first.lease({ jobId: "a" });
-  await until(() => worker.stats().running === 1, "the handler");
+  const { hub, running, worker, stream: first } = await workerAtWork({ drainTimeoutMs: 5_000 });
   void worker.stop();
   await until(() => first.all("drain").length === 1, "the drain");
   first.cut();
@@ -102,7 +68,7 @@ test("a drain survives the loss of the stream: the next hub hears of it and gets
   expect(second.creditMessages).toBe(0);
   running.open();
   await worker.done;
-  expect(second.reported).toEqual(["a"]);
+  expect(second.reported).toEqual(["running"]);
 });
 
 test("a worker without a hub stops at once when it owes nothing", async () => {

@@ -2,21 +2,8 @@ import { DisconnectPolicy } from "@holdfast/gen/holdfast/v1/job_pb";
 import { expect, test } from "vitest";
 import { TrustWindowError } from "../src/index.js";
 import { type HubStream, resultText, until } from "./scripted-hub.js";
-import { gate, testDirectory, testHub, testWorker } from "./test-worker.js";
+import { abortable, gate, testDirectory, testHub, testWorker } from "./test-worker.js";
 import { WorkerProcess } from "./worker-process.js";
-
-/** Ends when aborted, and tells with what. */
-function abortable() {
-  const reasons: unknown[] = [];
-  const handler = ({ signal }: { signal: AbortSignal }) =>
-    new Promise<string>((resolve) => {
-      signal.addEventListener("abort", () => {
-        reasons.push(signal.reason);
-        resolve("aborted");
-      });
-    });
-  return { reasons, handler };
-}
 
 test("heartbeats carry a nonce each, and echo the hub's newest", async () => {
   const hub = await testHub({ heartbeatMs: 20 });
@@ -85,18 +72,10 @@ test("past the trust window the handler of a job with policy stop is aborted, an
 test("past the trust window a job with policy finish-and-report goes on, and its result is reported", async () => {
   const hub = await testHub({ ttlMs: 300, heartbeatMs: 50 });
   const running = gate();
-  let isAborted = false;
   const worker = testWorker({
     address: hub.address,
     concurrency: 1,
-    handlers: {
-      work: ({ signal }) => {
-        signal.addEventListener("abort", () => {
-          isAborted = true;
-        });
-        return running.opened;
-      },
-    },
+    handlers: { work: running.handler },
   });
   const first = await hub.live();
   const disconnectPolicy = DisconnectPolicy.FINISH_AND_REPORT;
@@ -111,7 +90,7 @@ test("past the trust window a job with policy finish-and-report goes on, and its
   await until(() => second.results.length === 1, "the result");
   expect(second.hello?.held).toMatchObject([{ jobId: "running" }]);
   expect(second.reported).toEqual(["running"]);
-  expect(isAborted).toBe(false);
+  expect(running.aborts).toEqual([]);
 });
 
 test("finish-and-report ends at the disconnect limit", async () => {

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { LostReason } from "@holdfast/gen/holdfast/v1/worker_service_pb";
 import { onTestFinished } from "vitest";
 import type { JournalDisk } from "../src/journal/journal-disk.js";
 import type { LogEvent } from "../src/log.js";
@@ -8,7 +9,7 @@ import { defaultTuning, type SessionTuning } from "../src/session/session-plan.j
 import { launchWorker, type RunningWorker } from "../src/start-worker.js";
 import type { WorkerOptions } from "../src/worker-options.js";
 import type { WorkerState } from "../src/worker-state.js";
-import { type Script, ScriptedHub } from "./scripted-hub.js";
+import { type Script, ScriptedHub, until } from "./scripted-hub.js";
 
 /** Figures for tests: short delays everywhere. */
 export const testTuning: SessionTuning = {
@@ -64,11 +65,51 @@ export function testWorker(
   return { ...worker, events, states };
 }
 
-/** A handler that ends when the test says so, or when its signal is aborted. */
+/** A handler that ends when the test says so; it notes when its signal is aborted, and goes on. */
 export function gate() {
   let open: (value: string) => void = () => {};
   const opened = new Promise<string>((resolve) => {
     open = resolve;
   });
-  return { open: (value = "done") => open(value), opened };
+  const aborts: unknown[] = [];
+  const handler = ({ signal }: { signal: AbortSignal }) => {
+    signal.addEventListener("abort", () => aborts.push(signal.reason));
+    return opened;
+  };
+  return { open: (value = "done") => open(value), opened, aborts, handler };
 }
+
+/** A handler that ends when its signal is aborted, and tells with what. */
+export function abortable() {
+  const reasons: unknown[] = [];
+  const handler = ({ signal }: { signal: AbortSignal }) =>
+    new Promise<string>((resolve) => {
+      signal.addEventListener("abort", () => {
+        reasons.push(signal.reason);
+        resolve("aborted");
+      });
+    });
+  return { reasons, handler };
+}
+
+/** A worker with one job running on a hub of its own, until the gate opens. */
+export async function workerAtWork(options: Partial<WorkerOptions> = {}) {
+  const hub = await testHub();
+  const running = gate();
+  const worker = testWorker({ address: hub.address, handlers: { work: running.handler }, ...options });
+  const stream = await hub.live();
+  stream.lease({ jobId: "running" });
+  await until(() => worker.stats().running === 1, "the handler");
+  return { hub, running, worker, stream };
+}
+
+/** Answers a hello with another session: the one before has expired, and its leases are lost. */
+export const inAnotherSession: Script["welcome"] = ({ held }) => ({
+  sessionId: "another",
+  held: held.map(({ jobId, fencingToken }) => ({
+    jobId,
+    fencingToken,
+    kept: false,
+    lostReason: LostReason.SESSION_EXPIRED,
+  })),
+});
