@@ -21,6 +21,8 @@ type AnyRequest = http.IncomingMessage | http2.Http2ServerRequest;
 type AnyResponse = http.ServerResponse | http2.Http2ServerResponse;
 type Handler = (request: AnyRequest, response: AnyResponse) => void;
 
+/** A connection that says nothing is neither protocol's, so neither's timeouts end it. */
+const firstBytesWithinMs = 60_000;
 const http2Preface = Buffer.from("PRI * HTTP/2.0");
 const messageBytesMax = 128 << 20;
 
@@ -33,7 +35,7 @@ export async function startHttpServer(
   pages: Pages,
   onDefect: (error: unknown) => void,
 ): Promise<RunningServer> {
-  const handler = connectNodeAdapter({
+  const adapter = connectNodeAdapter({
     routes: (router) => mountConnect(router, services, gate, messageBytesMax, onDefect),
     fallback: (request, response) => servePage(pages, request, response as AnyResponse),
     readMaxBytes: messageBytesMax,
@@ -41,8 +43,9 @@ export async function startHttpServer(
     jsonOptions: { ignoreUnknownFields: false },
     acceptCompression: [compressionGzip],
   });
+  const handler = unbreakable(adapter as Handler);
   const sockets = new Set<net.Socket>();
-  const { server, closeIdle } = tls ? secureServer(tls, handler as Handler) : plainServer(handler as Handler);
+  const { server, closeIdle } = tls ? secureServer(tls, handler) : plainServer(handler);
   server.on("connection", (socket: net.Socket) => {
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
@@ -70,6 +73,19 @@ export async function startHttpServer(
   };
 }
 
+/** A request line or a host that is none makes the adapter throw at whoever received it: that would end the hub. */
+function unbreakable(handler: Handler): Handler {
+  return (request, response) => {
+    // A caller who resets its stream is gone; without a listener that would be an exception too.
+    request.on("error", () => undefined);
+    try {
+      handler(request, response);
+    } catch {
+      answer(response, 400, "The request line or the host is malformed.");
+    }
+  };
+}
+
 interface Listening {
   readonly server: net.Server;
   /** Ends connections that serve no call: kept alive, they would hold the server open. */
@@ -87,8 +103,11 @@ function plainServer(handler: Handler): Listening {
   const closeHttp1 = closerOfHttp1(http1);
   const closeHttp2 = closerOfHttp2(h2);
   const server = net.createServer((socket) => {
-    socket.on("error", () => socket.destroy());
+    const drop = () => socket.destroy();
+    socket.on("error", drop);
+    socket.setTimeout(firstBytesWithinMs, drop);
     socket.once("data", (first: Buffer) => {
+      socket.setTimeout(0, drop);
       socket.pause();
       socket.unshift(first);
       const isHttp2 = first.subarray(0, http2Preface.length).equals(http2Preface.subarray(0, first.length));
@@ -138,27 +157,34 @@ function closerOfHttp2(server: http2.Http2Server | http2.Http2SecureServer): () 
 }
 
 function servePage(pages: Pages, request: AnyRequest, response: AnyResponse): void {
-  const answer = (status: number, text: string) => {
-    response.writeHead(status, { "content-type": "text/plain; charset=utf-8" });
-    response.end(`${text}\n`);
-  };
-  switch (new URL(request.url ?? "/", "http://hub").pathname) {
+  const [path] = (request.url ?? "/").split("?", 1);
+  switch (path) {
     case "/healthz":
-      return answer(200, "ok");
+      return answer(response, 200, "ok");
     case "/readyz":
       pages.isReady().then(
-        (isReady) => (isReady ? answer(200, "ready") : answer(503, "not ready")),
-        () => answer(503, "not ready"),
+        (isReady) => (isReady ? answer(response, 200, "ready") : answer(response, 503, "not ready")),
+        () => answer(response, 503, "not ready"),
       );
       return;
     case "/metrics":
       return pages.metrics(request as http.IncomingMessage, response as http.ServerResponse);
     case "/":
       return answer(
+        response,
         200,
         "Holdfast hub. Services: /holdfast.v1.JobService/… ; pages: /healthz /readyz /metrics",
       );
     default:
-      return answer(404, "Not found. Services: /holdfast.v1.JobService/… ; pages: /healthz /readyz /metrics");
+      return answer(
+        response,
+        404,
+        "Not found. Services: /holdfast.v1.JobService/… ; pages: /healthz /readyz /metrics",
+      );
   }
+}
+
+function answer(response: AnyResponse, status: number, text: string): void {
+  response.writeHead(status, { "content-type": "text/plain; charset=utf-8" });
+  response.end(`${text}\n`);
 }
