@@ -16,7 +16,8 @@ export interface RenewItem {
 /** "unauthorised": its API key was revoked or has expired. */
 export type RenewResult = "renewed" | "expired" | "superseded" | "unauthorised";
 
-const hasGoodKey = `(s.key_id = '' or exists (
+// A worker that came without a key stays until there is one: the first key closes the hub to it as well.
+const hasGoodKey = `(s.key_id = '' and not exists (select from api_key) or exists (
     select from api_key k
     where k.key_id = s.key_id and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())))`;
 

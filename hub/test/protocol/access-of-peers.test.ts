@@ -46,9 +46,10 @@ async function refusedAfterMs(client: RawClient, beganAtMs: number): Promise<num
 
 let admin: RawClient;
 
-test("the first key, made on one hub, closes the other", async () => {
+test("the first key, made on one hub, closes the other, to workers that came without one too", async () => {
   const open = atPeer();
   await open.call(list, {});
+  const worker = await attachWorker(open);
   const scopes = ["access:admin", "jobs:read"];
 
   const { apiKey } = await house.client().call(createKey, { subject: "admin", scopes });
@@ -56,6 +57,7 @@ test("the first key, made on one hub, closes the other", async () => {
 
   admin = house.client({ apiKey });
   expect(await refusedAfterMs(open, madeAtMs)).toBeLessThan(boundMs);
+  expect(await worker.stream.ended).toMatchObject(unauthenticated);
   await atPeer(apiKey).call(list, {});
 });
 
