@@ -10,6 +10,7 @@ import { durableCommits } from "./writer-connection.js";
 const readSettings = `
   set search_path = holdfast;
   set statement_timeout = '15s';
+  set lock_timeout = '5s';
   set jit = off;
   set enable_seqscan = off;
   set enable_bitmapscan = off;
