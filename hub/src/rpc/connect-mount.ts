@@ -13,29 +13,23 @@ export function mountConnect(
   router: ConnectRouter,
   services: readonly ImplementedService[],
   gate: Gate,
-  messageBytesMax: number,
   onDefect: (error: unknown) => void,
 ): void {
   for (const { desc, methods } of services) {
     const handlers = desc.methods.map((method) => [
       method.localName,
-      handlerOf(method, methods[method.localName], gate, messageBytesMax, onDefect),
+      handlerOf(method, methods[method.localName], gate, onDefect),
     ]);
     router.service(desc, Object.fromEntries(handlers) as ServiceImpl<typeof desc>);
   }
   const { handlers } = router;
-  handlers.splice(
-    0,
-    handlers.length,
-    ...handlers.map((handler) => explainRefusals(handler, messageBytesMax)),
-  );
+  handlers.splice(0, handlers.length, ...handlers.map(explainRefusals));
 }
 
 function handlerOf(
   method: DescMethod,
   implementation: unknown,
   gate: Gate,
-  messageBytesMax: number,
   onDefect: (error: unknown) => void,
 ) {
   const open = async (context: HandlerContext): Promise<Call> => {
@@ -61,7 +55,7 @@ function handlerOf(
       const call = await open(context);
       const input =
         method.methodKind === "bidi_streaming"
-          ? wellFormed(request as AsyncIterable<object>, call.signal, messageBytesMax)
+          ? wellFormed(request as AsyncIterable<object>, call.signal)
           : request;
       yield* (implementation as StreamMethod)(input, call);
     } catch (error) {
@@ -71,15 +65,11 @@ function handlerOf(
 }
 
 /** The messages of a stream: what is none ends the call, and a caller who is gone is the end of the input. */
-async function* wellFormed(
-  messages: AsyncIterable<object>,
-  signal: AbortSignal,
-  messageBytesMax: number,
-): AsyncGenerator<object> {
+async function* wellFormed(messages: AsyncIterable<object>, signal: AbortSignal): AsyncGenerator<object> {
   try {
     yield* messages;
   } catch (error) {
     if (signal.aborted) return;
-    throw (error instanceof ConnectError && faultOf(error, messageBytesMax)) || error;
+    throw (error instanceof ConnectError && faultOf(error)) || error;
   }
 }

@@ -22,6 +22,7 @@ import { findTrailerError, setTrailerStatus } from "@connectrpc/connect/protocol
 import { trailerFlag, trailerParse, trailerSerialize } from "@connectrpc/connect/protocol-grpc-web";
 import { Fault } from "../domain/fault.js";
 import { toConnectError } from "./errors.js";
+import { messageBytesMax } from "./limits.js";
 
 /** Set on a call's context once its method is reached: what happens from then on is not the library's to refuse. */
 export const isReached = createContextKey(false);
@@ -30,7 +31,7 @@ const envelopeHeadBytes = 5;
 const endStream = createEndStreamSerialization(undefined);
 
 /** What a caller is told whose message could not be read; null for statuses that are not about the message. */
-export function faultOf(error: ConnectError, bytesMax: number): Fault | null {
+export function faultOf(error: ConnectError): Fault | null {
   switch (error.code) {
     // The library calls bytes that are no message an internal error.
     case Code.Internal:
@@ -40,7 +41,7 @@ export function faultOf(error: ConnectError, bytesMax: number): Fault | null {
       return new Fault(
         "PAYLOAD_TOO_LARGE",
         error.rawMessage,
-        { field: "(message)", limit: "messageBytesMax", value: String(bytesMax) },
+        { field: "(message)", limit: "messageBytesMax", value: String(messageBytesMax) },
         { cause: error },
       );
     default:
@@ -49,15 +50,11 @@ export function faultOf(error: ConnectError, bytesMax: number): Fault | null {
 }
 
 /** The same handler, with ErrorInfo in what it refuses by itself. */
-export function explainRefusals(handler: UniversalHandler, bytesMax: number): UniversalHandler {
-  const explain = (error: ConnectError) => {
-    const fault = faultOf(error, bytesMax);
-    return fault ? toConnectError(fault) : error;
-  };
+export function explainRefusals(handler: UniversalHandler): UniversalHandler {
   const handle = async (request: UniversalServerRequest): Promise<UniversalServerResponse> => {
     const contextValues = request.contextValues ?? createContextValues();
     const response = await handler({ ...request, contextValues });
-    return contextValues.get(isReached) ? response : complete(response, explain);
+    return contextValues.get(isReached) ? response : complete(response);
   };
   const { protocolNames, allowedMethods, supportedContentType, requestPath, service, method } = handler;
   return Object.assign(handle, {
@@ -70,43 +67,39 @@ export function explainRefusals(handler: UniversalHandler, bytesMax: number): Un
   });
 }
 
-type Explain = (error: ConnectError) => ConnectError;
+function explain(error: ConnectError): ConnectError {
+  const fault = faultOf(error);
+  return fault ? toConnectError(fault) : error;
+}
 
-async function complete(
-  response: UniversalServerResponse,
-  explain: Explain,
-): Promise<UniversalServerResponse> {
+async function complete(response: UniversalServerResponse): Promise<UniversalServerResponse> {
   const contentType = response.header?.get("content-type") ?? "";
-  if (response.trailer) completeTrailer(response.trailer, explain);
+  if (response.trailer) completeTrailer(response.trailer);
   else if (contentType.startsWith("application/connect+"))
-    return { ...response, body: completeFirst(response.body, endStreamFlag, completeEndStream, explain) };
+    return { ...response, body: completeFirst(response.body, endStreamFlag, completeEndStream) };
   else if (contentType.startsWith("application/grpc-web"))
-    return { ...response, body: completeFirst(response.body, trailerFlag, completeWebTrailer, explain) };
-  else if (response.status >= 400 && contentType === "application/json")
-    return await completeUnary(response, explain);
+    return { ...response, body: completeFirst(response.body, trailerFlag, completeWebTrailer) };
+  else if (response.status >= 400 && contentType === "application/json") return await completeUnary(response);
   return response;
 }
 
-function completeTrailer(trailer: Headers, explain: Explain): void {
+function completeTrailer(trailer: Headers): void {
   const error = findTrailerError(trailer);
   if (error) setTrailerStatus(trailer, explain(error));
 }
 
-function completeWebTrailer(bytes: Uint8Array, explain: Explain): Uint8Array {
+function completeWebTrailer(bytes: Uint8Array): Uint8Array {
   const trailer = trailerParse(bytes);
-  completeTrailer(trailer, explain);
+  completeTrailer(trailer);
   return trailerSerialize(trailer);
 }
 
-function completeEndStream(bytes: Uint8Array, explain: Explain): Uint8Array {
+function completeEndStream(bytes: Uint8Array): Uint8Array {
   const { metadata, error } = endStreamFromJson(bytes);
   return endStream.serialize(error ? { metadata, error: explain(error) } : { metadata });
 }
 
-async function completeUnary(
-  response: UniversalServerResponse,
-  explain: Explain,
-): Promise<UniversalServerResponse> {
+async function completeUnary(response: UniversalServerResponse): Promise<UniversalServerResponse> {
   const body = Buffer.concat(await chunksOf(response.body));
   const unreadable = new ConnectError("The request was refused.", Code.InvalidArgument);
   const error = explain(errorFromJsonBytes(body, undefined, unreadable));
@@ -120,14 +113,13 @@ async function completeUnary(
 async function* completeFirst(
   body: AsyncIterable<Uint8Array> | undefined,
   flag: number,
-  rewrite: (bytes: Uint8Array, explain: Explain) => Uint8Array,
-  explain: Explain,
+  rewrite: (bytes: Uint8Array) => Uint8Array,
 ): AsyncGenerator<Uint8Array> {
   let isFirst = true;
   for await (const envelope of body ?? []) {
     const isEnd = isFirst && envelope[0] === flag;
     isFirst = false;
-    yield isEnd ? encodeEnvelope(flag, rewrite(envelope.subarray(envelopeHeadBytes), explain)) : envelope;
+    yield isEnd ? encodeEnvelope(flag, rewrite(envelope.subarray(envelopeHeadBytes))) : envelope;
   }
 }
 

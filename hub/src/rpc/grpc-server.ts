@@ -8,6 +8,7 @@ import { splitAddress } from "../domain/address.js";
 import type { Gate } from "./gate.js";
 import { mountGrpc } from "./grpc-mount.js";
 import type { ImplementedService } from "./implementation.js";
+import { messageBytesMax } from "./limits.js";
 
 export interface TlsFiles {
   readonly cert: Buffer;
@@ -21,18 +22,15 @@ export interface RunningServer {
   stop(graceMs: number): Promise<void>;
 }
 
-const MiB = 1 << 20;
-
-/** Bounds of the transport, above every limit that the services check and answer by name. */
 const serverOptions = {
-  "grpc.max_receive_message_length": 128 * MiB,
-  "grpc.max_send_message_length": 128 * MiB,
+  "grpc.max_receive_message_length": messageBytesMax,
+  "grpc.max_send_message_length": messageBytesMax,
   // Below the idle timeouts of common proxies (60 s), so that an idle stream is not cut.
   "grpc.keepalive_time_ms": 20_000,
   "grpc.keepalive_timeout_ms": 10_000,
   "grpc.keepalive_permit_without_calls": 1,
   "grpc.http2.min_time_between_pings_ms": 5_000,
-  "grpc-node.flow_control_window": 4 * MiB,
+  "grpc-node.flow_control_window": 4 << 20,
 };
 
 /**

@@ -9,6 +9,7 @@ import { mountConnect } from "./connect-mount.js";
 import type { Gate } from "./gate.js";
 import type { RunningServer, TlsFiles } from "./grpc-server.js";
 import type { ImplementedService } from "./implementation.js";
+import { messageBytesMax } from "./limits.js";
 
 export interface Pages {
   /** Whether the hub can serve now: its ledger answers and it is not stopping. */
@@ -24,7 +25,6 @@ type Handler = (request: AnyRequest, response: AnyResponse) => void;
 /** A connection that says nothing is neither protocol's, so neither's timeouts end it. */
 const firstBytesWithinMs = 60_000;
 const http2Preface = Buffer.from("PRI * HTTP/2.0");
-const messageBytesMax = 128 << 20;
 
 /** @throws when the address cannot be listened on */
 export async function startHttpServer(
@@ -36,7 +36,7 @@ export async function startHttpServer(
   onDefect: (error: unknown) => void,
 ): Promise<RunningServer> {
   const adapter = connectNodeAdapter({
-    routes: (router) => mountConnect(router, services, gate, messageBytesMax, onDefect),
+    routes: (router) => mountConnect(router, services, gate, onDefect),
     fallback: (request, response) => servePage(pages, request, response as AnyResponse),
     readMaxBytes: messageBytesMax,
     // By default a name that an enum does not have would silently become the enum's default.

@@ -10,6 +10,9 @@ export interface EdgeLimits {
   readonly heartbeatIntervalMs: number;
 }
 
+/** What either port reads or writes as one message: above every limit that is checked and answered by name. */
+export const messageBytesMax = 128 << 20;
+
 export const reportResultsMax = 1_000;
 export const heldLeasesMax = 100_000;
 export const unaryLeasesMax = 1_000;
