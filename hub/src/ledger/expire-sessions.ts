@@ -5,7 +5,7 @@ const expireText = `
 update session set state = 2, ended_at = now()
 where session_id in (
   select session_id from session where state = 1 and expires_at <= now() limit $1 for update skip locked)
-returning session_id, epoch`;
+returning session_id`;
 
 /** Marks sessions that ran out, by the ledger's clock (D6); answers which. At most the given number. */
 export const expireSessions: BatchStatement<number, readonly string[]> = {

@@ -25,7 +25,7 @@ export const openSessions: BatchStatement<OpenSessionItem, true> = {
   name: "open_sessions",
   itemsMax: 200,
   bytesMax: 4 << 20,
-  bytesOf: () => 1_024,
+  bytesOf: ({ profile }) => 512 + namesIn(profile).reduce((sum, name) => sum + name.length + 3, 0),
   run: async (on, items) => {
     await on.connection.query({
       name: "open_sessions",
@@ -44,6 +44,10 @@ export const openSessions: BatchStatement<OpenSessionItem, true> = {
     return { results: items.map(() => true as const), wrotePage: false };
   },
 };
+
+function namesIn({ kinds, capabilities, products, queues }: SessionProfile): string[] {
+  return [...kinds, ...capabilities, ...products, ...queues];
+}
 
 export interface CloseItem {
   readonly sessionId: string;

@@ -37,7 +37,6 @@ export async function listSessions(
 }
 
 export interface ExpiredDelivery {
-  readonly sessionId: string;
   readonly delivery: number;
   readonly jobIds: readonly string[];
   /** Whether the worker had acknowledged it. */
@@ -72,7 +71,6 @@ export async function readExpiredSessions(
     sessions.set(row.session_id, deliveries);
     if (row.delivery !== null)
       deliveries.push({
-        sessionId: row.session_id,
         delivery: Number(row.delivery),
         jobIds: row.job_ids ?? [],
         isDelivered: row.is_delivered ?? false,

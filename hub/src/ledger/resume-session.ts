@@ -16,7 +16,6 @@ export interface ResumeSessionItem {
 /** A lease that a session has in the ledger. */
 export interface StandingLease {
   readonly jobId: string;
-  readonly laneId: number;
   readonly fencingToken: bigint;
   readonly attempt: number;
   readonly attemptsMax: number;
@@ -35,7 +34,7 @@ export type ResumeResult =
       readonly workerName: string;
       readonly profile: SessionProfile;
       readonly leases: readonly StandingLease[];
-      /** Number and size of each delivery that is still recorded. */
+      /** Numbers of the deliveries that are still recorded. */
       readonly deliveries: readonly number[];
       readonly lastRequest: { readonly requestId: string; readonly delivery: number } | null;
     }
@@ -51,7 +50,7 @@ returning epoch, delivered_through, worker_name, profile, last_request_id, last_
 const deliveriesText = "select delivery, job_ids from delivery where session_id = $1 order by delivery";
 
 const standingText = `
-select j.id, j.lane_id, j.fencing_token, j.attempt, j.attempts_max, j.delivery, j.options
+select j.id, j.fencing_token, j.attempt, j.attempts_max, j.delivery, j.options
 from unnest($1::uuid[]) as i (id) join job j on j.id = i.id
 where j.session_id = $2 and j.state = ${JobState.Leased}`;
 
@@ -93,7 +92,6 @@ export const resumeSession: BatchStatement<ResumeSessionItem, ResumeResult> = {
     const jobIds = deliveries.rows.flatMap((delivery) => delivery.job_ids);
     const standing = await on.connection.query<{
       id: string;
-      lane_id: number;
       fencing_token: string;
       attempt: number;
       attempts_max: number;
@@ -118,7 +116,6 @@ export const resumeSession: BatchStatement<ResumeSessionItem, ResumeResult> = {
               : { requestId: row.last_request_id, delivery: Number(row.last_request_delivery) },
           leases: standing.rows.map((lease) => ({
             jobId: lease.id,
-            laneId: lease.lane_id,
             fencingToken: BigInt(lease.fencing_token),
             attempt: lease.attempt,
             attemptsMax: lease.attempts_max,
