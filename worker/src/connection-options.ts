@@ -3,8 +3,10 @@ import { formed, isRecord, type Problem, show } from "./option-check.js";
 
 /** How to reach the hub, for workers and clients alike. */
 export type ClientOptions = {
-  /** "host:port", or a list of them: when one cannot be reached the next is tried. */
-  readonly address: string | readonly string[];
+  /** "host:port" of the hub. Default: the environment variable HOLDFAST_ADDRESS, several separated by commas. */
+  readonly address?: string | readonly string[];
+  /** The hubs of a fleet, 1 to 64, instead of `address`. Each process goes round them in an order of its own. */
+  readonly addresses?: readonly string[];
   /** Default: the environment variable HOLDFAST_API_KEY; without one, none is sent. */
   readonly apiKey?: string;
   /** Encrypt the connection. `true` trusts the system's certificates, `ca` those given, in PEM. Default: plain. */
@@ -14,10 +16,12 @@ export type ClientOptions = {
 const addressForm = /^(\[[0-9a-fA-F:.]+\]|[^\s:/[\]]+):([0-9]{1,5})$/;
 const addressRule = 'an address such as "127.0.0.1:7420", without a scheme';
 const addressesMax = 64;
+const addressVariable = "HOLDFAST_ADDRESS";
 
-export function problemsOfAccess({ address, apiKey, tls }: ClientOptions): Problem[] {
+export function problemsOfAccess(options: ClientOptions, env: NodeJS.ProcessEnv): Problem[] {
+  const { apiKey, tls } = options;
   return [
-    ...problemsOfAddress(address),
+    ...problemsOfAddresses(options, env),
     ...formed(
       "apiKey",
       apiKey,
@@ -34,12 +38,28 @@ export function problemsOfAccess({ address, apiKey, tls }: ClientOptions): Probl
   ];
 }
 
-function problemsOfAddress(address: unknown): Problem[] {
-  if (!Array.isArray(address)) return formed("address", address, isAddress, addressRule, true);
-  if (address.length === 0 || address.length > addressesMax) {
-    return [{ field: "address", rule: `1 to ${addressesMax} addresses`, given: show(address) }];
+function problemsOfAddresses({ address, addresses }: ClientOptions, env: NodeJS.ProcessEnv): Problem[] {
+  if (addresses !== undefined && address !== undefined) {
+    return [{ field: "addresses", rule: "given without address", given: "both" }];
   }
-  return address.flatMap((item, i) => formed(`address[${i}]`, item, isAddress, addressRule, true));
+  if (addresses !== undefined) return problemsOfList("addresses", addresses);
+  if (Array.isArray(address)) return problemsOfList("address", address);
+  if (address !== undefined || !env[addressVariable]) {
+    return formed("address", address, isAddress, addressRule, true);
+  }
+  return problemsOfList(addressVariable, splitAddresses(env[addressVariable]));
+}
+
+function problemsOfList(field: string, list: unknown): Problem[] {
+  if (!Array.isArray(list) || list.length === 0 || list.length > addressesMax) {
+    return [{ field, rule: `1 to ${addressesMax} addresses`, given: show(list) }];
+  }
+  return list.flatMap((item, i) => formed(`${field}[${i}]`, item, isAddress, addressRule, true));
+}
+
+/** Addresses as a list separated by commas. */
+function splitAddresses(text: string): string[] {
+  return text.split(",").map((address) => address.trim());
 }
 
 function isAddress(value: unknown): boolean {
@@ -59,9 +79,11 @@ function pem(ca: string | Uint8Array): string {
 }
 
 /** Reads checked options; what is absent comes from the environment. */
-export function readAccess({ address, apiKey, tls }: ClientOptions, env: NodeJS.ProcessEnv): HubAccess {
+export function readAccess(options: ClientOptions, env: NodeJS.ProcessEnv): HubAccess {
+  const { apiKey, tls } = options;
+  const given = options.addresses ?? options.address ?? splitAddresses(env[addressVariable] ?? "");
   return {
-    addresses: typeof address === "string" ? [address] : [...address],
+    addresses: typeof given === "string" ? [given] : [...given],
     apiKey: apiKey ?? (env.HOLDFAST_API_KEY || undefined),
     tls: readTls(tls),
   };

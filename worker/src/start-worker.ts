@@ -5,6 +5,7 @@ import { type LogEvent, logToStderr } from "./log.js";
 import { InvalidOptionsError } from "./option-check.js";
 import type { SessionFailure, ToRunner } from "./port.js";
 import { JobRunner } from "./runner/job-runner.js";
+import { shuffled } from "./session/address-ring.js";
 import { defaultTuning, type SessionPlan, type SessionTuning } from "./session/session-plan.js";
 import { openLocalSession, openThreadSession } from "./session-link.js";
 import { onStopSignal } from "./stop-signals.js";
@@ -51,18 +52,17 @@ export type WorkerStats = {
  * @throws InvalidOptionsError when an option is wrong; JournalLockedError when another worker uses the journal
  */
 export function startWorker(options: WorkerOptions): RunningWorker {
-  return launchWorker(options, { tuning: defaultTuning, disk: undefined });
+  const order = (addresses: readonly string[]) => shuffled(addresses, Math.random);
+  return launchWorker(options, { tuning: defaultTuning, disk: undefined, order });
 }
 
-/** The same with figures and a disk for tests; the disk only without a thread. */
-export function launchWorker(
-  options: WorkerOptions,
-  { tuning, disk }: { tuning: SessionTuning; disk: JournalDisk | undefined },
-): RunningWorker {
+/** The same with figures, a disk and an order of hubs for tests; the disk only without a thread. */
+export function launchWorker(options: WorkerOptions, { tuning, disk, order }: Launch): RunningWorker {
   const checked = checkWorkerOptions(options, process.env);
   const log = checked.log ?? logToStderr(checked.name);
   const unlock = checked.journal === undefined ? () => {} : takeJournal(checked.journal);
-  const plan = sessionPlan(checked, tuning);
+  const access = { ...checked.access, addresses: order(checked.access.addresses) };
+  const plan = sessionPlan({ ...checked, access }, tuning);
   const link = checked.thread ? openThreadSession(plan) : openLocalSession(plan, disk);
   const runner = new JobRunner(checked.handlers, checked.concurrency, link.port);
   const verdicts = { committed: 0, duplicate: 0, stale: 0, refused: 0 };
@@ -155,6 +155,13 @@ export function launchWorker(
     stats: () => ({ ...verdicts, ...runner.counts }),
   };
 }
+
+type Launch = {
+  readonly tuning: SessionTuning;
+  readonly disk: JournalDisk | undefined;
+  /** In which order this worker goes round its hubs. */
+  readonly order: (addresses: readonly string[]) => readonly string[];
+};
 
 function takeJournal(directory: string): () => void {
   try {

@@ -15,7 +15,7 @@ import {
 import type { Handler } from "./runner/job-context.js";
 import type { WorkerState } from "./worker-state.js";
 
-/** What a worker is started with. Only `address`, `name` and `handlers` are required. */
+/** What a worker is started with. Only where its hubs are, `name` and `handlers` are required. */
 export type WorkerOptions = ClientOptions & {
   /** Name for people, 1 to 128 characters. Also names the journal: two workers on a machine need two names. */
   readonly name: string;
@@ -86,6 +86,7 @@ export type CheckedOptions = {
 
 const fields: ReadonlySet<string> = new Set<keyof WorkerOptions>([
   "address",
+  "addresses",
   "apiKey",
   "tls",
   "name",
@@ -121,7 +122,7 @@ export function checkWorkerOptions(options: WorkerOptions, env: NodeJS.ProcessEn
     throw new InvalidOptionsError("startWorker", [
       { field: "options", rule: "an object", given: show(options) },
     ]);
-  problems.push(...unknownFields(options, fields), ...problemsOfAccess(options));
+  problems.push(...unknownFields(options, fields), ...problemsOfAccess(options, env));
   const { name } = options;
   if (typeof name !== "string" || name === "" || name.length > 128) {
     problems.push({ field: "name", rule: "a string of 1 to 128 characters", given: show(name) });

@@ -13,6 +13,7 @@ import {
   WatchResponseSchema,
 } from "@holdfast/gen/holdfast/v1/job_service_pb";
 import { expect, onTestFinished, test } from "vitest";
+import { openClient } from "../src/client/client.js";
 import { deserializer, methodPath, serializer } from "../src/grpc/method-codec.js";
 import { createClient, HoldfastError, InvalidOptionsError, resultOf } from "../src/index.js";
 import { statusDetails, until } from "./scripted-hub.js";
@@ -82,7 +83,7 @@ class Failure {
 }
 
 function testClient(address: string | string[], options: { timeoutMs?: number; apiKey?: string } = {}) {
-  const client = createClient({ address, ...options });
+  const client = openClient({ address, ...options }, (addresses) => addresses);
   onTestFinished(() => client.close());
   return client;
 }
@@ -212,17 +213,61 @@ test("a refused call throws the hub's reason, its metadata and its status", asyn
   });
 });
 
-test("a hub that is not there is UNAVAILABLE, and the next call goes to the next address", async () => {
+/** A hub that is gone, and one that has a job and takes submits. */
+async function goneAndThere() {
   const gone = await jobHub();
   gone.stop();
-  const hub = await jobHub();
-  hub.answers.get = create(GetResponseSchema, { job: { id: "job-1" } });
-  const client = testClient([gone.address, hub.address]);
-  await expect(client.get("job-1")).rejects.toMatchObject({
-    reason: "UNAVAILABLE",
-    grpcCode: status.UNAVAILABLE,
-  });
-  expect((await client.get("job-1")).job.id).toBe("job-1");
+  const there = await jobHub();
+  there.answers.get = create(GetResponseSchema, { job: { id: "job-1" } });
+  there.answers.submit = create(SubmitResponseSchema, { jobId: "job-1" });
+  return { gone, there };
+}
+
+test("a read, and a submit with an idempotency key, go on to the next hub when one is not there (D2)", async () => {
+  const { gone, there } = await goneAndThere();
+  const reader = testClient([gone.address, there.address]);
+  expect((await reader.get("job-1")).job.id).toBe("job-1");
+  const submitter = testClient([gone.address, there.address]);
+  expect((await submitter.submit({ kind: "scan", idempotencyKey: "once" })).jobId).toBe("job-1");
+});
+
+test("a submit without a key is not made again: nobody knows what became of it; the next call goes elsewhere", async () => {
+  const { gone, there } = await goneAndThere();
+  const client = testClient([gone.address, there.address]);
+  const lost = { reason: "UNAVAILABLE", grpcCode: status.UNAVAILABLE };
+  await expect(client.submit({ kind: "scan" })).rejects.toMatchObject(lost);
+  expect((await client.submit({ kind: "scan" })).jobId).toBe("job-1");
+  expect(there.asked).toHaveLength(1);
+});
+
+test("a hub that is stopping has done nothing: every call goes on to the next", async () => {
+  const { there } = await goneAndThere();
+  const stopping = await jobHub();
+  const refusal = new Failure(status.UNAVAILABLE, "HUB_STOPPING");
+  Object.assign(stopping.answers, { submit: refusal, cancel: refusal });
+  there.answers.cancel = create(CancelResponseSchema, { job: { id: "job-1" } });
+  const client = testClient([stopping.address, there.address]);
+  expect((await client.submit({ kind: "scan" })).jobId).toBe("job-1");
+  const other = testClient([stopping.address, there.address]);
+  expect((await other.cancel("job-1")).id).toBe("job-1");
+  expect(stopping.asked).toHaveLength(2);
+});
+
+test("a call fails once no hub of the list was there, and a watch too", async () => {
+  const { gone } = await goneAndThere();
+  const lost = { grpcCode: status.UNAVAILABLE };
+  const client = testClient([gone.address, "127.0.0.1:1"]);
+  await expect(client.get("job-1")).rejects.toMatchObject(lost);
+  await expect(client.watch("a")[Symbol.asyncIterator]().next()).rejects.toMatchObject(lost);
+});
+
+test("a watch finds the hub that is there", async () => {
+  const { gone, there } = await goneAndThere();
+  const client = testClient([gone.address, there.address]);
+  const next = client.watch("a")[Symbol.asyncIterator]().next();
+  await until(() => there.watches.length === 1, "the watch");
+  there.watches[0]?.write(event("a", 1, JobState.READY));
+  expect((await next).value).toMatchObject({ update: { case: "event", value: { revision: 1 } } });
 });
 
 test("list and cancel pass their filters and times on", async () => {

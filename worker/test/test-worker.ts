@@ -37,10 +37,18 @@ export function testDirectory(): string {
   return directory;
 }
 
-/** A worker without thread and journal, unless the options say otherwise; stopped with the test. */
+/** A worker without thread and journal, that goes round its hubs as they are listed; stopped with the test. */
 export function testWorker(
-  options: Partial<WorkerOptions> & Pick<WorkerOptions, "address">,
-  { tuning = {}, disk }: { tuning?: Partial<SessionTuning>; disk?: JournalDisk } = {},
+  options: Partial<WorkerOptions>,
+  {
+    tuning = {},
+    disk,
+    order = (addresses) => addresses,
+  }: {
+    tuning?: Partial<SessionTuning>;
+    disk?: JournalDisk;
+    order?: (addresses: readonly string[]) => readonly string[];
+  } = {},
 ): TestWorker {
   const events: LogEvent[] = [];
   const states: WorkerState[] = [];
@@ -56,7 +64,7 @@ export function testWorker(
       onSession: (state) => states.push(state),
       ...options,
     },
-    { tuning: { ...testTuning, ...tuning }, disk },
+    { tuning: { ...testTuning, ...tuning }, disk, order },
   );
   worker.done.catch(() => {});
   onTestFinished(async () => {

@@ -5,11 +5,17 @@ import { JobService, type WatchResponse } from "@holdfast/gen/holdfast/v1/job_se
 import { type ClientOptions, problemsOfAccess, readAccess } from "../connection-options.js";
 import { HoldfastError } from "../grpc/holdfast-error.js";
 import { count, InvalidOptionsError, isRecord, show, unknownFields } from "../option-check.js";
-import { HubConnection } from "./hub-connection.js";
+import { shuffled } from "../session/address-ring.js";
+import { HubConnection, type Repeat } from "./hub-connection.js";
 import { type JobInit, jobSpec } from "./job-init.js";
 import { type WatchTarget, watchJobs } from "./watch-jobs.js";
 
-/** Submits jobs and follows them. Calls that fail throw a HoldfastError with the hub's reason. */
+/**
+ * Submits jobs and follows them. Calls that fail throw a HoldfastError with the hub's reason.
+ *
+ * With several hubs, a call is made again at the next one when that cannot do anything twice: reads, submits whose
+ * jobs all have an idempotency key (D2), and whatever a hub refused because it is stopping.
+ */
 export type HoldfastClient = {
   /** Submits one job; once this resolves the job is durable (D1). */
   submit(job: JobInit): Promise<Submitted>;
@@ -70,22 +76,32 @@ const terminal: ReadonlySet<JobState> = new Set([JobState.SUCCEEDED, JobState.DE
  * @throws InvalidOptionsError when an option is wrong
  */
 export function createClient(options: ClientOptions & { readonly timeoutMs?: number }): HoldfastClient {
+  return openClient(options, (addresses) => shuffled(addresses, Math.random));
+}
+
+/** The same with an order of hubs for tests. */
+export function openClient(
+  options: ClientOptions & { readonly timeoutMs?: number },
+  order: (addresses: readonly string[]) => readonly string[],
+): HoldfastClient {
   if (!isRecord(options)) {
     throw new InvalidOptionsError("createClient", [
       { field: "options", rule: "an object", given: show(options) },
     ]);
   }
   const problems = [
-    ...unknownFields(options, new Set(["address", "apiKey", "tls", "timeoutMs"])),
-    ...problemsOfAccess(options),
+    ...unknownFields(options, new Set(["address", "addresses", "apiKey", "tls", "timeoutMs"])),
+    ...problemsOfAccess(options, process.env),
     ...count("timeoutMs", options.timeoutMs, 1, 86_400_000),
   ];
   if (problems.length > 0) throw new InvalidOptionsError("createClient", problems);
-  const connection = new HubConnection(readAccess(options, process.env), options.timeoutMs ?? 30_000);
+  const access = readAccess(options, process.env);
+  const ordered = { ...access, addresses: order(access.addresses) };
+  const connection = new HubConnection(ordered, options.timeoutMs ?? 30_000);
   const methods = JobService.method;
 
   const get: HoldfastClient["get"] = async (jobId, { history = false } = {}) => {
-    const response = await connection.unary(methods.get, { jobId, includeHistory: history });
+    const response = await connection.unary(methods.get, { jobId, includeHistory: history }, "always");
     return { job: present(response.job), history: response.history };
   };
   const watch: HoldfastClient["watch"] = (targets, { signal } = {}) =>
@@ -96,13 +112,17 @@ export function createClient(options: ClientOptions & { readonly timeoutMs?: num
     watch,
 
     async submit(job) {
-      const { jobId, existing } = await connection.unary(methods.submit, { job: jobSpec(job, "submit") });
+      const { jobId, existing } = await connection.unary(
+        methods.submit,
+        { job: jobSpec(job, "submit") },
+        repeatOf([job]),
+      );
       return { jobId, existing };
     },
 
     async submitBatch(jobs) {
       const request = { jobs: jobs.map((job, i) => jobSpec(job, `submitBatch, job ${i}`)) };
-      const { results } = await connection.unary(methods.submitBatch, request);
+      const { results } = await connection.unary(methods.submitBatch, request, repeatOf(jobs));
       return results.map(({ result }): BatchItem => {
         if (result.case === "accepted") {
           return { outcome: "accepted", jobId: result.value.jobId, existing: result.value.existing };
@@ -116,17 +136,18 @@ export function createClient(options: ClientOptions & { readonly timeoutMs?: num
     async list({ states = [], labels = {}, submittedAfter, ...filter } = {}) {
       const after = submittedAfter === undefined ? {} : { submittedAfter: timestampFromDate(submittedAfter) };
       const request = { ...filter, states: [...states], labels: { ...labels }, ...after };
-      const { jobs, nextPageToken } = await connection.unary(methods.list, request);
+      const { jobs, nextPageToken } = await connection.unary(methods.list, request, "always");
       return { jobs, nextPageToken };
     },
 
     async cancel(jobId, { reason = "", graceMs = 0 } = {}) {
       const grace = graceMs > 0 ? { grace: durationFromMs(graceMs) } : {};
-      return present((await connection.unary(methods.cancel, { jobId, reason, ...grace })).job);
+      const request = { jobId, reason, ...grace };
+      return present((await connection.unary(methods.cancel, request, "if refused")).job);
     },
 
     async retry(jobId, { reason = "" } = {}) {
-      return present((await connection.unary(methods.retry, { jobId, reason })).job);
+      return present((await connection.unary(methods.retry, { jobId, reason }, "if refused")).job);
     },
 
     async waitFor(jobId, { timeoutMs, signal } = {}) {
@@ -145,6 +166,11 @@ export function createClient(options: ClientOptions & { readonly timeoutMs?: num
 
     close: () => connection.close(),
   };
+}
+
+/** A job with an idempotency key is there once, however often it is submitted (D2). */
+function repeatOf(jobs: readonly JobInit[]): Repeat {
+  return jobs.every(({ idempotencyKey }) => idempotencyKey) ? "always" : "if refused";
 }
 
 function isList(targets: WatchTarget | readonly WatchTarget[]): targets is readonly WatchTarget[] {

@@ -11,7 +11,13 @@ import { HoldfastError } from "../grpc/holdfast-error.js";
 import { callMetadata, type HubAccess, openChannel } from "../grpc/hub-channel.js";
 import { deserializer, methodPath, serializer } from "../grpc/method-codec.js";
 
-/** Calls to whichever hub of the list answers: one that cannot be reached is left for the next by the call after. */
+/**
+ * Whether a call may be made again at another hub when nobody knows what became of it: "always" when making it twice
+ * is the same as making it once. A hub that answers HUB_STOPPING has done nothing, so that call may always be.
+ */
+export type Repeat = "always" | "if refused";
+
+/** Calls to whichever hub of the list answers: one that cannot be reached, or is stopping, is left for the next. */
 export class HubConnection {
   readonly #access: HubAccess;
   readonly #timeoutMs: number;
@@ -24,48 +30,80 @@ export class HubConnection {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** One request, one answer. A failed call is not repeated here: only the caller knows whether that is safe. */
-  unary<Method extends DescMethodUnary>(
+  get hubs(): number {
+    return this.#access.addresses.length;
+  }
+
+  /** One request, one answer, within the time of one call however many hubs are asked. */
+  async unary<Method extends DescMethodUnary>(
     method: Method,
     request: MessageInitShape<Method["input"]>,
+    repeat: Repeat,
+  ): Promise<MessageShape<Method["output"]>> {
+    const message: MessageShape<Method["input"]> = create<Method["input"]>(method.input, request);
+    const deadline = Date.now() + this.#timeoutMs;
+    for (let asked = 1; ; asked++) {
+      try {
+        return await this.#ask(method, message, deadline);
+      } catch (error) {
+        if (!(error instanceof HoldfastError) || error.grpcCode !== status.UNAVAILABLE) throw error;
+        const isSafe = repeat === "always" || error.reason === "HUB_STOPPING";
+        if (!isSafe || asked >= this.hubs || Date.now() >= deadline) throw error;
+      }
+    }
+  }
+
+  #ask<Method extends DescMethodUnary>(
+    method: Method,
+    message: MessageShape<Method["input"]>,
+    deadline: number,
   ): Promise<MessageShape<Method["output"]>> {
     return new Promise((resolve, reject) => {
-      this.#open().makeUnaryRequest(
+      const client = this.#open();
+      client.makeUnaryRequest(
         methodPath(method),
-        serializer(method.input),
-        deserializer(method.output),
-        create(method.input, request),
+        serializer<Method["input"]>(method.input),
+        deserializer<Method["output"]>(method.output),
+        message,
         callMetadata(this.#access),
-        { deadline: Date.now() + this.#timeoutMs },
+        { deadline },
         (error, response) => {
-          if (error !== null) return reject(this.failed(error));
+          if (error !== null) return reject(this.#failed(error, client));
           resolve(response as MessageShape<Method["output"]>);
         },
       );
     });
   }
 
-  /** A stream of answers, without a deadline. The caller has to read it to its end, or cancel it. */
+  /**
+   * A stream of answers, without a deadline. The caller has to read it to its end, or cancel it, and to ask `failed`
+   * what its error means.
+   */
   stream<Method extends DescMethodServerStreaming>(
     method: Method,
     request: MessageInitShape<Method["input"]>,
-  ): ClientReadableStream<MessageShape<Method["output"]>> {
+  ): {
+    readonly call: ClientReadableStream<MessageShape<Method["output"]>>;
+    readonly failed: (error: ServiceError) => HoldfastError;
+  } {
     const message: MessageShape<Method["input"]> = create<Method["input"]>(method.input, request);
-    return this.#open().makeServerStreamRequest(
+    const client = this.#open();
+    const call = client.makeServerStreamRequest(
       methodPath(method),
       serializer<Method["input"]>(method.input),
       deserializer<Method["output"]>(method.output),
       message,
       callMetadata(this.#access),
     );
+    return { call, failed: (error) => this.#failed(error, client) };
   }
 
-  /** What a call's error means; turns to the next hub when this one could not be reached. */
-  failed(error: ServiceError): HoldfastError {
+  /** What a call's error means; turns to the next hub when that was not done since the call was made. */
+  #failed(error: ServiceError, client: Client): HoldfastError {
     const failure = callFailure(error);
-    if (failure.grpcCode === status.UNAVAILABLE && this.#access.addresses.length > 1) {
+    if (failure.grpcCode === status.UNAVAILABLE && this.hubs > 1 && this.#client === client) {
       this.#turn++;
-      this.#client?.close();
+      client.close();
       this.#client = undefined;
     }
     return new HoldfastError(failure, { cause: error });

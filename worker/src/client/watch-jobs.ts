@@ -12,7 +12,7 @@ const backoff = { firstMs: 100, maxMs: 5_000, resetAfterMs: 0 };
 
 /**
  * Follows jobs until each has ended. A watch that loses its hub goes on with the next one where it was, so no event is
- * missed or seen twice; one that never reached a hub fails.
+ * missed or seen twice; one that never reached any hub fails.
  */
 export async function* watchJobs(
   connection: HubConnection,
@@ -29,7 +29,7 @@ export async function* watchJobs(
     signal?.throwIfAborted();
     if (failures > 0)
       await sleep(backoffMs(backoff, failures, Math.random()), undefined, signal && { signal });
-    const call = connection.stream(JobService.method.watch, {
+    const { call, failed } = connection.stream(JobService.method.watch, {
       targets: [...seen].map(([jobId, afterRevision]) => ({ jobId, afterRevision })),
     });
     const cancel = () => call.cancel();
@@ -48,8 +48,8 @@ export async function* watchJobs(
       return;
     } catch (error) {
       signal?.throwIfAborted();
-      const failure = connection.failed(error as ServiceError);
-      if (!wasOpen || !isLost(failure)) throw failure;
+      const failure = failed(error as ServiceError);
+      if (!isLost(failure) || (!wasOpen && failures + 1 >= connection.hubs)) throw failure;
     } finally {
       signal?.removeEventListener("abort", cancel);
       call.cancel();

@@ -1,8 +1,8 @@
-import { type ChannelOptions, Client, credentials, Metadata } from "@grpc/grpc-js";
+import { type ChannelOptions, Client, connectivityState, credentials, Metadata } from "@grpc/grpc-js";
 
 /** How to reach hubs, and as whom. Plain values: they cross into the session's thread. */
 export type HubAccess = {
-  /** At least one, each "host:port". */
+  /** At least one, each "host:port", in the order in which they are tried. */
   readonly addresses: readonly string[];
   readonly apiKey: string | undefined;
   readonly tls: TlsAccess | undefined;
@@ -35,6 +35,26 @@ const channelOptions: ChannelOptions = {
 /** A client of one hub. It connects when first used, and has to be closed. */
 export function openChannel(access: HubAccess, address: string): Client {
   return new Client(address, channelCredentials(access.tls), channelOptions);
+}
+
+/** A client that is connected; undefined when the hub refuses the connection, or takes longer than that. */
+export function reachHub(access: HubAccess, address: string, withinMs: number): Promise<Client | undefined> {
+  const client = openChannel(access, address);
+  const channel = client.getChannel();
+  const giveUpAt = Date.now() + withinMs;
+  return new Promise((resolve) => {
+    const giveUp = () => {
+      client.close();
+      resolve(undefined);
+    };
+    const look = () => {
+      const state = channel.getConnectivityState(true);
+      if (state === connectivityState.READY) return resolve(client);
+      if (state === connectivityState.TRANSIENT_FAILURE) return giveUp();
+      channel.watchConnectivityState(state, giveUpAt, (tooLate) => (tooLate ? giveUp() : look()));
+    };
+    look();
+  });
 }
 
 function channelCredentials(tls: TlsAccess | undefined) {

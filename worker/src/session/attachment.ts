@@ -56,7 +56,7 @@ export class Attachment {
     this.ended = new Promise((resolve) => {
       this.#resolve = resolve;
     });
-    this.#client = openChannel(options.access, options.address);
+    this.#client = options.client ?? openChannel(options.access, options.address);
     this.#call = this.#client.makeBidiStreamRequest(
       methodPath(WorkerService.method.attach),
       (frame: Buffer) => frame,
@@ -120,13 +120,14 @@ export class Attachment {
   }
 
   #watchConnection(): void {
+    if (this.#stage.name !== "connecting") return;
     const channel = this.#client.getChannel();
-    channel.watchConnectivityState(channel.getConnectivityState(false), Number.POSITIVE_INFINITY, () => {
-      if (this.#stage.name !== "connecting") return;
-      if (channel.getConnectivityState(false) !== connectivityState.READY) return this.#watchConnection();
+    const state = channel.getConnectivityState(false);
+    if (state === connectivityState.READY) {
       this.#stage = { ...this.#stage, name: "attaching" };
-      this.#events.onConnected();
-    });
+      return this.#events.onConnected();
+    }
+    channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, () => this.#watchConnection());
   }
 
   #receive(frame: Buffer): void {
@@ -253,6 +254,8 @@ export class Attachment {
 export type AttachmentOptions = {
   readonly access: HubAccess;
   readonly address: string;
+  /** One that is connected to the hub already; the attachment closes it. */
+  readonly client: Client | undefined;
   readonly hello: Hello;
   /** Bound of the wait for connection and welcome. */
   readonly welcomeWithinMs: number;

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { backoffMs, countFailure } from "./backoff.js";
+import { backoffMs, countFailure, type FailureRow, noFailures } from "./backoff.js";
 
 const policy = { firstMs: 100, maxMs: 10_000, resetAfterMs: 30_000 };
 
@@ -24,9 +24,32 @@ test("a delay is drawn between half of its bound and all of it", () => {
   );
 });
 
+/** The row after attachments that ended like this, from `row` on. */
+function after(
+  row: FailureRow,
+  hubs: number,
+  ...ends: { liveMs?: number; retryAfterMs?: number }[]
+): FailureRow {
+  const count = (before: FailureRow, end: { liveMs?: number; retryAfterMs?: number }) =>
+    countFailure(policy, before, hubs, { liveMs: 0, retryAfterMs: 0, ...end });
+  return ends.reduce(count, row);
+}
+
 test("only an attachment that lasted ends the row of failures; a short one lengthens it", () => {
-  expect(countFailure(policy, 0, 0)).toBe(1);
-  expect(countFailure(policy, 4, 0)).toBe(5);
-  expect(countFailure(policy, 4, 29_999)).toBe(5);
-  expect(countFailure(policy, 4, 30_000)).toBe(1);
+  const fourth: FailureRow = { roundsFailed: 4, attempts: 0, retryAfterMs: 0 };
+  expect(after(noFailures, 1, {}).roundsFailed).toBe(1);
+  expect(after(fourth, 1, { liveMs: 29_999 }).roundsFailed).toBe(5);
+  expect(after(fourth, 1, { liveMs: 30_000 }).roundsFailed).toBe(1);
+});
+
+test("a round is over when each hub has failed once since the last one that lasted", () => {
+  const isOver = (...ends: { liveMs?: number }[]) => after(noFailures, 3, ...ends).attempts === 0;
+  expect([isOver({}), isOver({}, {}), isOver({}, {}, {})]).toEqual([false, false, true]);
+  expect(isOver({}, {}, { liveMs: 30_000 })).toBe(false);
+  expect(after(noFailures, 3, {}, {}, {}, {}, {}, {}).roundsFailed).toBe(2);
+});
+
+test("after a round the hub that asked for the shortest wait is waited for", () => {
+  expect(after(noFailures, 2, { retryAfterMs: 7_000 }, { retryAfterMs: 500 }).retryAfterMs).toBe(500);
+  expect(after(noFailures, 2, { retryAfterMs: 7_000 }, {}).retryAfterMs).toBe(0);
 });

@@ -20,7 +20,30 @@ export function backoffMs(policy: BackoffPolicy, failures: number, random: numbe
   return bound / 2 + (bound / 2) * random;
 }
 
-/** Failures in a row once another attachment has ended that was live for `liveMs` (0: never got that far). */
-export function countFailure(policy: BackoffPolicy, failures: number, liveMs: number): number {
-  return liveMs >= policy.resetAfterMs ? 1 : failures + 1;
+/** What attachments in a row that did not last have come to. A round is one attempt at each hub of the list. */
+export type FailureRow = {
+  readonly roundsFailed: number;
+  /** Attempts of the round under way. */
+  readonly attempts: number;
+  /** The shortest wait that a hub of this round asked for, in milliseconds. */
+  readonly retryAfterMs: number;
+};
+
+export const noFailures: FailureRow = { roundsFailed: 0, attempts: 0, retryAfterMs: 0 };
+
+/**
+ * The row once another attachment has ended that was live for `liveMs` (0: never got that far). With `attempts` 0 the
+ * round is over, and a delay is due; before, the next hub is tried at once.
+ */
+export function countFailure(
+  policy: BackoffPolicy,
+  row: FailureRow,
+  hubs: number,
+  end: { readonly liveMs: number; readonly retryAfterMs: number },
+): FailureRow {
+  const { roundsFailed, attempts, retryAfterMs } = end.liveMs >= policy.resetAfterMs ? noFailures : row;
+  const least = attempts === 0 ? end.retryAfterMs : Math.min(retryAfterMs, end.retryAfterMs);
+  return attempts + 1 < hubs
+    ? { roundsFailed, attempts: attempts + 1, retryAfterMs: least }
+    : { roundsFailed: roundsFailed + 1, attempts: 0, retryAfterMs: least };
 }

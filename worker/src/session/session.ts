@@ -9,6 +9,7 @@ import type { JournalDisk } from "../journal/journal-disk.js";
 import type { LossCause, Port, SessionFailure, ToRunner, ToSession } from "../port.js";
 import type { EncodedResults } from "../wire/result-batch.js";
 import { scanVerdicts } from "../wire/verdict-scan.js";
+import { AddressRing } from "./address-ring.js";
 import { Attachment, type AttachmentEvents } from "./attachment.js";
 import type { AttachmentEnd } from "./attachment-end.js";
 import { AttemptRelay } from "./attempt-relay.js";
@@ -21,6 +22,7 @@ import { ResultPace } from "./result-pace.js";
 import { SessionLog } from "./session-log.js";
 import type { SessionPlan } from "./session-plan.js";
 import { streamLimits } from "./stream-limits.js";
+import { Successor } from "./successor.js";
 import { Supervisor } from "./supervisor.js";
 import { TrustWatch } from "./trust-watch.js";
 import { trustedUntil } from "./trust-window.js";
@@ -42,6 +44,7 @@ export class Session implements AttachmentEvents {
   readonly #results: ResultKeeper;
   readonly #relay: AttemptRelay;
   readonly #upstream: Upstream;
+  readonly #successor: Successor;
   readonly #supervisor: Supervisor;
   readonly #trust: TrustWatch;
   readonly #pace: ResultPace;
@@ -76,8 +79,10 @@ export class Session implements AttachmentEvents {
       (since) => this.#onTrustPassed(since),
       (now) => this.#desk.expireDoubted(now),
     );
+    const ring = new AddressRing(plan.access.addresses);
+    this.#successor = new Successor(plan.access, ring);
     this.#supervisor = new Supervisor({
-      addresses: plan.access.addresses,
+      ring,
       backoff: plan.tuning.backoff,
       attach: (address) => this.#attach(address),
       isDone: () => this.#isDone(),
@@ -94,6 +99,7 @@ export class Session implements AttachmentEvents {
     this.#trust.stop();
     this.#pace.close();
     clearTimeout(this.#finishTimer);
+    this.#successor.close();
     this.#log.closed(this.#results.openCount, this.#results.isDurable);
     await this.#results.close();
     return failure;
@@ -137,7 +143,8 @@ export class Session implements AttachmentEvents {
     this.#address = address;
     this.#desk.beginHello();
     const hello = helloMessage(worker, this.#sessionId, this.#results.open(), this.#desk.table.held());
-    const options = { access, address, hello, welcomeWithinMs: tuning.welcomeWithinMs };
+    const client = this.#successor.take(address);
+    const options = { access, address, client, hello, welcomeWithinMs: tuning.welcomeWithinMs };
     this.#attachment = new Attachment(options, this);
     this.#outlet.follow(this.#attachment);
     return this.#attachment.ended;
@@ -215,7 +222,17 @@ export class Session implements AttachmentEvents {
     this.#supervisor.enter({ name: "draining", address: this.#address, leaving: "hub" });
     this.#log.hubLeaves(this.#address);
     const { goodbyeWithinMs } = this.#plan.tuning;
-    this.#attachment?.close("drained", graceMs > 0 ? Math.min(graceMs, goodbyeWithinMs) : goodbyeWithinMs);
+    const withinMs = graceMs > 0 ? Math.min(graceMs, goodbyeWithinMs) : goodbyeWithinMs;
+    if (this.#attachment !== undefined) void this.#moveFrom(this.#attachment, withinMs);
+  }
+
+  /**
+   * Another hub is reached first, and only then is this one left: until then the session is renewed here. The hello
+   * comes last, for it has to name every lease that this stream still brings.
+   */
+  async #moveFrom(attachment: Attachment, withinMs: number): Promise<void> {
+    await this.#successor.seek(withinMs / 2, () => this.#attachment === attachment);
+    attachment.close("drained", withinMs / 2);
   }
 
   onWritable(): void {

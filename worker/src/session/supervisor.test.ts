@@ -1,6 +1,7 @@
 import { status } from "@grpc/grpc-js";
 import { expect, test } from "vitest";
 import type { WorkerState } from "../worker-state.js";
+import { AddressRing } from "./address-ring.js";
 import { type AttachmentEnd, endOfFailure, endOfSilence } from "./attachment-end.js";
 import { Supervisor } from "./supervisor.js";
 
@@ -14,7 +15,7 @@ async function run(ends: AttachmentEnd[], addresses = ["one"]) {
   const attempts: string[] = [];
   const left = [...ends];
   const supervisor = new Supervisor({
-    addresses,
+    ring: new AddressRing(addresses),
     backoff: { firstMs: 4, maxMs: 16, resetAfterMs: 1_000 },
     attach: async (address) => {
       attempts.push(address);
@@ -45,6 +46,17 @@ test("every attempt is made at the next address, and the list goes round", async
   expect(attempts).toEqual(["one", "two", "three", "one"]);
 });
 
+test("the next hub is tried at once, and a delay comes only after a whole round has failed", async () => {
+  const three = ["one", "two", "three"];
+  const { attempts, delays } = await run(
+    [lost(0), lost(0), lost(0), lost(0), lost(0), lost(0), served],
+    three,
+  );
+  expect(attempts).toEqual([...three, ...three, "one"]);
+  expect(delays).toEqual([4, 8]);
+  expect((await run([lost(5_000), lost(0), lost(5_000), lost(0), served], three)).delays).toEqual([]);
+});
+
 test("a hub that leaves is replaced without delay, unless hubs do nothing but leave", async () => {
   expect((await run([drained(5_000), drained(5_000), served])).delays).toEqual([]);
   expect((await run([drained(1), drained(1), served])).delays).toEqual([4, 8]);
@@ -72,7 +84,7 @@ test("a fatal end is the last one, and comes out with its reason", async () => {
 test("a worker that is done does not wait for the end of a delay", async () => {
   let isDone = false;
   const supervisor: Supervisor = new Supervisor({
-    addresses: ["one"],
+    ring: new AddressRing(["one"]),
     backoff: { firstMs: 1_000_000, maxMs: 1_000_000, resetAfterMs: 1_000 },
     attach: async () => lost(0),
     isDone: () => isDone,
@@ -92,7 +104,7 @@ test("a worker that is done does not wait for the end of a delay", async () => {
 
 test("a change of state that is not in the diagram is a broken invariant", () => {
   const supervisor = new Supervisor({
-    addresses: ["one"],
+    ring: new AddressRing(["one"]),
     backoff: { firstMs: 1, maxMs: 1, resetAfterMs: 1 },
     attach: async () => served,
     isDone: () => false,

@@ -1,7 +1,8 @@
 import type { SessionFailure } from "../port.js";
 import type { WorkerState } from "../worker-state.js";
+import type { AddressRing } from "./address-ring.js";
 import type { AttachmentEnd } from "./attachment-end.js";
-import { type BackoffPolicy, backoffMs, countFailure } from "./backoff.js";
+import { type BackoffPolicy, backoffMs, countFailure, noFailures } from "./backoff.js";
 
 /**
  * Keeps a worker attached to some hub until there is nothing left to attach for.
@@ -12,14 +13,15 @@ import { type BackoffPolicy, backoffMs, countFailure } from "./backoff.js";
  *       │   │            │                                draining             │
  *       │   └────────────┴────────────┬──────────────────────┴─────────────────┘
  *       │                             ▼ the stream ended
- *       │   retryable                 │
+ *       │   retryable, round over     │
  *       ├── backing-off ◄─────────────┤
- *       │   drained                   │
+ *       │   retryable, drained        │
  *       └─────────────────────────────┤
  *                                     │ served, fatal, or nothing left to attach for
  *                                     └──────────────────────────────► closed
  *
- * A lost connection never ends it. Every attempt is made at the next address of the list.
+ * A lost connection never ends it. Every attempt is made at the next address of the ring, at once as long as there is
+ * one that has not failed since the last hub that lasted.
  */
 export class Supervisor {
   readonly #options: SupervisorOptions;
@@ -32,10 +34,10 @@ export class Supervisor {
 
   /** Attaches again and again; returns why it stopped, or undefined when the worker is done. */
   async run(): Promise<SessionFailure | undefined> {
-    const { addresses, backoff, attach, isDone, random } = this.#options;
-    let failures = 0;
-    for (let turn = 0; !isDone(); turn++) {
-      const address = addresses[turn % addresses.length] as string;
+    const { ring, backoff, attach, isDone, random } = this.#options;
+    let row = noFailures;
+    for (; !isDone(); ring.advance()) {
+      const address = ring.current;
       this.enter({ name: "connecting", address });
       const end = await attach(address);
       this.#options.onEnd(end, address);
@@ -47,11 +49,12 @@ export class Supervisor {
       if (isDone()) break;
       // A hub that leaves after a while is no failure; one that only ever says so must not be asked without pause.
       if (end.outcome === "drained" && end.liveMs >= backoff.resetAfterMs) {
-        failures = 0;
+        row = noFailures;
         continue;
       }
-      failures = countFailure(backoff, failures, end.liveMs);
-      const delayMs = Math.max(Math.round(backoffMs(backoff, failures, random())), retryAfterMs(end));
+      row = countFailure(backoff, row, ring.size, { liveMs: end.liveMs, retryAfterMs: retryAfterMs(end) });
+      if (row.attempts > 0) continue;
+      const delayMs = Math.max(Math.round(backoffMs(backoff, row.roundsFailed, random())), row.retryAfterMs);
       this.enter({ name: "backing-off", delayMs, because: becauseOf(end) });
       await this.#pause(delayMs);
     }
@@ -103,7 +106,8 @@ const allowed: Record<WorkerState["name"] | "new", readonly WorkerState["name"][
 };
 
 export type SupervisorOptions = {
-  readonly addresses: readonly string[];
+  /** Where to attach. Whoever reserves an address of it decides where the next attempt is made. */
+  readonly ring: AddressRing;
   readonly backoff: BackoffPolicy;
   /** One attachment, from its connection to its end. */
   attach(address: string): Promise<AttachmentEnd>;
