@@ -235,6 +235,8 @@ async function startOn(
       log(`stopping: ${reason}`);
       dispatcher.stop();
       peers.stop();
+      // What a worker has not acknowledged here it may well hold: the hub that it goes to is told.
+      liveness.stop();
       sessions.stop(config.drainGraceMs);
       await Promise.all([ports.grpc.stop(config.drainGraceMs), ports.http.stop(config.drainGraceMs)]);
       sessions.endAll();

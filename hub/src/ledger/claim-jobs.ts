@@ -3,6 +3,7 @@ import type { JobOptions } from "../domain/job-spec.js";
 import { JobEventType, JobState } from "../domain/job-state.js";
 import type { GrantedLease } from "../domain/lease.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
+import { heldSessions, heldSessionsText } from "./held-sessions.js";
 import type { ReadPool } from "./read-pool.js";
 import { addToDelivery, linkHistory, numberArray, toMs, uuidArray, writePage } from "./sql-text.js";
 
@@ -13,6 +14,9 @@ export interface ClaimItem {
   readonly delivery: number;
 }
 
+/** "superseded": the session is held by another hub by now, or has ended; nothing was claimed for it. */
+export type ClaimResult = GrantedLease | "superseded" | null;
+
 const grantColumns = `
   id, lane_id, fencing_token, attempt, attempts_max, payload, content_type, options, checkpoint_sequence,
   ${toMs("deadline")} as deadline_ms, ${toMs("submitted_at")} as submitted_at_ms`;
@@ -20,12 +24,12 @@ const grantColumns = `
 const claimText = `
 with input as (
   select * from unnest($3::uuid[], $4::uuid[], $5::bigint[]) as i (id, session_id, delivery)
-), granted as (
+), ${heldSessions("$6")}, granted as (
   update job j set
       state = ${JobState.Leased}, attempt = j.attempt + 1, fencing_token = j.fencing_token + 1,
       session_id = i.session_id, delivery = i.delivery, started_at = now(), progress = null, ${linkHistory}
   from input i
-  where j.id = i.id and j.state = ${JobState.Ready}
+  where j.id = i.id and j.state = ${JobState.Ready} and i.session_id in (select session_id from held)
   returning j.id, j.lane_id, j.state, j.revision, j.attempt, j.attempts_max, j.fencing_token, j.session_id, j.delivery,
     j.payload, j.content_type, j.options, j.checkpoint_sequence, j.deadline, j.submitted_at,
     j.prior_at, j.prior_writer, j.prior_batch,
@@ -62,7 +66,7 @@ interface GrantRow {
  * Claims jobs by key: a compare-and-set per ref (D4, D10). A ref whose job is not ready any more yields null.
  * Its cost does not grow with the backlog.
  */
-export const claimJobs: BatchStatement<ClaimItem, GrantedLease | null> = {
+export const claimJobs: BatchStatement<ClaimItem, ClaimResult> = {
   name: "claim_jobs",
   itemsMax: 512,
   bytesMax: 64 << 20,
@@ -74,18 +78,32 @@ export const claimJobs: BatchStatement<ClaimItem, GrantedLease | null> = {
     const ids = distinct.map((item) => item.jobId);
     const sessions = uuidArray(distinct.map((item) => item.sessionId));
     const deliveries = numberArray(distinct.map((item) => item.delivery));
+    const holders = uuidArray([...new Set(distinct.map((item) => item.sessionId))]);
     const { rows: claimed } = await on.connection.query<GrantRow>({
       name: "claim_jobs",
       text: claimText,
-      values: [on.writerId, on.batch, uuidArray(ids), sessions, deliveries],
+      values: [on.writerId, on.batch, uuidArray(ids), sessions, deliveries, holders],
     });
     const rows = on.isRetry ? await readHeld(on, ids, sessions, deliveries) : claimed;
     const states = await readCheckpoints((query) => on.connection.query(query), rows);
     const grants = new Map(rows.map((row) => [row.id, toGrant(row, states.get(row.id))]));
+    const held = rows.length < distinct.length ? await readHeldSessions(on, holders) : null;
     const granted = new Map(distinct.map((item) => [item, grants.get(item.jobId) ?? null]));
-    return { results: items.map((item) => granted.get(item) ?? null), wrotePage: claimed.length > 0 };
+    const results = items.map(
+      (item) => granted.get(item) ?? (held?.has(item.sessionId) === false ? "superseded" : null),
+    );
+    return { results, wrotePage: claimed.length > 0 };
   },
 };
+
+async function readHeldSessions(on: BatchContext, sessionIds: string): Promise<Set<string>> {
+  const { rows } = await on.connection.query<{ session_id: string }>({
+    name: "read_held_sessions",
+    text: heldSessionsText,
+    values: [on.writerId, sessionIds],
+  });
+  return new Set(rows.map((row) => row.session_id));
+}
 
 /** After a lost connection: what this try or the one before granted to these very deliveries. */
 async function readHeld(

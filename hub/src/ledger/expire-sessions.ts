@@ -23,21 +23,18 @@ export const expireSessions: BatchStatement<number, readonly string[]> = {
   },
 };
 
-/** A late claim may still have been granted to a session after it expired; it is looked at again for this long. */
-const settleSessionMs = 60_000;
-
 const dropDeliveriesText = `
 with gone as (
   delete from delivery d using unnest($2::bigint[]) as g (delivery)
   where d.session_id = $1 and d.delivery = g.delivery
 )
 update session set state = 3
-where session_id = $1 and state = 2 and $3 and ended_at < now() - interval '${settleSessionMs} ms'`;
+where session_id = $1 and state = 2 and $3`;
 
 export interface DropDeliveriesItem {
   readonly sessionId: string;
   readonly deliveries: readonly number[];
-  /** Nothing was found: the session may be closed once enough time has passed. */
+  /** Nothing was found, and nothing is claimed for a session that expired: it may be closed. */
   readonly isEmpty: boolean;
 }
 

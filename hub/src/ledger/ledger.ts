@@ -1,6 +1,6 @@
 // The door to the ledger. Services know this interface; SQL and the driver stay behind it.
 
-import type { Fault } from "../domain/fault.js";
+import { Fault } from "../domain/fault.js";
 import type { JobFilter } from "../domain/job-view.js";
 import type { LaneKey, Ref } from "../domain/lane.js";
 import type { GrantedLease } from "../domain/lease.js";
@@ -76,8 +76,12 @@ export async function openLedger(options: LedgerOptions) {
 
     submit: (items: readonly SubmitItem[]): Committed<SubmitResult> =>
       writes.commit(submitJobs, items, patience.callMs),
-    claim: (items: readonly ClaimItem[]): Committed<GrantedLease | null> =>
-      writes.commit(claimJobs, items, patience.streamMs),
+    /** Rejects with SUPERSEDED when another hub holds a session by now; what was granted before, that hub takes over. */
+    claim: async (items: readonly ClaimItem[]): Committed<GrantedLease | null> =>
+      (await writes.commit(claimJobs, items, patience.streamMs)).map((result) => {
+        if (result !== "superseded") return result;
+        throw new Fault("SUPERSEDED", "Another hub holds this session by now.");
+      }),
     report: (items: readonly ReportItem[]): Committed<ReportResult> =>
       writes.commit(reportResults, items, patience.streamMs),
     returnLeases: (items: readonly ReturnItem[]): Committed<ReturnResult> =>

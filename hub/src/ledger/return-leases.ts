@@ -2,6 +2,7 @@ import { JobEventType, JobState } from "../domain/job-state.js";
 import type { Ref } from "../domain/lane.js";
 import { distinctItems, type LeaseRow, leaseKey, leaseRowKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
+import { heldSessions } from "./held-sessions.js";
 import { booleanArray, linkHistory, numberArray, retryLane, toMs, uuidArray, writePage } from "./sql-text.js";
 
 export interface ReturnItem {
@@ -12,6 +13,8 @@ export interface ReturnItem {
   readonly event: typeof JobEventType.Released | typeof JobEventType.Expired;
   /** False when no handler can have started: the attempt does not count then (D6). */
   readonly isStarted: boolean;
+  /** Only as long as this hub holds the session; otherwise the hub that does decides. */
+  readonly mustHoldSession?: boolean;
 }
 
 export type ReturnResult =
@@ -58,9 +61,9 @@ const stateLeft = `returned_state(j.cancel_by is not null, ${attemptLeft}, j.att
 
 const returnText = `
 with input as (
-  select * from unnest($3::uuid[], $4::uuid[], $5::bigint[], $6::smallint[], $7::boolean[], $8::bigint[])
-    as i (id, session_id, fencing_token, event, is_started, ready_key)
-), returned as (
+  select * from unnest($3::uuid[], $4::uuid[], $5::bigint[], $6::smallint[], $7::boolean[], $8::bigint[],
+    $9::boolean[]) as i (id, session_id, fencing_token, event, is_started, ready_key, must_hold)
+), ${heldSessions("$10")}, returned as (
   update job j set
       state = ${stateLeft},
       finished_at = case when ${stateLeft} <> ${JobState.Ready} then now() end,
@@ -70,6 +73,7 @@ with input as (
   from input i
   where j.id = i.id and j.session_id = i.session_id and j.state = ${JobState.Leased}
     and (i.fencing_token is null or j.fencing_token = i.fencing_token)
+    and (not i.must_hold or i.session_id in (select session_id from held))
   returning j.*, case j.state when ${JobState.Ready} then i.event when ${JobState.Dead} then ${JobEventType.Dead}
     else ${JobEventType.Cancelled} end::smallint as event, i.session_id as event_session,
     i.fencing_token as asked_token, case j.state when ${JobState.Dead} then 'WORKER_LOST' end as reason
@@ -98,6 +102,8 @@ export const returnLeases: BatchStatement<ReturnItem, ReturnResult> = {
         numberArray(distinct.map((item) => item.event)),
         booleanArray(distinct.map((item) => item.isStarted)),
         numberArray(distinct.map((_, at) => firstKey + at)),
+        booleanArray(distinct.map((item) => item.mustHoldSession === true)),
+        uuidArray([...new Set(distinct.flatMap((item) => (item.mustHoldSession ? [item.sessionId] : [])))]),
       ],
     });
     const byLease = new Map(rows.map((row) => [leaseRowKey(row), row]));

@@ -12,6 +12,8 @@ export interface LeaseToReturn {
   /** null: whatever lease the session has on the job. */
   readonly fencingToken: bigint | null;
   readonly isStarted: boolean;
+  /** Only as long as this hub holds the session. */
+  readonly mustHoldSession?: boolean;
 }
 
 /** Takes leases back in the ledger and puts their jobs into their lanes again. Answers how many were current. */

@@ -55,12 +55,19 @@ export class SessionLeases {
     );
   }
 
+  /** Not when another hub holds the session by now: there its worker has said what it received. */
   returnUndelivered(session: WorkerSession): void {
     const { sessionId } = session;
     const undelivered = session.undelivered();
     for (const { jobId, fencingToken } of undelivered) session.letGo(jobId, fencingToken);
     this.giveBack(
-      undelivered.map(({ jobId, fencingToken }) => ({ jobId, sessionId, fencingToken, isStarted: false })),
+      undelivered.map(({ jobId, fencingToken }) => ({
+        jobId,
+        sessionId,
+        fencingToken,
+        isStarted: false,
+        mustHoldSession: true,
+      })),
       "released",
     );
   }

@@ -96,9 +96,9 @@ describe("with 200,000 jobs waiting", () => {
   it("no hot statement scans a table or walks an index, also when it was prepared on an empty one", async () => {
     const early = await room.openLedger();
     const late = await room.openLedger();
-    await liveThrough(early, await openSession(room), await submitMany(room, 5, {}, early));
+    await liveThrough(early, await openSession(room, 30_000, early), await submitMany(room, 5, {}, early));
     const ids = await load();
-    const sessions = [await openSession(room), await openSession(room)] as const;
+    const sessions = [await openSession(room, 30_000, early), await openSession(room, 30_000, late)] as const;
     await room.sql("select pg_stat_reset()");
 
     await liveThrough(early, sessions[0], ids.slice(0, 500));

@@ -284,22 +284,84 @@ describe("the leases of a session that expired", () => {
     ]);
   });
 
-  it("are looked for until a claim that was on its way cannot come any more", async () => {
+  it("get no company: a claim that was on its way comes too late, and the session is closed", async () => {
     const sessionId = await openSession(room);
     const jobId = await submitOne(room);
     await runOut(sessionId);
     await room.ledger.expireSessions(100);
-    await room.ledger.dropDeliveries({ sessionId, deliveries: [], isEmpty: true });
 
-    await claimOne(room.ledger, sessionId, jobId, 1);
+    await expect(claimAll(room.ledger, sessionId, [jobId])).rejects.toMatchObject({ reason: "SUPERSEDED" });
 
-    const late = (await room.ledger.readExpiredSessions(500, 10)).find((s) => s.sessionId === sessionId);
-    expect(late?.deliveries).toMatchObject([{ delivery: 1, jobIds: [jobId], isDelivered: false }]);
-    await room.ledger.dropDeliveries({ sessionId, deliveries: [1], isEmpty: false });
-    await room.sql("update session set ended_at = now() - interval '2 minutes' where session_id = $1", [
-      sessionId,
-    ]);
+    expect(await readRow(room, jobId)).toMatchObject({ state: JobState.Ready, token: 0 });
     await room.ledger.dropDeliveries({ sessionId, deliveries: [], isEmpty: true });
     expect((await room.ledger.readExpiredSessions(500, 10)).map((s) => s.sessionId)).not.toContain(sessionId);
+  });
+});
+
+describe("a session that was resumed at another hub (D6)", () => {
+  let other: Awaited<ReturnType<typeof room.openLedger>>;
+  beforeAll(async () => {
+    other = await room.openLedger();
+  });
+  const resumeThere = (sessionId: string) =>
+    other.resumeSession({ sessionId, tenantId: 1, subject: "", ttlMs: 30_000 });
+  const undelivered = (
+    sessionId: string,
+    { jobId, fencingToken }: { jobId: string; fencingToken: bigint },
+  ) => ({
+    ...{ jobId, sessionId, fencingToken },
+    ...{ event: JobEventType.Released, isStarted: false, mustHoldSession: true },
+  });
+
+  it("is claimed for by that hub only: what the former one asks for stays ready", async () => {
+    const sessionId = await openSession(room);
+    const jobId = await submitOne(room);
+    await resumeThere(sessionId);
+
+    await expect(claimAll(room.ledger, sessionId, [jobId], 7)).rejects.toMatchObject({
+      reason: "SUPERSEDED",
+    });
+
+    expect(await readRow(room, jobId)).toMatchObject({ state: JobState.Ready, attempt: 0, token: 0 });
+    expect(await claimOne(other, sessionId, jobId, 7)).toMatchObject({ jobId, attempt: 1 });
+  });
+
+  it("keeps what the former hub never heard to be delivered; that hub may not take it back", async () => {
+    const sessionId = await openSession(room);
+    const lease = await claimOne(room.ledger, sessionId, await submitOne(room));
+    await resumeThere(sessionId);
+
+    const returned = await room.ledger.returnLeases([undelivered(sessionId, lease)]);
+
+    expect(returned).toEqual([{ type: "stale" }]);
+    expect(await readRow(room, lease.jobId)).toMatchObject({ state: JobState.Leased, attempt: 1 });
+    const back = await other.returnLeases([undelivered(sessionId, lease)]);
+    expect(back).toMatchObject([{ type: "ready" }]);
+    expect(await readRow(room, lease.jobId)).toMatchObject({ state: JobState.Ready, attempt: 0 });
+  });
+
+  it("is resumed with every lease that it has, or the claim came too late, however the two race", async () => {
+    const outcomes = new Set<string>();
+    for (let round = 0; round < 60; round++) {
+      const sessionId = await openSession(room);
+      const ids = await submitMany(room, 20);
+      const claiming = claimAll(room.ledger, sessionId, ids).then(
+        (leases) => leases.length,
+        () => 0,
+      );
+      if (round % 3 === 0) await Promise.resolve();
+      if (round % 3 === 1) await new Promise(setImmediate);
+      const [claimed, resumed] = await Promise.all([claiming, resumeThere(sessionId)]);
+      const known = resumed.type === "resumed" ? resumed.leases.length : -1;
+
+      expect(known).toBe(claimed);
+      const [row] = await room.sql<{ held: number }>(
+        "select count(*)::integer as held from job where session_id = $1",
+        [sessionId],
+      );
+      expect(row?.held).toBe(known);
+      outcomes.add(claimed > 0 ? "claim first" : "resume first");
+    }
+    expect([...outcomes].sort()).toEqual(["claim first", "resume first"]);
   });
 });

@@ -110,6 +110,8 @@ export class Attachment {
     const { since } = this.#stage;
     this.#clearTimers();
     const timer = setTimeout(() => this.#end({ outcome, liveMs: performance.now() - since }), withinMs);
+    // The last deliveries are acknowledged before the goodbye: what is not goes elsewhere.
+    if (this.#events.deliveredThrough() > this.#acknowledged) this.send(requestField.credit, []);
     this.#stage = { name: "closing", since, outcome, timer };
     this.#call.end();
   }
