@@ -26,7 +26,11 @@ const ROWS = [
   { name: "jobNotSucceeded", code: 7, meaning: "A job that was waited for ended, but not with success." },
   { name: "doctorFailed", code: 8, meaning: "The doctor found at least one failure." },
   { name: "timedOut", code: 9, meaning: "The --timeout passed while a job was still open; the job goes on." },
-  { name: "childFailed", code: 10, meaning: "A hub or worker that `holdfast start` runs ended by itself." },
+  {
+    name: "childFailed",
+    code: 10,
+    meaning: "A hub or worker that `start` or `fleet up` runs ended by itself.",
+  },
   { name: "interrupted", code: 130, meaning: "Interrupted by Ctrl-C (SIGINT) before it was done." },
   { name: "terminated", code: 143, meaning: "Terminated (SIGTERM) before it was done." },
 ] as const satisfies readonly ExitCodeRow[];

@@ -3,6 +3,7 @@ import { usageError } from "./cli-error.js";
 import { addCancelCommand } from "./commands/cancel.js";
 import { addDoctorCommand } from "./commands/doctor.js";
 import { addExitCodesCommand } from "./commands/exit-codes.js";
+import { addFleetCommand } from "./commands/fleet.js";
 import { addGetCommand } from "./commands/get.js";
 import { addHubCommand } from "./commands/hub.js";
 import { addKeysCommand } from "./commands/keys.js";
@@ -26,6 +27,7 @@ import { cliVersion } from "./version.js";
 const ADD_COMMANDS = [
   addStartCommand,
   addHubCommand,
+  addFleetCommand,
   addWorkerCommand,
   addSubmitCommand,
   addGetCommand,

@@ -26,7 +26,7 @@ export function spawnHoldfast(
   const child = spawn(process.execPath, [PROGRAM, ...args], {
     cwd: options.cwd,
     env: { ...env, ...options.env },
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: ["pipe", "pipe", "pipe"],
   });
   const text = { stdout: "", stderr: "" };
   const listeners = new Set<() => void>();

@@ -1,5 +1,6 @@
 import { hostname } from "node:os";
 import { type Command, Option } from "commander";
+import { collectWords } from "../arguments/list.js";
 import { wholeNumber } from "../arguments/number.js";
 import { EXIT } from "../exit-codes.js";
 import { type Cli, perform } from "../invocation.js";
@@ -13,12 +14,13 @@ results without a verdict stay in the worker's journal, and the next worker of t
 
 Examples:
   $ holdfast worker scan
+  $ holdfast worker scan --address 127.0.0.1:7420,127.0.0.1:7422
   $ holdfast worker scan --name scan-2 --concurrency 4 --address hub.example:7420 --tls`;
 
 interface ScanFlags {
   readonly name: string;
   readonly concurrency?: number;
-  readonly address: string;
+  readonly address: readonly string[];
   readonly tls?: boolean;
   readonly journal?: string;
 }
@@ -32,16 +34,18 @@ export function addWorkerCommand(program: Command, cli: Cli): void {
     .option("--name <name>", "name of the worker and of its journal", `scan-${hostname()}`)
     .option("--concurrency <jobs>", "jobs at the same time", wholeNumber(1, 1_000))
     .addOption(
-      new Option("--address <host:port>", "gRPC address of the hub")
+      new Option("--address <host:port>", "gRPC address of the hub, or of several, with commas")
         .env("HOLDFAST_ADDRESS")
-        .default(DEFAULT_WORKER_ADDRESS),
+        .argParser(collectWords)
+        .default([DEFAULT_WORKER_ADDRESS], DEFAULT_WORKER_ADDRESS),
     )
     .option("--tls", "speak TLS, trusting the system's authorities or --ca")
     .option("--journal <directory>", "where results are kept until their verdict")
     .addHelpText("after", AFTER_HELP)
     .action((flags: ScanFlags, command: Command) =>
       perform(cli, command, async ({ output, globals }) => {
-        await runScanWorker({ ...flags, apiKey: globals.apiKey, caFile: globals.ca, output });
+        const { address: addresses, ...rest } = flags;
+        await runScanWorker({ ...rest, addresses, apiKey: globals.apiKey, caFile: globals.ca, output });
         return EXIT.ok;
       }),
     );

@@ -9,7 +9,7 @@ import { SCAN_KIND } from "./scan-job.js";
 
 export interface ScanWorkerOptions {
   readonly name: string;
-  readonly address: string;
+  readonly addresses: readonly string[];
   readonly concurrency?: number;
   readonly journal?: string;
   readonly tls?: boolean;
@@ -27,7 +27,7 @@ export async function runScanWorker(options: ScanWorkerOptions): Promise<void> {
   const shutdown = listenForShutdown();
   try {
     const worker = sdk.startWorker({
-      address: options.address,
+      addresses: options.addresses,
       name: options.name,
       handlers: { [SCAN_KIND]: scanPackage },
       handleSignals: false,

@@ -6,7 +6,7 @@ import { CliError } from "../cli-error.js";
 import { EXIT } from "../exit-codes.js";
 import type { ChildMessage } from "../parent.js";
 
-// The processes that `holdfast start` runs: other commands of this program. What must hold:
+// The processes that `holdfast start` and `holdfast fleet up` run: other commands of this program. What must hold:
 // - A child is asked to stop by closing its channel, which a killed parent does too: none outlives its parent.
 // - A child is in a process group of its own, so that Ctrl-C reaches the parent alone and children end in order.
 // - A child that ends by itself is a failure, and the failure tells the end of its log.

@@ -48,7 +48,9 @@ export async function runStart(options: StartOptions, invocation: Invocation): P
   try {
     output.remark(`Starting PostgreSQL and a hub in ${options.dataDir} …`);
     const env = childEnvironment(io.env, globals.apiKey);
-    const house = await startHouse({ ...options, env, signal: shutdown.signal });
+    const { grpcListen, httpListen } = options;
+    const hubs = [{ name: "hub", grpcListen, httpListen }];
+    const house = await startHouse({ ...options, hubs, natsServers: 0, env, signal: shutdown.signal });
     await liveIn(house, tree, options, invocation, shutdown);
     return EXIT.ok;
   } catch (error) {
@@ -66,7 +68,8 @@ async function liveIn(
   shutdown: { readonly signal: AbortSignal; readonly requested: Promise<void> },
 ): Promise<void> {
   const { output } = invocation;
-  const { hubUrl, grpcAddress, logs } = house;
+  const { hubs, logs } = house;
+  const { hubUrl, grpcAddress } = hubs[0];
   output.remark(
     `Hub at ${grpcAddress} (gRPC) and ${hubUrl}, ${options.workers} workers attached. Logs are in ${logs}.`,
   );
@@ -89,12 +92,13 @@ async function liveIn(
 }
 
 async function scan(
-  { hubUrl, grpcAddress }: House,
+  { hubs }: House,
   tree: PackageTree,
   options: StartOptions,
   { io, output, globals }: Invocation,
   signal: AbortSignal,
 ): Promise<StartSummary> {
+  const { hubUrl, grpcAddress } = hubs[0];
   const runId = `scan-${randomBytes(4).toString("hex")}`;
   const progress = startProgress("scanned", tree.packages.length, io, output);
   const { jobs, elapsedMs, scanned } = await runScan({
@@ -124,7 +128,7 @@ async function scan(
   };
 }
 
-async function requirePackages(directory: string): Promise<PackageTree> {
+export async function requirePackages(directory: string): Promise<PackageTree> {
   const tree = await findPackages(directory).catch((error: Error) => {
     throw usageError(`${directory} cannot be scanned: ${error.message}.`, "Name a directory.");
   });
@@ -137,8 +141,11 @@ async function requirePackages(directory: string): Promise<PackageTree> {
   return tree;
 }
 
-/** `start` serves this machine only and without TLS, whatever a hub run by hand is configured to do. */
-function childEnvironment(env: Invocation["io"]["env"], apiKey: string | undefined): Invocation["io"]["env"] {
+/** `start` and `fleet up` serve this machine only and without TLS, whatever a hub run by hand is configured to do. */
+export function childEnvironment(
+  env: Invocation["io"]["env"],
+  apiKey: string | undefined,
+): Invocation["io"]["env"] {
   const { HOLDFAST_TLS_CERT: _cert, HOLDFAST_TLS_KEY: _key, ...rest } = env;
   return apiKey ? { ...rest, HOLDFAST_API_KEY: apiKey } : rest;
 }

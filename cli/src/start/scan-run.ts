@@ -22,6 +22,8 @@ export interface ScanRunOptions {
   readonly tree: PackageTree;
   /** Makes the jobs of this run its own: prefix of their idempotency keys, and their label "run". */
   readonly runId: string;
+  /** Scans in all, going over the packages again and again. Default: one for each package. */
+  readonly scansCount?: number;
   readonly signal: AbortSignal;
   readonly onProgress: (jobsDone: number) => void;
 }
@@ -33,25 +35,32 @@ export interface ScanRun {
   readonly scanned: ReadonlyMap<string, ScannedPackage>;
 }
 
-/** Submits one scan per package, follows them all to their end, and collects the results. */
-export async function runScan(options: ScanRunOptions): Promise<ScanRun> {
-  const { connection, tree, signal } = options;
+/** Submits the scans and follows them all to their end. */
+export async function followScans(
+  options: ScanRunOptions,
+): Promise<{ readonly jobIds: readonly string[]; readonly elapsedMs: number }> {
   const startedAtMs = performance.now();
   const jobIds: string[] = [];
-  for (const specs of slices(scanSpecs(tree, options.runId), SUBMIT_JOBS_MAX)) {
-    jobIds.push(...(await submitAll(connection, specs, signal)));
+  for (const specs of slices(scanSpecs(options), SUBMIT_JOBS_MAX)) {
+    jobIds.push(...(await submitAll(options.connection, specs, options.signal)));
   }
   await followAll(options, jobIds);
-  const elapsedMs = performance.now() - startedAtMs;
+  return { jobIds, elapsedMs: performance.now() - startedAtMs };
+}
 
+/** Submits one scan per package, follows them all to their end, and collects the results. */
+export async function runScan(options: ScanRunOptions): Promise<ScanRun> {
+  const { connection, signal } = options;
+  const { jobIds, elapsedMs } = await followScans(options);
   const jobs = await mapBounded(jobIds, GET_CALLS_MAX, async (jobId) =>
     requireJob((await connection.jobs.get({ jobId }, { signal })).job),
   );
   return { jobs, elapsedMs, scanned: new Map(jobs.map(scannedPackage).map((scan) => [scan.path, scan])) };
 }
 
-function scanSpecs(tree: PackageTree, runId: string): JobSpec[] {
-  return tree.packages.map(({ path }, index) => {
+function scanSpecs({ tree, runId, scansCount = tree.packages.length }: ScanRunOptions): JobSpec[] {
+  return Array.from({ length: scansCount }, (_, index) => {
+    const path = tree.packages[index % tree.packages.length]?.path ?? "";
     const request: ScanRequest = { root: tree.root, path };
     return create(JobSpecSchema, {
       kind: SCAN_KIND,

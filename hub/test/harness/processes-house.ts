@@ -1,4 +1,4 @@
-// A house for fault tests: its own PostgreSQL, a hub process, worker processes of the SDK, and jobs in the ledger.
+// A house for fault tests: its own PostgreSQL, hub processes, worker processes of the SDK, and jobs in the ledger.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -19,10 +19,15 @@ import { until } from "./raw-wait.js";
 
 export interface FaultHouse {
   readonly postgres: EmbeddedPostgres;
-  hub: HubProcess;
-  startHub(): Promise<void>;
+  /** The first of the hubs. */
+  readonly hub: HubProcess;
+  readonly hubs: readonly HubProcess[];
+  /** Starts a hub again at its address. */
+  startHub(at?: number): Promise<void>;
   startWorker(name: string, workMs?: number): WorkerProcess;
   submit(count: number, job?: JobInit): Promise<void>;
+  /** The first number of the first row of a query. */
+  count(text: string, values?: unknown[]): Promise<number>;
   /** How many events of these types there are. */
   events(...types: number[]): Promise<number>;
   /** Resolves when this many jobs have succeeded; bounds how long that may take. */
@@ -31,15 +36,18 @@ export interface FaultHouse {
 
 export const sessionTtlMs = 1_500;
 
-export async function openFaultHouse(): Promise<FaultHouse> {
+/** @param hubCount hubs on the one ledger; every worker knows them all */
+export async function openFaultHouse(hubCount = 1): Promise<FaultHouse> {
   const postgres = await startOwnPostgres();
   const journals = await mkdtemp(join(tmpdir(), "holdfast-journals-"));
   onTestFinished(async () => {
     await postgres.stop();
     await rm(journals, { recursive: true, force: true });
   });
-  const grpcListen = await freeAddress();
-  const startHub = () => startHubProcess({ databaseUrl: postgres.url, grpcListen, sessionTtlMs });
+  const addresses: string[] = [];
+  while (addresses.length < hubCount) addresses.push(await freeAddress());
+  const startHub = (at: number) =>
+    startHubProcess({ databaseUrl: postgres.url, grpcListen: addresses[at] as string, sessionTtlMs });
   const count = async (text: string, values: unknown[] = []) => {
     const client = new pg.Client({
       connectionString: postgres.url,
@@ -54,15 +62,19 @@ export async function openFaultHouse(): Promise<FaultHouse> {
       await client.end().catch(() => undefined);
     }
   };
+  const hubs = await Promise.all(addresses.map((_, at) => startHub(at)));
   const house: FaultHouse = {
     postgres,
-    hub: await startHub(),
-    async startHub() {
-      house.hub = await startHub();
+    hubs,
+    get hub() {
+      return hubs[0] as HubProcess;
+    },
+    async startHub(at = 0) {
+      hubs[at] = await startHub(at);
     },
     startWorker: (name, workMs = 8) =>
       startWorkerProcess({
-        address: grpcListen,
+        addresses,
         name,
         journal: join(journals, name),
         concurrency: 32,
@@ -70,7 +82,7 @@ export async function openFaultHouse(): Promise<FaultHouse> {
         drainTimeoutMs: 1_000,
       }),
     async submit(jobs, job = {}) {
-      const client = openRawClient(grpcListen);
+      const client = openRawClient(addresses[0] as string);
       for (let done = 0; done < jobs; done += 10_000)
         await submitMany(
           client,
@@ -78,6 +90,7 @@ export async function openFaultHouse(): Promise<FaultHouse> {
         );
       client.close();
     },
+    count,
     events: (...types) => count("select count(*)::integer as count from event where type = any($1)", [types]),
     async succeeded(jobs, limitMs = 30_000) {
       const text = "select count(*)::integer as count from job where state = 6";
