@@ -4,6 +4,7 @@ import { JobEventType, JobState } from "../domain/job-state.js";
 import type { Ref } from "../domain/lane.js";
 import type { GrantedLease } from "../domain/lease.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
+import { heldSessions } from "./held-sessions.js";
 import {
   addToDelivery,
   fromMs,
@@ -46,6 +47,10 @@ const leasedValues = `
     case when session_id is null then 1 else 2 end, session_id, delivery,
     case when session_id is null then null::timestamptz else now() end`;
 
+/** A session that another hub holds by now gets nothing: its job waits like any other. */
+const leaseOfHeldSession =
+  ", h.session_id, case when h.session_id is not null then i.asked_delivery end as delivery";
+
 /**
  * A job that is leased at once was submitted first: two events, in one page. The second links to no earlier page,
  * because links lead from page to page.
@@ -65,12 +70,13 @@ const leasedParts = `
 /** With leases it is a longer statement, which others need not pay for. */
 function insertText(hasLeases: boolean): string {
   return `
-with input as (
-  select * from unnest($3::uuid[], $4::integer[], $5::integer[], $6::bigint[], $7::float8[], $8::float8[],
+with ${hasLeases ? `${heldSessions("$17")}, ` : ""}input as (
+  select i.* ${hasLeases ? leaseOfHeldSession : ""} from unnest($3::uuid[], $4::integer[], $5::integer[], $6::bigint[], $7::float8[], $8::float8[],
     $9::text[], $10::text[], $11::smallint[], $12::integer[], $13::integer[], $14::text[], $15::text[]
     ${hasLeases ? ", $17::uuid[], $18::bigint[]" : ""})
     as i (id, tenant_id, lane_id, ready_key, run_at_ms, deadline_ms, content_type, options, attempts_max,
-      payload_offset, payload_length, key, digest ${hasLeases ? ", session_id, delivery" : ""})
+      payload_offset, payload_length, key, digest ${hasLeases ? ", asked_session_id, asked_delivery" : ""})
+  ${hasLeases ? "left join held h on h.session_id = i.asked_session_id" : ""}
 ), keyed as (
   insert into idempotency (tenant_id, key, job_id, content_digest)
   select tenant_id, key, id, decode(digest, 'hex') from input where key is not null order by tenant_id, key

@@ -93,6 +93,20 @@ describe("a job that is leased as it is submitted", () => {
     expect(await room.ledger.readDelivery(sessionId, delivery)).toEqual([]);
   });
 
+  it("waits like any other when its session was resumed at another hub meanwhile (D6)", async () => {
+    const other = await room.openLedger();
+    const moved = await openSession(room);
+    await other.resumeSession({ sessionId: moved, tenantId: 1, subject: "", ttlMs: 30_000 });
+    const item = { ...submitItem(room), leaseTo: { sessionId: moved, delivery: 1 } };
+
+    const [result] = unrefused(await room.ledger.submit([item]));
+
+    expect(result).toMatchObject({ type: "accepted", lease: null, ref: { jobId: item.jobId } });
+    expect(await readRow(room, item.jobId)).toMatchObject({ state: JobState.Ready, token: 0, revision: 1 });
+    expect(await room.ledger.readDelivery(moved, 1)).toEqual([]);
+    await expectBooksInOrder(room);
+  });
+
   it("stands beside others in one commit, that wait or are due later", async () => {
     const runAtMs = Date.now() + 3_600_000;
     const items = [submitItem(room), leasedItem(), submitItem(room, { runAtMs }), leasedItem()];
