@@ -2,6 +2,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { createClient, type HoldfastClient } from "@holdfast/worker";
 import pg from "pg";
 import { onTestFinished } from "vitest";
 import type { EmbeddedPostgres } from "../../src/ledger/embedded-postgres.js";
@@ -25,7 +27,10 @@ export interface FaultHouse {
   /** Starts a hub again at its address. */
   startHub(at?: number): Promise<void>;
   startWorker(name: string, workMs?: number): WorkerProcess;
+  /** Submits them, to every hub its share. */
   submit(count: number, job?: JobInit): Promise<void>;
+  /** Keeps jobs waiting whatever happens to hubs, until it is stopped; answers how many there were in all. */
+  keepBusy(): () => Promise<number>;
   /** The first number of the first row of a query. */
   count(text: string, values?: unknown[]): Promise<number>;
   /** How many events of these types there are. */
@@ -35,6 +40,19 @@ export interface FaultHouse {
 }
 
 export const sessionTtlMs = 1_500;
+
+const busyJobs = 500;
+const openJobs = "select count(*)::integer as count from job where state < 6";
+
+/** Until the whole batch is accepted: the keys make each job one, however often it is submitted (D2). */
+async function submitKeyed(client: HoldfastClient, name: string, jobs: number): Promise<number> {
+  const batch = Array.from({ length: jobs }, (_, n) => ({ kind: "work", idempotencyKey: `${name}-${n}` }));
+  for (;;) {
+    const answers = await client.submitBatch(batch).catch(() => []);
+    if (answers.length > 0 && answers.every(({ outcome }) => outcome === "accepted")) return jobs;
+    await sleep(100);
+  }
+}
 
 /** @param hubCount hubs on the one ledger; every worker knows them all */
 export async function openFaultHouse(hubCount = 1): Promise<FaultHouse> {
@@ -82,13 +100,35 @@ export async function openFaultHouse(hubCount = 1): Promise<FaultHouse> {
         drainTimeoutMs: 1_000,
       }),
     async submit(jobs, job = {}) {
-      const client = openRawClient(addresses[0] as string);
-      for (let done = 0; done < jobs; done += 10_000)
-        await submitMany(
-          client,
-          Array.from({ length: Math.min(10_000, jobs - done) }, () => job),
-        );
-      client.close();
+      const share = Math.ceil(jobs / addresses.length);
+      for (const [at, address] of addresses.entries()) {
+        const client = openRawClient(address);
+        const end = Math.min(jobs, (at + 1) * share);
+        for (let done = at * share; done < end; done += 10_000)
+          await submitMany(
+            client,
+            Array.from({ length: Math.min(10_000, end - done) }, () => job),
+          );
+        client.close();
+      }
+    },
+    keepBusy() {
+      const client = createClient({ addresses, timeoutMs: 5_000 });
+      let isStopped = false;
+      let submitted = 0;
+      const feeding = (async () => {
+        while (!isStopped) {
+          const isEnough = (await count(openJobs)) >= busyJobs;
+          if (isEnough) await sleep(50);
+          else submitted += await submitKeyed(client, `busy-${submitted}`, busyJobs);
+        }
+      })();
+      return async () => {
+        isStopped = true;
+        await feeding;
+        client.close();
+        return submitted;
+      };
     },
     count,
     events: (...types) => count("select count(*)::integer as count from event where type = any($1)", [types]),
