@@ -24,6 +24,10 @@ export interface ProgramStart {
 export interface Program<Says> {
   /** Waits until it has said this; rejects when it ends before, or too much time passes. */
   said<Kind extends keyof Says & string>(kind: Kind, withinMs: number): Promise<Says[Kind]>;
+  /** Sends it a signal, and expects what that does. */
+  signal(signal: "SIGKILL" | "SIGSTOP" | "SIGCONT"): void;
+  /** Resolves when it has ended, with how. */
+  readonly ended: Promise<string>;
   /** Asks it to end by closing its channel, and kills it when it does not. Safe to call twice. */
   stop(): Promise<void>;
 }
@@ -71,6 +75,8 @@ export function startProgram<Says>({ program, params, profileDir }: ProgramStart
       });
       return (await words.finally(() => clearTimeout(timer))) as Says[Kind];
     },
+    signal: (signal) => void child.kill(signal),
+    ended,
     stop: async () => {
       if (child.connected) child.disconnect();
       const timer = setTimeout(() => child.kill("SIGKILL"), stopWithinMs);

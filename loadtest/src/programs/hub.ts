@@ -1,16 +1,18 @@
-// A hub as it ships, on any free ports.
+// A hub as it ships, on any free ports unless it is told where.
+import type { HubOptions } from "@holdfast/hub/config";
 import { startHub } from "@holdfast/hub/main";
 import { runProgram } from "../run-program.js";
 
 export interface HubParams {
   readonly databaseUrl: string;
+  readonly options?: HubOptions;
 }
 
 export type HubSays = { readonly up: { readonly grpcAddress: string } };
 
-await runProgram<HubParams, HubSays>(async ({ databaseUrl }, say) => {
+await runProgram<HubParams, HubSays>(async ({ databaseUrl, options }, say) => {
   const hub = await startHub(
-    { databaseUrl, grpcListen: "127.0.0.1:0", httpListen: "127.0.0.1:0", drainGraceMs: 1_000 },
+    { databaseUrl, grpcListen: "127.0.0.1:0", httpListen: "127.0.0.1:0", drainGraceMs: 1_000, ...options },
     (line) => process.stdout.write(`${line}\n`),
   );
   say("up", { grpcAddress: hub.grpcAddress });
