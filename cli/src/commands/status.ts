@@ -6,7 +6,7 @@ import { formatElapsed, formatLatency } from "../elapsed.js";
 import { EXIT } from "../exit-codes.js";
 import { type Cli, perform } from "../invocation.js";
 import { JSON_OPTIONS } from "../job-json.js";
-import { time } from "../job-text.js";
+import { relative, time } from "../job-text.js";
 import { priorityWord } from "../job-words.js";
 import type { Paint } from "../paint.js";
 import { formatFields, formatTable } from "../table.js";
@@ -19,7 +19,7 @@ Examples:
 export function addStatusCommand(program: Command, cli: Cli): void {
   program
     .command("status")
-    .description("show the hub, its ledger and its lanes")
+    .description("show the hub, its fleet, its ledger and its lanes")
     .addHelpText("after", AFTER_HELP)
     .action((_flags: object, command: Command) =>
       perform(cli, command, async ({ io, output, connection }) => {
@@ -48,8 +48,25 @@ function statusText(status: GetStatusResponse, nowMs: number, paint: Paint): str
     ],
     paint,
   );
+  const parts = status.hubs.length > 1 ? [about, hubsText(status, nowMs, paint)] : [about];
+  return [...parts, lanesText(status, paint)].join("\n\n");
+}
+
+/** A fleet: the answering hub is marked. */
+function hubsText({ hubs, writerId }: GetStatusResponse, nowMs: number, paint: Paint): string {
+  const rows = hubs.map((hub) => [
+    `${hub.writerId}${hub.writerId === writerId ? " (this)" : ""}`,
+    hub.hubVersion,
+    hub.host,
+    relative(hub.startedAt, nowMs),
+    String(hub.sessions),
+  ]);
+  return formatTable(["HUB", "VERSION", "HOST", "STARTED", "SESSIONS"], rows, paint);
+}
+
+function lanesText(status: GetStatusResponse, paint: Paint): string {
   if (status.lanes.length === 0) {
-    return `${about}\n\nNo lane is known: no job waits.`;
+    return "No lane is known: no job waits.";
   }
   const rows = status.lanes.map((lane) => [
     `${lane.product}/${lane.queue}`,
@@ -59,6 +76,5 @@ function statusText(status: GetStatusResponse, nowMs: number, paint: Paint): str
     lane.hasRest ? `${lane.window} and more in the ledger` : String(lane.window),
     lane.headAge === undefined ? "-" : formatElapsed(durationMs(lane.headAge)),
   ]);
-  const lanes = formatTable(["LANE", "KIND", "PRIORITY", "CAPABILITIES", "WAITING", "OLDEST"], rows, paint);
-  return `${about}\n\n${lanes}`;
+  return formatTable(["LANE", "KIND", "PRIORITY", "CAPABILITIES", "WAITING", "OLDEST"], rows, paint);
 }

@@ -18,6 +18,16 @@ export interface SessionView {
   readonly isDraining: boolean;
 }
 
+/** A hub that is connected to the ledger. */
+export interface HubView {
+  readonly writerId: number;
+  readonly hubVersion: string;
+  readonly host: string;
+  readonly startedAtMs: number;
+  /** Live sessions that it holds, of the tenant that was asked for. */
+  readonly sessions: number;
+}
+
 /** What a hub finds its ledger to be. */
 export interface LedgerFacts {
   readonly postgresVersion: string;

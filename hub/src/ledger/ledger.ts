@@ -118,6 +118,7 @@ export async function openLedger(options: LedgerOptions) {
     readDelivery: (sessionId: string, delivery: number) => fleet.readDelivery(db, sessionId, delivery),
     listSessions: (tenantId: number, beforeId: string, limit: number) =>
       fleet.listSessions(db, tenantId, beforeId, limit),
+    listHubs: (tenantId: number) => fleet.listHubs(db, tenantId),
     readFacts: () => fleet.readLedgerFacts(db),
 
     listLanes: () => lanes.listLanes(db),

@@ -1,6 +1,7 @@
-import type { LedgerFacts, SessionProfile, SessionView } from "../domain/fleet-view.js";
+import type { HubView, LedgerFacts, SessionProfile, SessionView } from "../domain/fleet-view.js";
 import type { ReadPool } from "./read-pool.js";
 import { toMs } from "./sql-text.js";
+import { lockClass } from "./writer-connection.js";
 
 /** Live sessions of a tenant, newest first (session ids are UUIDv7). */
 export async function listSessions(
@@ -33,6 +34,34 @@ export async function listSessions(
     expiresAtMs: row.expires_at_ms,
     writerId: row.writer_id,
     isDraining: row.is_draining,
+  }));
+}
+
+/** The hubs that hold the lock on their writer number now, oldest first, each with its live sessions of a tenant. */
+export async function listHubs(db: ReadPool, tenantId: number): Promise<HubView[]> {
+  const { rows } = await db.query<{
+    writer_id: number;
+    hub_version: string;
+    host: string;
+    started_at_ms: number;
+    sessions: number;
+  }>(
+    `select w.writer_id, w.hub_version, w.host, ${toMs("w.started_at")} as started_at_ms,
+       (select count(*)::integer from session s
+        where s.writer_id = w.writer_id and s.tenant_id = $1 and s.state = 1 and s.expires_at > now()) as sessions
+     from writer w
+     where w.writer_id in (
+       select l.objid::bigint from pg_locks l join pg_database d on d.oid = l.database
+       where l.locktype = 'advisory' and l.classid = $2::bigint::oid and l.granted and d.datname = current_database())
+     order by w.writer_id`,
+    [tenantId, lockClass],
+  );
+  return rows.map((row) => ({
+    writerId: row.writer_id,
+    hubVersion: row.hub_version,
+    host: row.host,
+    startedAtMs: row.started_at_ms,
+    sessions: row.sessions,
   }));
 }
 

@@ -17,7 +17,8 @@ insert into event_page (at, writer_id, batch, items)
 select now(), $1, n, '{}' from unnest($2::bigint[]) as n
 where not exists (select from event_page p where p.writer_id = $1 and p.batch = n)`;
 
-const lockClass = 0x486f6c64;
+/** Class of the advisory lock that a hub holds on its writer number for as long as it is connected. */
+export const lockClass = 0x486f6c64;
 const lockPatienceMs = 10_000;
 
 /**

@@ -51,6 +51,13 @@ function toStatusMessage(status: HubStatus): MessageInitShape<typeof GetStatusRe
       embedded: status.isEmbedded,
     },
     streams: status.streams,
+    hubs: status.hubs.map(({ writerId, hubVersion, host, startedAtMs, sessions }) => ({
+      writerId,
+      hubVersion,
+      host,
+      ...optionalTime("startedAt", startedAtMs),
+      sessions,
+    })),
     lanes: status.lanes.map(({ lane, stats, headReadyAtMs }) => ({
       product: lane.product,
       queue: lane.queue,

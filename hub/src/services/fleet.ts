@@ -1,4 +1,4 @@
-import type { LedgerFacts, SessionView } from "../domain/fleet-view.js";
+import type { HubView, LedgerFacts, SessionView } from "../domain/fleet-view.js";
 import type { Lane } from "../domain/lane.js";
 import type { Principal } from "../domain/scope.js";
 import type { LaneStats, Lanes } from "../lanes/lanes.js";
@@ -13,6 +13,8 @@ export interface HubStatus {
   readonly isEmbedded: boolean;
   readonly ledger: LedgerFacts;
   readonly streams: number;
+  /** Every hub of the fleet. */
+  readonly hubs: readonly HubView[];
   readonly lanes: readonly {
     readonly lane: Lane;
     readonly stats: LaneStats;
@@ -22,7 +24,7 @@ export interface HubStatus {
 
 /** What operators see of this hub and of the sessions on any hub. */
 export class Fleet {
-  readonly #ledger: Pick<Ledger, "writerId" | "readFacts" | "listSessions">;
+  readonly #ledger: Pick<Ledger, "writerId" | "readFacts" | "listHubs" | "listSessions">;
   readonly #lanes: Lanes;
   readonly #book: LaneBook;
   readonly #sessions: Sessions;
@@ -30,7 +32,7 @@ export class Fleet {
   readonly #startedAtMs = Date.now();
 
   constructor(
-    ledger: Pick<Ledger, "writerId" | "readFacts" | "listSessions">,
+    ledger: Pick<Ledger, "writerId" | "readFacts" | "listHubs" | "listSessions">,
     lanes: Lanes,
     book: LaneBook,
     sessions: Sessions,
@@ -50,6 +52,7 @@ export class Fleet {
       writerId: this.#ledger.writerId,
       startedAtMs: this.#startedAtMs,
       ledger: await this.#ledger.readFacts(),
+      hubs: await this.#ledger.listHubs(principal.tenantId),
       streams: this.#sessions.streams,
       lanes: own.map((lane) => ({
         lane,

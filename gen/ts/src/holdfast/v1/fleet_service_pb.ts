@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdfast/v1/fleet_service.proto.
  */
 export const file_holdfast_v1_fleet_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9ob2xkZmFzdC92MS9mbGVldF9zZXJ2aWNlLnByb3RvEgtob2xkZmFzdC52MSISChBHZXRTdGF0dXNSZXF1ZXN0Is8BChFHZXRTdGF0dXNSZXNwb25zZRITCgtodWJfdmVyc2lvbhgBIAEoCRIRCgl3cml0ZXJfaWQYAiABKAUSLgoKc3RhcnRlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoGbGVkZ2VyGAQgASgLMhkuaG9sZGZhc3QudjEuTGVkZ2VyU3RhdHVzEg8KB3N0cmVhbXMYBSABKAUSJgoFbGFuZXMYBiADKAsyFy5ob2xkZmFzdC52MS5MYW5lU3RhdHVzIpgBCgxMZWRnZXJTdGF0dXMSGAoQcG9zdGdyZXNfdmVyc2lvbhgBIAEoCRIRCgltaWdyYXRpb24YAiABKAUSGgoSc3luY2hyb25vdXNfY29tbWl0GAMgASgJEi0KCnJvdW5kX3RyaXAYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEAoIZW1iZWRkZWQYBSABKAgi1wEKCkxhbmVTdGF0dXMSDwoHcHJvZHVjdBgBIAEoCRINCgVxdWV1ZRgCIAEoCRIMCgRraW5kGAMgASgJEicKCHByaW9yaXR5GAQgASgOMhUuaG9sZGZhc3QudjEuUHJpb3JpdHkSFAoMY2FwYWJpbGl0aWVzGAUgAygJEg0KBXJldHJ5GAYgASgIEg4KBndpbmRvdxgHIAEoBRIQCghoYXNfcmVzdBgIIAEoCBIrCghoZWFkX2FnZRgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiI8ChNMaXN0U2Vzc2lvbnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIlcKFExpc3RTZXNzaW9uc1Jlc3BvbnNlEiYKCHNlc3Npb25zGAEgAygLMhQuaG9sZGZhc3QudjEuU2Vzc2lvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAki8QEKB1Nlc3Npb24SEgoKc2Vzc2lvbl9pZBgBIAEoCRITCgt3b3JrZXJfbmFtZRgCIAEoCRIPCgdzdWJqZWN0GAMgASgJEg0KBWtpbmRzGAQgAygJEhQKDGNhcGFiaWxpdGllcxgFIAMoCRIvCgthdHRhY2hlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZXhwaXJlc19hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJd3JpdGVyX2lkGAggASgFEhMKC2lzX2RyYWluaW5nGAkgASgIMq8BCgxGbGVldFNlcnZpY2USSgoJR2V0U3RhdHVzEh0uaG9sZGZhc3QudjEuR2V0U3RhdHVzUmVxdWVzdBoeLmhvbGRmYXN0LnYxLkdldFN0YXR1c1Jlc3BvbnNlElMKDExpc3RTZXNzaW9ucxIgLmhvbGRmYXN0LnYxLkxpc3RTZXNzaW9uc1JlcXVlc3QaIS5ob2xkZmFzdC52MS5MaXN0U2Vzc2lvbnNSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_holdfast_v1_job]);
+  fileDesc("Ch9ob2xkZmFzdC92MS9mbGVldF9zZXJ2aWNlLnByb3RvEgtob2xkZmFzdC52MSISChBHZXRTdGF0dXNSZXF1ZXN0IvQBChFHZXRTdGF0dXNSZXNwb25zZRITCgtodWJfdmVyc2lvbhgBIAEoCRIRCgl3cml0ZXJfaWQYAiABKAUSLgoKc3RhcnRlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoGbGVkZ2VyGAQgASgLMhkuaG9sZGZhc3QudjEuTGVkZ2VyU3RhdHVzEg8KB3N0cmVhbXMYBSABKAUSJgoFbGFuZXMYBiADKAsyFy5ob2xkZmFzdC52MS5MYW5lU3RhdHVzEiMKBGh1YnMYByADKAsyFS5ob2xkZmFzdC52MS5GbGVldEh1YiKCAQoIRmxlZXRIdWISEQoJd3JpdGVyX2lkGAEgASgFEhMKC2h1Yl92ZXJzaW9uGAIgASgJEgwKBGhvc3QYAyABKAkSLgoKc3RhcnRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIc2Vzc2lvbnMYBSABKAUimAEKDExlZGdlclN0YXR1cxIYChBwb3N0Z3Jlc192ZXJzaW9uGAEgASgJEhEKCW1pZ3JhdGlvbhgCIAEoBRIaChJzeW5jaHJvbm91c19jb21taXQYAyABKAkSLQoKcm91bmRfdHJpcBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIQCghlbWJlZGRlZBgFIAEoCCLXAQoKTGFuZVN0YXR1cxIPCgdwcm9kdWN0GAEgASgJEg0KBXF1ZXVlGAIgASgJEgwKBGtpbmQYAyABKAkSJwoIcHJpb3JpdHkYBCABKA4yFS5ob2xkZmFzdC52MS5Qcmlvcml0eRIUCgxjYXBhYmlsaXRpZXMYBSADKAkSDQoFcmV0cnkYBiABKAgSDgoGd2luZG93GAcgASgFEhAKCGhhc19yZXN0GAggASgIEisKCGhlYWRfYWdlGAkgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIjwKE0xpc3RTZXNzaW9uc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiVwoUTGlzdFNlc3Npb25zUmVzcG9uc2USJgoIc2Vzc2lvbnMYASADKAsyFC5ob2xkZmFzdC52MS5TZXNzaW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSLxAQoHU2Vzc2lvbhISCgpzZXNzaW9uX2lkGAEgASgJEhMKC3dvcmtlcl9uYW1lGAIgASgJEg8KB3N1YmplY3QYAyABKAkSDQoFa2luZHMYBCADKAkSFAoMY2FwYWJpbGl0aWVzGAUgAygJEi8KC2F0dGFjaGVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpleHBpcmVzX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCgl3cml0ZXJfaWQYCCABKAUSEwoLaXNfZHJhaW5pbmcYCSABKAgyrwEKDEZsZWV0U2VydmljZRJKCglHZXRTdGF0dXMSHS5ob2xkZmFzdC52MS5HZXRTdGF0dXNSZXF1ZXN0Gh4uaG9sZGZhc3QudjEuR2V0U3RhdHVzUmVzcG9uc2USUwoMTGlzdFNlc3Npb25zEiAuaG9sZGZhc3QudjEuTGlzdFNlc3Npb25zUmVxdWVzdBohLmhvbGRmYXN0LnYxLkxpc3RTZXNzaW9uc1Jlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_holdfast_v1_job]);
 
 /**
  * Request of FleetService.GetStatus.
@@ -78,6 +78,14 @@ export type GetStatusResponse = Message<"holdfast.v1.GetStatusResponse"> & {
    * @generated from field: repeated holdfast.v1.LaneStatus lanes = 6;
    */
   lanes: LaneStatus[];
+
+  /**
+   * Every hub that is connected to the ledger now, the answering one included,
+   * oldest first.
+   *
+   * @generated from field: repeated holdfast.v1.FleetHub hubs = 7;
+   */
+  hubs: FleetHub[];
 };
 
 /**
@@ -86,6 +94,55 @@ export type GetStatusResponse = Message<"holdfast.v1.GetStatusResponse"> & {
  */
 export const GetStatusResponseSchema: GenMessage<GetStatusResponse> = /*@__PURE__*/
   messageDesc(file_holdfast_v1_fleet_service, 1);
+
+/**
+ * A hub of the fleet, as the ledger knows it.
+ *
+ * @generated from message holdfast.v1.FleetHub
+ */
+export type FleetHub = Message<"holdfast.v1.FleetHub"> & {
+  /**
+   * The hub's writer number: one per life of a hub.
+   *
+   * @generated from field: int32 writer_id = 1;
+   */
+  writerId: number;
+
+  /**
+   * Version of the hub.
+   *
+   * @generated from field: string hub_version = 2;
+   */
+  hubVersion: string;
+
+  /**
+   * Name of its machine.
+   *
+   * @generated from field: string host = 3;
+   */
+  host: string;
+
+  /**
+   * When it started.
+   *
+   * @generated from field: google.protobuf.Timestamp started_at = 4;
+   */
+  startedAt?: Timestamp | undefined;
+
+  /**
+   * Live sessions of the caller's tenant that it holds.
+   *
+   * @generated from field: int32 sessions = 5;
+   */
+  sessions: number;
+};
+
+/**
+ * Describes the message holdfast.v1.FleetHub.
+ * Use `create(FleetHubSchema)` to create a new message.
+ */
+export const FleetHubSchema: GenMessage<FleetHub> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_fleet_service, 2);
 
 /**
  * State of the ledger.
@@ -135,7 +192,7 @@ export type LedgerStatus = Message<"holdfast.v1.LedgerStatus"> & {
  * Use `create(LedgerStatusSchema)` to create a new message.
  */
 export const LedgerStatusSchema: GenMessage<LedgerStatus> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_fleet_service, 2);
+  messageDesc(file_holdfast_v1_fleet_service, 3);
 
 /**
  * One lane as this hub sees it.
@@ -212,7 +269,7 @@ export type LaneStatus = Message<"holdfast.v1.LaneStatus"> & {
  * Use `create(LaneStatusSchema)` to create a new message.
  */
 export const LaneStatusSchema: GenMessage<LaneStatus> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_fleet_service, 3);
+  messageDesc(file_holdfast_v1_fleet_service, 4);
 
 /**
  * Request of FleetService.ListSessions.
@@ -240,7 +297,7 @@ export type ListSessionsRequest = Message<"holdfast.v1.ListSessionsRequest"> & {
  * Use `create(ListSessionsRequestSchema)` to create a new message.
  */
 export const ListSessionsRequestSchema: GenMessage<ListSessionsRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_fleet_service, 4);
+  messageDesc(file_holdfast_v1_fleet_service, 5);
 
 /**
  * Response of FleetService.ListSessions.
@@ -268,7 +325,7 @@ export type ListSessionsResponse = Message<"holdfast.v1.ListSessionsResponse"> &
  * Use `create(ListSessionsResponseSchema)` to create a new message.
  */
 export const ListSessionsResponseSchema: GenMessage<ListSessionsResponse> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_fleet_service, 5);
+  messageDesc(file_holdfast_v1_fleet_service, 6);
 
 /**
  * One worker's attachment.
@@ -345,7 +402,7 @@ export type Session = Message<"holdfast.v1.Session"> & {
  * Use `create(SessionSchema)` to create a new message.
  */
 export const SessionSchema: GenMessage<Session> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_fleet_service, 6);
+  messageDesc(file_holdfast_v1_fleet_service, 7);
 
 /**
  * What hubs and workers there are, and how they do. Scope fleet:read.
