@@ -92,6 +92,15 @@ export const HUB_OPTION_TABLE = [
     help: "first part of every subject and stream name, so that several fleets may share NATS",
   },
   {
+    field: "natsReplicas",
+    flag: "nats-replicas",
+    env: "HOLDFAST_NATS_REPLICAS",
+    unit: "count",
+    default: 0,
+    range: [0, 5],
+    help: "copies of the stream of lanes, when this hub makes it; 0: 3 if the cluster has so many servers, else 1",
+  },
+  {
     field: "sessionTtlMs",
     flag: "session-ttl-ms",
     env: "HOLDFAST_SESSION_TTL_MS",

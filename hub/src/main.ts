@@ -6,6 +6,7 @@ import { createMemoryExchange } from "./bus/memory-bus.js";
 import { createNatsBus } from "./bus/nats-bus.js";
 import { describeConfig, type HubConfig, type HubOptions, readHubConfig } from "./config.js";
 import { isLoopback, splitAddress } from "./domain/address.js";
+import { createJetstreamLanes, defaultJetstreamLanesSettings } from "./lanes/jetstream-lanes.js";
 import { createMemoryLanes } from "./lanes/memory-lanes.js";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "./ledger/embedded-postgres.js";
 import { openLedger } from "./ledger/ledger.js";
@@ -24,6 +25,7 @@ import { Fleet } from "./services/fleet.js";
 import {
   busMetrics,
   directLeaseCounter,
+  laneMetrics,
   ledgerMetrics,
   verdictCounter,
   watchHub,
@@ -34,7 +36,7 @@ import { Jobs } from "./services/jobs.js";
 import { KeyCheck } from "./services/key-check.js";
 import { LaneBook } from "./services/lane-book.js";
 import { LaneNews } from "./services/lane-news.js";
-import { defaultLaneRefillSettings, LaneRefill } from "./services/lane-refill.js";
+import { defaultLaneRefillSettings, LaneRefill, sharedLaneRefillSettings } from "./services/lane-refill.js";
 import { LeaseCheck } from "./services/lease-check.js";
 import { leaseReturner } from "./services/leases-back.js";
 import { Maintenance } from "./services/maintenance.js";
@@ -124,7 +126,10 @@ async function startOn(
     changed: relay.changed.bind(relay),
     watching: peers.watching.bind(peers),
   });
-  const lanes = createMemoryLanes({ windowRefsMax: config.laneWindowRefsMax });
+  const laneCounts = laneMetrics();
+  const lanes = nats
+    ? createJetstreamLanes(nats, jetstreamLanesSettings(config), laneCounts, log)
+    : createMemoryLanes({ windowRefsMax: config.laneWindowRefsMax });
   const book = new LaneBook(ledger, config.lanesPerTenantMax);
   await book.load();
   const returnLeases = leaseReturner(ledger, lanes, feed);
@@ -135,7 +140,8 @@ async function startOn(
   const leases = new SessionLeases(returnLeases, onTrouble);
   const attachments = new Attachments(config.sessionTtlMs, ledger, sessions, leases, onTrouble);
   const liveness = new SessionLiveness(config, ledger, sessions, leases);
-  const refill = new LaneRefill(ledger, lanes, book, defaultLaneRefillSettings, onTrouble);
+  const refillSettings = nats ? sharedLaneRefillSettings : defaultLaneRefillSettings;
+  const refill = new LaneRefill(ledger, lanes, book, refillSettings, onTrouble, laneCounts.refilled);
   const dispatcher = new Dispatcher(ledger, lanes, book, config, {
     granted: leases.granted.bind(leases),
     claimLost: leases.claimLost.bind(leases),
@@ -207,6 +213,7 @@ async function startOn(
     relay.stop();
     feed.stop();
     await ledger.stop();
+    await lanes.stop();
     await bus.close();
     await nats?.close();
     await telemetry.stop();
@@ -258,6 +265,15 @@ async function startOn(
     await stopServices();
     throw error;
   }
+}
+
+function jetstreamLanesSettings(config: HubConfig) {
+  return {
+    ...defaultJetstreamLanesSettings,
+    prefix: config.natsPrefix,
+    replicas: config.natsReplicas,
+    windowRefsMax: config.laneWindowRefsMax,
+  };
 }
 
 async function readTls(config: HubConfig): Promise<{ cert: Buffer; key: Buffer } | null> {

@@ -21,23 +21,36 @@ export interface Lanes {
   giveBack(refs: readonly Ref[]): void;
   /** Taken refs that are claimed, parked or gone. */
   settle(refs: readonly Ref[]): void;
-  /** Where to read on in the ledger, when a lane's window runs low and the ledger may hold more of it. */
-  wants(laneId: number): { readonly afterKey: number } | null;
+  /**
+   * Hungry sessions of this hub find a lane's window empty. Brings what waits elsewhere; answers where to look in the
+   * ledger when nothing seems to wait. Whoever stays hungry says so again within a second.
+   */
+  seek(laneId: number): Stretch | null;
+  /** Where to read on in the ledger, when a lane's window runs low and the ledger is known to hold more of it. */
+  wants(laneId: number): Stretch | null;
   /** Begins a look into the ledger; must be followed by `fill` or `fillFailed`. */
-  beginFill(laneId: number): void;
-  /** What the ledger held, in order. `isEnd`: there was no more. */
+  beginFill(laneId: number, stretch: Stretch): void;
+  /** What the ledger held, in order. `isEnd`: there was no more in the stretch. */
   fill(laneId: number, refs: readonly Ref[], isEnd: boolean): void;
   fillFailed(laneId: number): void;
-  /** Nothing of this lane at or before this place waits; 0 when that is not known. */
-  lowKey(laneId: number): number;
   stats(laneId: number): LaneStats;
   /** Called with a lane when refs came into its window, or when it wants to be filled. */
   onChange(listener: (laneId: number) => void): void;
+  /** Lets go of what waits here, for other hubs to have. Idempotent. */
+  stop(): Promise<void>;
+}
+
+/** Places of a lane to be looked up in the ledger. */
+export interface Stretch {
+  /** Exclusive; 0: wherever waiting jobs begin. */
+  readonly afterKey: number;
+  /** Inclusive; null: to the end. */
+  readonly throughKey: number | null;
 }
 
 export interface LaneStats {
   /** Refs in the window. */
   readonly window: number;
-  /** The ledger may hold more than the window. */
+  /** The ledger is known to hold more than the window. */
   readonly hasRest: boolean;
 }

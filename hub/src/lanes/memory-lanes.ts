@@ -7,13 +7,15 @@
 //  2. While `hasRest`, offers do not enter the window: they would overtake the rest.
 //  3. An offer that comes while a page is being read may be missing from that page: `hasRest` then stays set.
 import type { Ref } from "../domain/lane.js";
-import type { LaneStats, Lanes } from "./lanes.js";
+import type { LaneStats, Lanes, Stretch } from "./lanes.js";
 import { RefQueue } from "./ref-queue.js";
 
 export interface MemoryLanesLimits {
   /** Refs per lane in memory; beyond it they wait in the ledger. */
   readonly windowRefsMax: number;
 }
+
+const wholeLane: Stretch = { afterKey: 0, throughKey: null };
 
 interface MemoryLane {
   readonly window: RefQueue;
@@ -103,9 +105,11 @@ export function createMemoryLanes(limits: MemoryLanesLimits): Lanes {
       for (const ref of refs) lanes.get(ref.laneId)?.taken.delete(ref.jobId);
     },
 
+    seek: () => wholeLane,
+
     wants(laneId) {
       const lane = lanes.get(laneId);
-      return lane && wantsMore(lane) ? { afterKey: lane.tailKey } : null;
+      return lane && wantsMore(lane) ? { afterKey: lane.tailKey, throughKey: null } : null;
     },
 
     beginFill(laneId) {
@@ -130,15 +134,6 @@ export function createMemoryLanes(limits: MemoryLanesLimits): Lanes {
       lane.hasRest = true;
     },
 
-    lowKey(laneId) {
-      const lane = lanes.get(laneId);
-      if (!lane || lane.isFilling) return 0;
-      const head = lane.window.first();
-      let low = head ? head.readyKey - 1 : lane.tailKey;
-      for (const ref of lane.taken.values()) if (ref.readyKey <= low) low = ref.readyKey - 1;
-      return low;
-    },
-
     stats(laneId): LaneStats {
       const lane = lanes.get(laneId);
       return { window: lane?.window.size ?? 0, hasRest: lane?.hasRest ?? false };
@@ -147,5 +142,7 @@ export function createMemoryLanes(limits: MemoryLanesLimits): Lanes {
     onChange(listener) {
       notify = listener;
     },
+
+    stop: async () => undefined,
   };
 }

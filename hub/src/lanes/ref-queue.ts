@@ -15,6 +15,10 @@ export class RefQueue {
     return this.#refs[this.#start];
   }
 
+  last(): Ref | undefined {
+    return this.size > 0 ? this.#refs.at(-1) : undefined;
+  }
+
   add(ref: Ref): void {
     this.#refs.push(ref);
   }

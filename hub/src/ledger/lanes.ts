@@ -4,7 +4,6 @@ import { JobState } from "../domain/job-state.js";
 import type { Lane, LaneKey, Ref } from "../domain/lane.js";
 import type { ReadPool } from "./read-pool.js";
 import { type RefRow, refColumns, toRef } from "./return-leases.js";
-import { numberArray } from "./sql-text.js";
 
 const laneColumns =
   "lane_id, tenant_id, product, queue, kind, priority, capabilities, is_retry, retry_lane_id, low_key";
@@ -109,18 +108,6 @@ export async function readLanePage(
     values: [laneId, afterKey, limit],
   });
   return rows.map(toRef);
-}
-
-/** Remembers how far lanes have been claimed; never falls. */
-export async function saveLowKeys(
-  db: ReadPool,
-  marks: readonly { laneId: number; lowKey: number }[],
-): Promise<void> {
-  await db.query(
-    `update lane l set low_key = m.low_key from unnest($1::integer[], $2::bigint[]) as m (lane_id, low_key)
-     where l.lane_id = m.lane_id and l.low_key < m.low_key`,
-    [numberArray(marks.map((mark) => mark.laneId)), numberArray(marks.map((mark) => mark.lowKey))],
-  );
 }
 
 export interface StragglerPage {

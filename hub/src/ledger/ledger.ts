@@ -8,6 +8,7 @@ import * as keys from "./api-keys.js";
 import { type CancelItem, type CancelResult, cancelJobs } from "./cancel-job.js";
 import { type ClaimItem, claimJobs, readGrants } from "./claim-jobs.js";
 import { compareLeases, type RememberedLease } from "./compare-leases.js";
+import { dealLanePage } from "./deal-lane-page.js";
 import { type DropDeliveriesItem, dropDeliveries, expireSessions } from "./expire-sessions.js";
 import {
   type FiredEnds,
@@ -20,6 +21,7 @@ import { GroupCommit, type GroupCommitLimits, type GroupCommitObserver } from ".
 import * as lanes from "./lanes.js";
 import { migrate, partitionDaysAhead } from "./migrate.js";
 import { type CloseItem, closeSessions, type OpenSessionItem, openSessions } from "./open-sessions.js";
+import { raiseLowKeys } from "./raise-low-keys.js";
 import * as fleet from "./read-fleet.js";
 import * as jobs from "./read-jobs.js";
 import { ReadPool } from "./read-pool.js";
@@ -127,7 +129,9 @@ export async function openLedger(options: LedgerOptions) {
       lanes.readLanePage(db, laneId, afterKey, limit),
     readStragglers: (afterJobId: string, scanMax: number) => lanes.readStragglers(db, afterJobId, scanMax),
     ensureLane: (key: LaneKey, lanesMax: number) => lanes.ensureLane(db, key, lanesMax),
-    saveLowKeys: (marks: readonly { laneId: number; lowKey: number }[]) => lanes.saveLowKeys(db, marks),
+    dealLanePage: (laneId: number, afterKey: number, throughKey: number, limit: number): Promise<Ref[]> =>
+      dealLanePage(db, laneId, afterKey, throughKey, limit),
+    raiseLowKeys: (laneIds: readonly number[], throughKey: number) => raiseLowKeys(db, laneIds, throughKey),
     ensurePartitions: () => db.query("select ensure_partitions($1)", [partitionDaysAhead]),
 
     readJob: (tenantId: number, jobId: string) => jobs.readJob(db, tenantId, jobId),

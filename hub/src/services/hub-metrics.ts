@@ -86,6 +86,28 @@ export function watchHub(
     });
 }
 
+/** What shared lanes and looks into the ledger are watched by. */
+export function laneMetrics() {
+  const meter = metrics.getMeter("holdfast");
+  const moved = meter.createCounter("holdfast.lane.refs", {
+    description:
+      "Refs that went through shared lanes, by way: published, publish_failed, pulled, redelivered, handed_back",
+  });
+  const refilled = meter.createCounter("holdfast.lane.refilled", {
+    description:
+      "Refs that were read from the ledger, by reason: wanted, empty (hungry sessions found nothing), overdue, straggler",
+  });
+  const lost = meter.createCounter("holdfast.lane.streams_lost", {
+    description:
+      "Times that the shared stream was found new, so that what waited in it had to be found again",
+  });
+  return {
+    moved: (way: string, refs: number) => moved.add(refs, { way }),
+    streamLost: () => lost.add(1),
+    refilled: (reason: string, refs: number) => refilled.add(refs, { reason }),
+  };
+}
+
 /** Counts final verdicts: what Holdfast calls processed. */
 export function verdictCounter(): (verdict: string, count: number) => void {
   const verdicts = metrics.getMeter("holdfast").createCounter("holdfast.verdicts", {

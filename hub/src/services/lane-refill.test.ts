@@ -19,7 +19,7 @@ afterEach(() => {
 /** A ledger that is a list of ready refs, read in pages. */
 async function openRefill(
   ready: readonly Ref[],
-  options: { lanes?: number; lowKey?: number; looksMax?: number } = {},
+  options: { lanes?: number; lowKey?: number; looksMax?: number; isShared?: boolean } = {},
 ) {
   const known = Array.from({ length: options.lanes ?? 1 }, (_, at) => ({
     lane: laneOf(at + 1),
@@ -33,7 +33,8 @@ async function openRefill(
   const port = createMemoryLanes({ windowRefsMax: 20 });
   const gone = new Set<string>();
   const looks: { laneId: number; afterKey: number }[] = [];
-  const saved: { laneId: number; lowKey: number }[] = [];
+  const dealt: { afterKey: number; throughKey: number }[] = [];
+  const raised: { laneIds: readonly number[]; throughKey: number }[] = [];
   const errors: unknown[] = [];
   const state = { isAway: false, stragglers: [] as Ref[], sweeps: [] as string[], open: 0, openMax: 0 };
   const ledger = {
@@ -49,20 +50,48 @@ async function openRefill(
       );
       return own.slice(0, limit);
     },
-    saveLowKeys: async (marks: readonly { laneId: number; lowKey: number }[]) => void saved.push(...marks),
+    dealLanePage: async (laneId: number, afterKey: number, throughKey: number, limit: number) => {
+      dealt.push({ afterKey, throughKey });
+      const own = ready.filter(
+        (ref) =>
+          ref.laneId === laneId &&
+          ref.readyKey > afterKey &&
+          ref.readyKey <= throughKey &&
+          !gone.has(ref.jobId),
+      );
+      return own.slice(0, limit);
+    },
+    raiseLowKeys: async (laneIds: readonly number[], throughKey: number) => {
+      raised.push({ laneIds, throughKey });
+      return laneIds.map((laneId) => {
+        const oldest = ready.find((ref) => ref.laneId === laneId && !gone.has(ref.jobId));
+        const isSeen = oldest !== undefined && oldest.readyKey <= throughKey;
+        return {
+          laneId,
+          lowKey: isSeen ? oldest.readyKey - 1 : throughKey,
+          oldestReadyKey: isSeen ? oldest.readyKey : null,
+        };
+      });
+    },
     readStragglers: async (afterJobId: string) => {
       state.sweeps.push(afterJobId);
       return { refs: state.stragglers, nextJobId: null };
     },
   };
-  const settings = { ...defaultLaneRefillSettings, pageRefsMax: 10, looksMax: options.looksMax ?? 4 };
+  const settings = {
+    ...defaultLaneRefillSettings,
+    pageRefsMax: 10,
+    looksMax: options.looksMax ?? 4,
+    isShared: options.isShared ?? false,
+  };
   const refill = new LaneRefill(ledger, port, book, settings, (error) => void errors.push(error));
   port.onChange((laneId) => refill.laneChanged(laneId));
   return {
     refill,
     port,
     looks,
-    saved,
+    dealt,
+    raised,
     errors,
     state,
     /** Takes refs as claims that are granted. */
@@ -141,15 +170,36 @@ describe("a lane that hungry sessions find empty (D9)", () => {
     const hub = await openRefill(ready);
     hub.refill.start();
     await settled();
-    ready.push(...refsAt([1, 2]));
-    hub.port.offer(refsAt([3]));
-    expect(hub.claim(1)).toEqual([3]);
+    const now = nowMs * 1_000;
+    ready.push(...refsAt([now + 1, now + 2]));
+    hub.port.offer(refsAt([now + 3]));
+    expect(hub.claim(1)).toEqual([now + 3]);
 
     await vi.advanceTimersByTimeAsync(1_000);
     hub.refill.starved(laneId);
     await settled();
 
-    expect(hub.claim(10)).toEqual([1, 2]);
+    expect(hub.claim(10)).toEqual([now + 1, now + 2]);
+    await hub.refill.stop();
+  });
+
+  it("is not walked again from its low key each time, but every 30 s it is, for what was long on its way", async () => {
+    const ready: Ref[] = [];
+    const hub = await openRefill(ready, { lowKey: 7 });
+    hub.refill.start();
+    await settled();
+    ready.push(...refsAt([8]));
+
+    await vi.advanceTimersByTimeAsync(1_000);
+    hub.refill.starved(laneId);
+    await settled();
+    expect(hub.looks.at(-1)).toEqual({ laneId, afterKey: (nowMs - 5_000) * 1_000 });
+    expect(hub.port.head(laneId)).toBeUndefined();
+    await vi.advanceTimersByTimeAsync(29_000);
+    hub.refill.starved(laneId);
+    await settled();
+
+    expect(hub.claim(1)).toEqual([8]);
     await hub.refill.stop();
   });
 
@@ -172,37 +222,95 @@ describe("a lane that hungry sessions find empty (D9)", () => {
 });
 
 describe("low keys", () => {
-  it("are saved behind what waits, and never nearer than 40 s to the present", async () => {
-    const oldKey = (nowMs - 100_000) * 1_000;
+  const seconds = 1_000_000;
+  const oldKey = (nowMs - 100_000) * 1_000;
+
+  it("are raised by the ledger, never nearer than 40 s to the present", async () => {
+    const hub = await openRefill([refAt(oldKey)]);
+    hub.refill.start();
+    await settled();
+
+    await vi.advanceTimersByTimeAsync(5_000);
+    await hub.refill.stop();
+
+    expect(hub.raised[0]).toEqual({ laneIds: [laneId], throughKey: (nowMs + 5_000 - 40_000) * 1_000 });
+  });
+
+  it("are where the next look begins", async () => {
     const hub = await openRefill([refAt(oldKey), refAt(oldKey + 10)]);
     hub.refill.start();
     await settled();
-    hub.claim(1);
+    hub.claim(2);
+    await vi.advanceTimersByTimeAsync(30_000);
 
-    await vi.advanceTimersByTimeAsync(5_000);
-    expect(hub.saved.at(-1)?.lowKey).toBeGreaterThanOrEqual(oldKey);
-    expect(hub.saved.at(-1)?.lowKey).toBeLessThan(oldKey + 10);
+    hub.refill.starved(laneId);
+    await settled();
 
-    hub.claim(1);
-    hub.port.offer([refAt(Date.now() * 1_000)]);
-    hub.claim(1);
+    expect(hub.looks.at(-1)).toEqual({ laneId, afterKey: (nowMs + 30_000 - 40_000) * 1_000 });
     await hub.refill.stop();
-    expect(hub.saved.at(-1)?.lowKey).toBeLessThanOrEqual((Date.now() - 40_000) * 1_000);
-    const keys = hub.saved.map((mark) => mark.lowKey);
-    expect(keys).toEqual([...keys].sort((a, b) => a - b));
   });
 
-  it("are not saved again while nothing moves", async () => {
-    const oldKey = (nowMs - 100_000) * 1_000;
+  it("are not raised again once nothing has moved for longer than a commit may take", async () => {
     const hub = await openRefill([refAt(oldKey)]);
     hub.refill.start();
     await settled();
     hub.claim(1);
 
     await vi.advanceTimersByTimeAsync(60_000);
+    const after = hub.raised.length;
+    await vi.advanceTimersByTimeAsync(60_000);
     await hub.refill.stop();
 
-    expect(hub.saved).toHaveLength(1);
+    expect(hub.raised.length).toBe(after);
+  });
+
+  it("show which jobs were lost on their way: those come before the lane's head, though it is never empty (D9)", async () => {
+    const ready = [refAt(oldKey), refAt(oldKey + 20 * seconds)];
+    const hub = await openRefill(ready, { lowKey: oldKey + 1 });
+    hub.refill.start();
+    await settled();
+    expect(hub.port.head(laneId)?.readyKey).toBe(oldKey + 20 * seconds);
+
+    await vi.advanceTimersByTimeAsync(5_000);
+
+    expect(hub.claim(2)).toEqual([oldKey, oldKey + 20 * seconds]);
+    await hub.refill.stop();
+  });
+
+  it("do not bring back what waits only a little longer than the head: another hub has it", async () => {
+    const hub = await openRefill([refAt(oldKey), refAt(oldKey + 9 * seconds)], { lowKey: oldKey + 1 });
+    hub.refill.start();
+    await settled();
+
+    await vi.advanceTimersByTimeAsync(5_000);
+
+    expect(hub.claim(2)).toEqual([oldKey + 9 * seconds]);
+    await hub.refill.stop();
+  });
+});
+
+describe("a hub that shares its lanes", () => {
+  it("reads nothing that its sessions are not hungry for", async () => {
+    const hub = await openRefill(refsAt([1, 2, 3]), { isShared: true });
+
+    hub.refill.start();
+    await vi.advanceTimersByTimeAsync(20_000);
+
+    expect([hub.looks, hub.dealt]).toEqual([[], []]);
+    await hub.refill.stop();
+  });
+
+  it("has jobs dealt to it instead of reading what other hubs read too", async () => {
+    const hub = await openRefill(refsAt([1, 2, 3]), { isShared: true, lowKey: 2 });
+    hub.refill.start();
+
+    hub.refill.starved(laneId);
+    await settled();
+
+    expect(hub.dealt).toEqual([{ afterKey: 0, throughKey: nowMs * 1_000 }]);
+    expect(hub.looks).toEqual([]);
+    expect(hub.claim(3)).toEqual([1, 2, 3]);
+    await hub.refill.stop();
   });
 });
 

@@ -35,6 +35,7 @@ export interface HubProcessOptions {
   readonly databaseUrl: string;
   readonly grpcListen: string;
   readonly sessionTtlMs: number;
+  readonly natsUrl?: string;
 }
 
 const cli = fileURLToPath(new URL("../../../cli/bin/holdfast.js", import.meta.url));
@@ -50,6 +51,7 @@ export async function startHubProcess(options: HubProcessOptions): Promise<HubPr
     ...["--session-ttl-ms", String(options.sessionTtlMs)],
     ...["--heartbeat-interval-ms", String(Math.floor(options.sessionTtlMs / 5))],
     ...["--drain-grace-ms", "500"],
+    ...(options.natsUrl ? ["--nats-url", options.natsUrl] : []),
   ]);
   const listening = await until(
     () => child.said.find((line) => line.event === "listening"),

@@ -51,6 +51,8 @@ async function liveThrough(ledger: Ledger, sessionId: string, jobIds: readonly s
   ]);
   await ledger.readJob(1, jobIds[0] as string);
   await ledger.readLanePage(room.lane.laneId, 0, 100);
+  await ledger.dealLanePage(room.lane.laneId, 0, Number.MAX_SAFE_INTEGER, 100);
+  await ledger.raiseLowKeys([room.lane.laneId], Number.MAX_SAFE_INTEGER);
   await ledger.readHistory(1, jobIds.at(-1) as string, 0, 100);
 }
 
