@@ -2,6 +2,7 @@ import { Command, CommanderError, Option } from "commander";
 import { usageError } from "./cli-error.js";
 import { addCancelCommand } from "./commands/cancel.js";
 import { addDoctorCommand } from "./commands/doctor.js";
+import { addEventsCommand } from "./commands/events.js";
 import { addExitCodesCommand } from "./commands/exit-codes.js";
 import { addFleetCommand } from "./commands/fleet.js";
 import { addGetCommand } from "./commands/get.js";
@@ -38,6 +39,7 @@ const ADD_COMMANDS = [
   addKeysCommand,
   addStatusCommand,
   addSessionsCommand,
+  addEventsCommand,
   addRetentionCommand,
   addDoctorCommand,
   addExitCodesCommand,

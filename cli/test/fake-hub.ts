@@ -4,6 +4,7 @@ import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { AccessService } from "@holdfast/gen/holdfast/v1/access_service_pb";
+import { EventService } from "@holdfast/gen/holdfast/v1/event_service_pb";
 import { FleetService } from "@holdfast/gen/holdfast/v1/fleet_service_pb";
 import { JobService } from "@holdfast/gen/holdfast/v1/job_service_pb";
 
@@ -19,11 +20,12 @@ export interface FakeHub {
 export interface FakeServices {
   readonly jobs?: Partial<ServiceImpl<typeof JobService>>;
   readonly fleet?: Partial<ServiceImpl<typeof FleetService>>;
+  readonly events?: Partial<ServiceImpl<typeof EventService>>;
   readonly access?: Partial<ServiceImpl<typeof AccessService>>;
 }
 
 /** A hub of scripted answers on a free port; what is not scripted is UNIMPLEMENTED. */
-export async function startFakeHub({ jobs, fleet, access }: FakeServices): Promise<FakeHub> {
+export async function startFakeHub({ jobs, fleet, events, access }: FakeServices): Promise<FakeHub> {
   const credentials: (string | null)[] = [];
   const server = createServer(
     connectNodeAdapter({
@@ -36,6 +38,7 @@ export async function startFakeHub({ jobs, fleet, access }: FakeServices): Promi
       routes: (router) => {
         router.service(JobService, jobs ?? {});
         router.service(FleetService, fleet ?? {});
+        router.service(EventService, events ?? {});
         router.service(AccessService, access ?? {});
       },
     }),

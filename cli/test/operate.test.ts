@@ -124,6 +124,32 @@ describe("status and sessions", () => {
     );
   });
 
+  test("events status shows how far each hub's events are, and what waits", async () => {
+    const cursor = { host: "line-3", forwardedThrough: 41n, lastPage: 44n, claimedBy: 7 };
+    const cli = await withHub({
+      events: {
+        getForwarding: () => ({
+          sink: "nats",
+          cursors: [
+            { ...cursor, writerId: 7, waitingEvents: 1_200n, lag: { seconds: 90n, nanos: 0 } },
+            { ...cursor, writerId: 6, ended: true },
+            { ...cursor, writerId: 5, ended: true, done: true, claimedBy: 0 },
+          ],
+        }),
+      },
+    });
+    const { stdout } = await cli("events", "status");
+    expect(stdout).toMatch(/7 +line-3 +lives +41 of 44 +1200 +1 min\S* +7/);
+    expect(stdout).toMatch(/6 +line-3 +ended +41 of 44 +0 +- +7/);
+    expect(stdout).toMatch(/5 +line-3 +done +41 of 44 +0 +- +-/);
+    expect(JSON.parse((await cli("events", "status", "--json")).stdout).cursors).toHaveLength(3);
+  });
+
+  test("events status says when a hub forwards nothing", async () => {
+    const cli = await withHub({ events: { getForwarding: () => ({}) } });
+    expect((await cli("events", "status")).stdout).toContain("--event-sink nats");
+  });
+
   test("sessions shows who is attached, page after page", async () => {
     const session = {
       sessionId: "s1",

@@ -190,7 +190,7 @@ test("retention uses the running ledger, and drops nothing of today", { timeout:
   const dataDir = join(place, ".holdfast");
   const result = await run(["retention", "--keep", "1d", "--dry-run", "--json", "--data-dir", dataDir]);
   expect(result.exitCode, result.stderr).toBe(EXIT.ok);
-  expect(JSON.parse(result.stdout)).toEqual({ isDryRun: true, dropped: [], kept: [] });
+  expect(JSON.parse(result.stdout)).toEqual({ isDryRun: true, dropped: [], kept: [], unforwarded: [] });
   expect((await cli("status")).exitCode).toBe(EXIT.ok);
 });
 

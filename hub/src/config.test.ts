@@ -55,6 +55,16 @@ describe("the configuration of a hub", () => {
     expect(() => readHubConfig(options, {})).toThrow(message);
   });
 
+  it("forwards events only where that is asked for, and only with NATS to forward to", () => {
+    expect(readHubConfig({ natsUrl: "nats://one" }, {}).eventSink).toBe("none");
+    expect(readHubConfig({ natsUrl: "nats://one", eventSink: "nats" }, {}).eventSink).toBe("nats");
+    expect(() => readHubConfig({ eventSink: "nats" }, {})).toThrow(/--nats-url/);
+    expect(() => readHubConfig({ eventSink: "kafka" }, {})).toThrow(/none or nats/);
+    expect(() => readHubConfig({ eventStreamMaxAgeMs: 60_000, eventDedupeWindowMs: 60_001 }, {})).toThrow(
+      /eventDedupeWindowMs/,
+    );
+  });
+
   it.each(["nats://one", "nats://u:p%40@one:4222,nats://two:4223", "tls://[::1]:4222"])(
     "accepts %s as NATS servers",
     (natsUrl) => {

@@ -101,6 +101,42 @@ export const HUB_OPTION_TABLE = [
     help: "copies of the stream of lanes, when this hub makes it; 0: 3 if the cluster has so many servers, else 1",
   },
   {
+    field: "eventSink",
+    flag: "event-sink",
+    env: "HOLDFAST_EVENT_SINK",
+    unit: "text",
+    default: "none",
+    form: [(text) => text === "none" || text === "nats", "none or nats"],
+    help: "where events are forwarded to: nowhere, or into a JetStream stream",
+  },
+  {
+    field: "eventStreamMaxAgeMs",
+    flag: "event-stream-max-age-ms",
+    env: "HOLDFAST_EVENT_STREAM_MAX_AGE_MS",
+    unit: "ms",
+    default: 604_800_000,
+    range: [60_000, 31_536_000_000],
+    help: "the stream of events forgets them after this long",
+  },
+  {
+    field: "eventStreamMaxBytes",
+    flag: "event-stream-max-bytes",
+    env: "HOLDFAST_EVENT_STREAM_MAX_BYTES",
+    unit: "bytes",
+    default: 1024 * MiB,
+    range: [MiB, 16_384 * 1024 * MiB],
+    help: "the stream of events forgets the oldest beyond this; NATS reserves it",
+  },
+  {
+    field: "eventDedupeWindowMs",
+    flag: "event-dedupe-window-ms",
+    env: "HOLDFAST_EVENT_DEDUPE_WINDOW_MS",
+    unit: "ms",
+    default: 60_000,
+    range: [1_000, 3_600_000],
+    help: "NATS drops an event that comes again within this; later ones the consumer tells by their id",
+  },
+  {
     field: "sessionTtlMs",
     flag: "session-ttl-ms",
     env: "HOLDFAST_SESSION_TTL_MS",
@@ -345,6 +381,10 @@ function checkTogether(config: HubConfig): void {
     throw new ConfigError(
       `batchJobsMax (${config.batchJobsMax}) must not exceed queuedItemsMax (${config.queuedItemsMax}): a full batch could never be taken.`,
     );
+  if (config.eventSink === "nats" && config.natsUrl === null)
+    throw new ConfigError("--event-sink nats needs --nats-url.");
+  if (config.eventDedupeWindowMs > config.eventStreamMaxAgeMs)
+    throw new ConfigError("eventDedupeWindowMs must not exceed eventStreamMaxAgeMs.");
   if (config.creditBytesMax < config.payloadBytesMax + config.checkpointBytesMax)
     throw new ConfigError("creditBytesMax must hold at least one payload with its checkpoint.");
 }

@@ -9,10 +9,11 @@ import { isLoopback, splitAddress } from "./domain/address.js";
 import { createJetstreamLanes, defaultJetstreamLanesSettings } from "./lanes/jetstream-lanes.js";
 import { createMemoryLanes } from "./lanes/memory-lanes.js";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "./ledger/embedded-postgres.js";
-import { openLedger } from "./ledger/ledger.js";
+import { type Ledger, openLedger } from "./ledger/ledger.js";
 import { defaultNatsLinkSettings, type NatsLink, startNatsLink } from "./nats/nats-link.js";
 import { accessService } from "./rpc/access-service.js";
 import { startConnectors } from "./rpc/connectors.js";
+import { eventService } from "./rpc/event-service.js";
 import { fleetService } from "./rpc/fleet-service.js";
 import { jobService } from "./rpc/job-service.js";
 import { workerService } from "./rpc/worker-service.js";
@@ -22,9 +23,12 @@ import { ChangeRelay } from "./services/change-relay.js";
 import { DirectLeases } from "./services/direct-leases.js";
 import { Dispatcher } from "./services/dispatcher.js";
 import { Fleet } from "./services/fleet.js";
+import { defaultForwarderSettings, Forwarder } from "./services/forwarder.js";
+import { Forwarding } from "./services/forwarding.js";
 import {
   busMetrics,
   directLeaseCounter,
+  forwarderMetrics,
   laneMetrics,
   ledgerMetrics,
   verdictCounter,
@@ -50,6 +54,8 @@ import { SessionReports } from "./services/session-reports.js";
 import { Sessions } from "./services/sessions.js";
 import { Timers } from "./services/timers.js";
 import { UnaryWorkers } from "./services/unary-workers.js";
+import { JetStreamSink } from "./sinks/jetstream-sink.js";
+import type { EventSink } from "./sinks/sink.js";
 import { startTelemetry } from "./telemetry.js";
 import { hubVersion } from "./version.js";
 
@@ -62,6 +68,8 @@ export interface RunningHub {
   /** Drains and stops everything; safe to call twice. */
   stop(reason?: string): Promise<void>;
 }
+
+const eventAckTimeoutMs = 5_000;
 
 /**
  * Starts a hub: the embedded ledger unless one is given, services, both ports.
@@ -97,6 +105,7 @@ async function startOn(
   const onTrouble = (error: unknown) =>
     log(`warning: ${error instanceof Error ? error.message : String(error)}`);
   const commitMetrics = ledgerMetrics();
+  let forwarder: Forwarder | undefined;
   const ledger = await openLedger({
     databaseUrl,
     hubVersion,
@@ -104,6 +113,7 @@ async function startOn(
     limits: config,
     observer: {
       committed: commitMetrics.committed,
+      pageCommitted: (writerId, page) => forwarder?.pageCommitted(writerId, page),
       disconnected: (error) => {
         commitMetrics.disconnected();
         onTrouble(error);
@@ -190,6 +200,8 @@ async function startOn(
   );
   book.onMade((laneIds) => peers.wake(laneIds));
   heedPeers(bus, { sessions, feed, access, laneNews, leaseCheck, keyCheck, endKey });
+  const sink = openSink(config, nats);
+  forwarder = sink ? openForwarder(ledger, sink, log, onTrouble) : undefined;
   const fleet = new Fleet(ledger, lanes, book, sessions, { hubVersion, isEmbedded: postgres !== null });
   watchHub(ledger, sessions, lanes, book);
   watchPeers(peers, nats);
@@ -202,6 +214,7 @@ async function startOn(
       new UnaryWorkers(attachments, sessions, liveness, reports, ledger, book),
     ),
     fleetService(fleet),
+    eventService(new Forwarding(ledger, sink?.name ?? null)),
     accessService(access),
   ];
   const stopServices = async () => {
@@ -212,7 +225,9 @@ async function startOn(
     await Promise.all([leaseCheck.stop(), keyCheck.stop(), laneNews.stop()]);
     relay.stop();
     feed.stop();
+    await forwarder?.stop();
     await ledger.stop();
+    await sink?.close();
     await lanes.stop();
     await bus.close();
     await nats?.close();
@@ -221,6 +236,7 @@ async function startOn(
   };
   try {
     await refuseOpenHubElsewhere(config, access);
+    await forwarder?.start();
     refill.start();
     timers.start();
     reaper.start();
@@ -274,6 +290,37 @@ function jetstreamLanesSettings(config: HubConfig) {
     replicas: config.natsReplicas,
     windowRefsMax: config.laneWindowRefsMax,
   };
+}
+
+function openSink(config: HubConfig, nats: NatsLink | null): EventSink | null {
+  if (config.eventSink === "none" || nats === null) return null;
+  return new JetStreamSink(nats, {
+    prefix: config.natsPrefix,
+    maxAgeMs: config.eventStreamMaxAgeMs,
+    maxBytes: config.eventStreamMaxBytes,
+    dedupeWindowMs: config.eventDedupeWindowMs,
+    ackTimeoutMs: eventAckTimeoutMs,
+  });
+}
+
+function openForwarder(
+  ledger: Ledger,
+  sink: EventSink,
+  log: (line: string) => void,
+  onTrouble: (error: unknown) => void,
+): Forwarder {
+  const watched = forwarderMetrics(sink.name);
+  return new Forwarder(ledger, sink, defaultForwarderSettings, {
+    ...watched,
+    failed: (error) => {
+      watched.failed();
+      onTrouble(error);
+    },
+    tookOver: (writerId, pages) => {
+      watched.tookOver();
+      log(`forwarded ${pages} pages of events of writer ${writerId}`);
+    },
+  });
 }
 
 async function readTls(config: HubConfig): Promise<{ cert: Buffer; key: Buffer } | null> {

@@ -10,7 +10,7 @@ const DAY_MS = 86_400_000;
 
 const AFTER_HELP = `
 History is kept in partitions of a day; those wholly older than --keep are dropped. Jobs that are still open
-are never dropped. Works on the ledger itself, whether a hub runs or not: --database-url, or the embedded
+are never dropped, nor are events that a sink has not got yet, unless --drop-unforwarded says so. Works on the ledger itself, whether a hub runs or not: --database-url, or the embedded
 PostgreSQL of --data-dir.
 
 Examples:
@@ -20,6 +20,7 @@ Examples:
 interface RetentionFlags {
   readonly keep: number;
   readonly dryRun?: boolean;
+  readonly dropUnforwarded?: boolean;
   readonly databaseUrl?: string;
   readonly dataDir?: string;
 }
@@ -28,6 +29,7 @@ export function addRetentionCommand(program: Command, cli: Cli): void {
   addHubOptions(program.command("retention").description("drop old history"), ["databaseUrl", "dataDir"])
     .requiredOption("--keep <duration>", "how much history to keep, in whole days: 30d", parseDurationMs)
     .option("--dry-run", "say what would be dropped, and drop nothing")
+    .option("--drop-unforwarded", "drop events that a sink has not got yet; the gap is announced in it")
     .addHelpText("after", AFTER_HELP)
     .action((flags: RetentionFlags, command: Command) =>
       perform(cli, command, async ({ io, output }) => {
@@ -42,16 +44,25 @@ export function addRetentionCommand(program: Command, cli: Cli): void {
         const config = readConfig({ databaseUrl: flags.databaseUrl, dataDir: flags.dataDir }, io);
         const { runRetention } = await import("@holdfast/hub/retention");
         const report = await withLedger(config, output.remark, (databaseUrl) =>
-          runRetention({ databaseUrl, keepDays, dryRun: isDryRun }),
+          runRetention({
+            databaseUrl,
+            keepDays,
+            dryRun: isDryRun,
+            dropUnforwarded: flags.dropUnforwarded === true,
+          }),
         ).catch((error: unknown) => {
           throw hubFailure(error);
         });
         const kept = report.kept.map((partition) => ({ ...partition }));
-        output.document({ isDryRun, dropped: [...report.dropped], kept }, () =>
+        const unforwarded = report.unforwarded.map((partition) => ({ ...partition }));
+        output.document({ isDryRun, dropped: [...report.dropped], kept, unforwarded }, () =>
           [
             ...report.dropped.map((name) => `${isDryRun ? "would drop" : "dropped"}  ${name}`),
             ...kept.map(({ partition, openJobs }) => `kept  ${partition}, for its ${openJobs} open jobs`),
-            `${report.dropped.length} partitions ${isDryRun ? "would be dropped" : "dropped"}, ${kept.length} kept.`,
+            ...unforwarded.map(
+              ({ partition, pages }) => `kept  ${partition}, for ${pages} pages that a sink has not got`,
+            ),
+            `${report.dropped.length} partitions ${isDryRun ? "would be dropped" : "dropped"}, ${kept.length + unforwarded.length} kept.`,
           ].join("\n"),
         );
         return EXIT.ok;

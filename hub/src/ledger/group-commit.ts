@@ -51,6 +51,8 @@ export interface GroupCommitLimits {
 
 export interface GroupCommitObserver {
   readonly committed: (statement: string, items: number, seconds: number) => void;
+  /** A page of events is committed; pages of a writer are said in order. */
+  readonly pageCommitted: (writerId: number, page: number) => void;
   readonly disconnected: (error: unknown) => void;
   readonly reconnected: (afterMs: number) => void;
   /** The ledger refused one item by itself. */
@@ -296,8 +298,10 @@ export class GroupCommit {
       if (failure === "connection") throw error;
       tried = { type: failure, error };
     }
-    if (page !== undefined && wrotePage) connection.keepPage(page);
-    else if (page !== undefined) await connection.returnPage(page);
+    if (page !== undefined && wrotePage) {
+      connection.keepPage(page);
+      this.#observer.pageCommitted(on.writerId, page);
+    } else if (page !== undefined) await connection.returnPage(page);
     return tried;
   }
 

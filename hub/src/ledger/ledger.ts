@@ -17,6 +17,8 @@ import {
   fireDeadlines,
   fireReadyTimers,
 } from "./fire-timers.js";
+import * as cursors from "./forward-cursors.js";
+import * as pages from "./forward-pages.js";
 import { GroupCommit, type GroupCommitLimits, type GroupCommitObserver } from "./group-commit.js";
 import * as lanes from "./lanes.js";
 import { migrate, partitionDaysAhead } from "./migrate.js";
@@ -72,7 +74,10 @@ export async function openLedger(options: LedgerOptions) {
 
   return {
     migration,
+    /** The number that this hub began with, and is known to others by. */
     writerId: connection.writerId,
+    /** The number that it writes under now. */
+    currentWriterId: () => connection.writerId,
     queuedItems: () => writes.queuedItems,
     isConnected: () => connection.isOpen,
 
@@ -143,6 +148,26 @@ export async function openLedger(options: LedgerOptions) {
     readGrants: (sessionId: string, jobIds: readonly string[]) => readGrants(db, sessionId, jobIds),
     readHistory: (tenantId: number, jobId: string, afterRevision: number, limit: number) =>
       jobs.readHistory(db, tenantId, jobId, afterRevision, limit),
+
+    beginSink: (sink: string) => cursors.beginSink(db, sink, connection.writerId),
+    makeCursors: (sink: string) => cursors.makeCursors(db, sink),
+    claimCursor: (sink: string, writerId: number, hubId: number, ttlMs: number) =>
+      cursors.claimCursor(db, sink, writerId, hubId, ttlMs),
+    saveCursor: (
+      sink: string,
+      claim: cursors.ForwardClaim,
+      hubId: number,
+      next: Parameters<typeof cursors.saveCursor>[4],
+    ) => cursors.saveCursor(db, sink, claim, hubId, next),
+    listUnclaimed: (sink: string, graceMs: number, limit: number) =>
+      cursors.listUnclaimed(db, sink, graceMs, limit),
+    settleWriter: (writerId: number) => cursors.settleWriter(db, writerId),
+    readForwardMarks: (sink: string, writerIds: readonly number[]) =>
+      cursors.readForwardMarks(db, sink, writerIds),
+    readForwarding: (sink: string, limit: number) => cursors.readForwarding(db, sink, limit),
+    readPages: (after: cursors.ForwardClaim, pagesMax: number) => pages.readPages(db, after, pagesMax),
+    readEvents: (wanted: readonly pages.WantedEvents[]) => pages.readEvents(db, wanted),
+    readDroppedPages: (sink: string, after: cursors.ForwardClaim) => pages.readDroppedPages(db, sink, after),
 
     hasKeys: () => keys.hasKeys(db),
     readGoodKeys: (keyIds: readonly string[]) => keys.readGoodKeys(db, keyIds),

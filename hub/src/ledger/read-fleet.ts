@@ -1,7 +1,7 @@
 import type { HubView, LedgerFacts, SessionProfile, SessionView } from "../domain/fleet-view.js";
 import type { ReadPool } from "./read-pool.js";
 import { toMs } from "./sql-text.js";
-import { lockClass } from "./writer-connection.js";
+import { writerLockClass } from "./writer-connection.js";
 
 /** Live sessions of a tenant, newest first (session ids are UUIDv7). */
 export async function listSessions(
@@ -54,7 +54,7 @@ export async function listHubs(db: ReadPool, tenantId: number): Promise<HubView[
        select l.objid::bigint from pg_locks l join pg_database d on d.oid = l.database
        where l.locktype = 'advisory' and l.classid = $2::bigint::oid and l.granted and d.datname = current_database())
      order by w.writer_id`,
-    [tenantId, lockClass],
+    [tenantId, writerLockClass],
   );
   return rows.map((row) => ({
     writerId: row.writer_id,

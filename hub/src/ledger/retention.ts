@@ -7,6 +7,8 @@ export interface RetentionOptions {
   readonly databaseUrl: string;
   /** Days of history to keep, at least 1: partitions wholly older are dropped. */
   readonly keepDays: number;
+  /** Drop pages of events that a sink has not got yet; its forwarder then announces what is missing. */
+  readonly dropUnforwarded: boolean;
   /** Say what would be done, and do nothing. */
   readonly dryRun: boolean;
 }
@@ -16,12 +18,15 @@ export interface RetentionReport {
   readonly dropped: readonly string[];
   /** Old partitions of jobs that held open jobs: those stayed, everything else in them was dropped. */
   readonly kept: readonly { readonly partition: string; readonly openJobs: number }[];
+  /** Old partitions of events that stayed whole, since a sink has not got all their pages. */
+  readonly unforwarded: readonly { readonly partition: string; readonly pages: number }[];
 }
 
 /**
  * Drops history that is older than asked for, by partitions. Open jobs are never dropped: a partition that holds
  * some is replaced by one that holds only them. Events of kept jobs may go with their day; the history of such a
- * job then begins later. Idempotency keys and checkpoints of dropped jobs go too.
+ * job then begins later. Idempotency keys and checkpoints of dropped jobs go too. Pages that a sink has not got stay,
+ * unless they are to go: then what is missing is written down for the forwarder to announce.
  */
 export async function runRetention(options: RetentionOptions): Promise<RetentionReport> {
   if (!Number.isInteger(options.keepDays) || options.keepDays < 1)
@@ -45,11 +50,14 @@ export async function runRetention(options: RetentionOptions): Promise<Retention
       if (open > 0) kept.push({ partition, openJobs: open });
       else dropped.push(partition);
     }
+    const unforwarded: { partition: string; pages: number }[] = [];
     for (const partition of await partitionsBefore(client, "event_page", day)) {
-      dropped.push(partition);
-      if (!options.dryRun) await client.query(`drop table ${client.escapeIdentifier(partition)}`);
+      const pages = options.dropUnforwarded ? 0 : await countUnforwarded(client, partition);
+      if (pages > 0) unforwarded.push({ partition, pages });
+      else dropped.push(partition);
+      if (pages === 0 && !options.dryRun) await dropPages(client, partition);
     }
-    return { dropped, kept };
+    return { dropped, kept, unforwarded };
   } finally {
     await client.end();
   }
@@ -62,6 +70,44 @@ async function partitionsBefore(client: pg.Client, parent: string, day: string):
     [parent, day],
   );
   return rows.map((row) => row.name);
+}
+
+/** Pages of a partition that some sink has not got, by sink and writer. */
+const unforwardedPages = (partition: string) => `
+  select s.sink, p.writer_id, greatest(min(p.batch), coalesce(max(c.forwarded_through), 0) + 1) as first_batch,
+    max(p.batch) as last_batch, count(*) as pages
+  from forward_sink s
+  cross join ${partition} p
+  left join forward_cursor c on c.sink = s.sink and c.writer_id = p.writer_id
+  where case when c.writer_id is null then p.writer_id >= s.first_writer
+    else not c.is_done and p.batch > c.forwarded_through end
+  group by s.sink, p.writer_id`;
+
+async function countUnforwarded(client: pg.Client, partition: string): Promise<number> {
+  const { rows } = await client.query<{ pages: number }>(
+    `select coalesce(sum(pages), 0)::integer as pages
+     from (${unforwardedPages(client.escapeIdentifier(partition))}) u`,
+  );
+  return rows[0]?.pages ?? 0;
+}
+
+/** One transaction: the pages are there, or what of them no sink got is written down. */
+async function dropPages(client: pg.Client, partition: string): Promise<void> {
+  const name = client.escapeIdentifier(partition);
+  await client.query("begin");
+  try {
+    await client.query("set local lock_timeout = '10s'");
+    await client.query(`lock table ${name} in access exclusive mode`);
+    await client.query(
+      `insert into forward_gap (sink, writer_id, first_batch, last_batch)
+       select sink, writer_id, first_batch, last_batch from (${unforwardedPages(name)}) u on conflict do nothing`,
+    );
+    await client.query(`drop table ${name}`);
+    await client.query("commit");
+  } catch (error) {
+    await client.query("rollback").catch(() => undefined);
+    throw error;
+  }
 }
 
 async function countOpen(client: pg.Client, partition: string): Promise<number> {

@@ -5,7 +5,8 @@
 // Pages of events are numbered by this writer, 1, 2, 3 …, without a gap (D20). So there is at most one backend
 // that writes as it: an advisory lock says so, also against our own former backend when the network cut us off
 // from it; that one is terminated before we go on. Numbers that were on their way when a connection was lost are
-// then filled where they came to nothing.
+// then filled where they came to nothing. When another hub found the lock free and ended this life, whose rest of
+// events it forwards, we go on under a new number.
 import { hostname } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
@@ -17,8 +18,8 @@ insert into event_page (at, writer_id, batch, items)
 select now(), $1, n, '{}' from unnest($2::bigint[]) as n
 where not exists (select from event_page p where p.writer_id = $1 and p.batch = n)`;
 
-/** Class of the advisory lock that a hub holds on its writer number for as long as it is connected. */
-export const lockClass = 0x486f6c64;
+/** First half of the advisory lock that the backend of a living writer holds; the second is the writer's number. */
+export const writerLockClass = 0x486f6c64;
 const lockPatienceMs = 10_000;
 
 /**
@@ -63,7 +64,7 @@ export class WriterConnection {
     this.#hubVersion = hubVersion;
   }
 
-  /** Number of this life of the hub; 0 before the first open. */
+  /** Number of this life of the hub; 0 before the first open, another when another hub ended this life. */
   get writerId(): number {
     return this.#writerId;
   }
@@ -139,14 +140,13 @@ export class WriterConnection {
   }
 
   async #becomeWriter(client: pg.Client): Promise<void> {
-    if (this.#writerId === 0) {
-      const made = await client.query<{ writer_id: number }>(
-        "insert into writer (hub_version, host) values ($1, $2) returning writer_id",
-        [this.#hubVersion, hostname()],
-      );
-      this.#writerId = made.rows[0]?.writer_id ?? 0;
-    }
+    if (this.#writerId === 0) await this.#beginLife(client);
     await this.#takeLock(client);
+    if (await this.#wasEnded(client)) {
+      await client.query("select pg_advisory_unlock($1, $2)", [writerLockClass, this.#writerId]);
+      await this.#beginLife(client);
+      await this.#takeLock(client);
+    }
     // Only this life of the hub numbers its pages, so it knows where it is: history may have been dropped meanwhile.
     await client.query(fillDoubtfulText, [this.#writerId, [...this.#openPages]]);
     this.#openPages.clear();
@@ -154,11 +154,29 @@ export class WriterConnection {
     this.#backendPid = backend.rows[0]?.pid ?? 0;
   }
 
+  async #beginLife(client: pg.Client): Promise<void> {
+    const made = await client.query<{ writer_id: number }>(
+      "insert into writer (hub_version, host) values ($1, $2) returning writer_id",
+      [this.#hubVersion, hostname()],
+    );
+    this.#writerId = made.rows[0]?.writer_id ?? 0;
+    this.#lastPage = 0;
+    this.#openPages.clear();
+  }
+
+  async #wasEnded(client: pg.Client): Promise<boolean> {
+    const { rowCount } = await client.query(
+      "select from writer where writer_id = $1 and ended_at is not null",
+      [this.#writerId],
+    );
+    return rowCount === 1;
+  }
+
   async #takeLock(client: pg.Client): Promise<void> {
     const giveUpAt = Date.now() + lockPatienceMs;
     for (;;) {
       const taken = await client.query<{ ok: boolean }>("select pg_try_advisory_lock($1, $2) as ok", [
-        lockClass,
+        writerLockClass,
         this.#writerId,
       ]);
       if (taken.rows[0]?.ok) return;

@@ -18,6 +18,7 @@ const methodScopes: Readonly<Record<string, Scope>> = {
   "WorkerService.Report": "workers:attach",
   "FleetService.GetStatus": "fleet:read",
   "FleetService.ListSessions": "fleet:read",
+  "EventService.GetForwarding": "fleet:read",
   "AccessService.CreateKey": "access:admin",
   "AccessService.ListKeys": "access:admin",
   "AccessService.RevokeKey": "access:admin",

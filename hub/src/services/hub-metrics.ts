@@ -1,5 +1,6 @@
 import { metrics } from "@opentelemetry/api";
 import type { BusObserver } from "../bus/bus.js";
+import type { ForwardStatus } from "../domain/forwarded-event.js";
 import type { Lanes } from "../lanes/lanes.js";
 import type { LaneBook } from "./lane-book.js";
 import type { Peers } from "./peers.js";
@@ -105,6 +106,53 @@ export function laneMetrics() {
     moved: (way: string, refs: number) => moved.add(refs, { way }),
     streamLost: () => lost.add(1),
     refilled: (reason: string, refs: number) => refilled.add(refs, { reason }),
+  };
+}
+
+/** What the forwarder of a sink is watched by. */
+export function forwarderMetrics(sink: string) {
+  const meter = metrics.getMeter("holdfast");
+  const events = meter.createCounter("holdfast.forwarder.events", {
+    description: "Events made durable in the sink",
+  });
+  const ahead = meter.createCounter("holdfast.forwarder.events_ahead", {
+    description: "Of these, events of another hub that were forwarded before their own hub did",
+  });
+  const errors = meter.createCounter("holdfast.forwarder.errors", {
+    description: "Steps that failed and were tried again",
+  });
+  const taken = meter.createCounter("holdfast.forwarder.taken_over", {
+    description: "Times that the rest of another hub's events was forwarded here",
+  });
+  let waiting: readonly ForwardStatus[] = [];
+  meter
+    .createObservableGauge("holdfast.forwarder.lag_events", {
+      description: "Events of all hubs that wait for the sink, about",
+    })
+    .addCallback((gauge) =>
+      gauge.observe(
+        waiting.reduce((sum, status) => sum + status.waitingEvents, 0),
+        { sink },
+      ),
+    );
+  meter
+    .createObservableGauge("holdfast.forwarder.lag_seconds", {
+      description: "For how long the oldest event of any hub waits for the sink",
+      unit: "s",
+    })
+    .addCallback((gauge) =>
+      gauge.observe(Math.max(0, ...waiting.map((status) => status.lagMs ?? 0)) / 1_000, { sink }),
+    );
+  return {
+    forwarded: (count: number, aheadCount: number) => {
+      events.add(count, { sink });
+      if (aheadCount > 0) ahead.add(aheadCount, { sink });
+    },
+    failed: () => errors.add(1, { sink }),
+    tookOver: () => taken.add(1, { sink }),
+    waiting: (found: readonly ForwardStatus[]) => {
+      waiting = found;
+    },
   };
 }
 

@@ -14,12 +14,15 @@ export interface LedgerRoom {
   openLedger(limits?: Partial<GroupCommitLimits>): Promise<Ledger>;
   makeLane(key: Partial<LaneKey>): Promise<Lane>;
   sql<Row extends object>(text: string, values?: unknown[]): Promise<Row[]>;
+  /** Says which pages of events any ledger of the room commits. */
+  onPage(listener: (writerId: number, page: number) => void): void;
   /** Ends every ledger of the room and removes its database. */
   close(): Promise<void>;
 }
 
 export const quietObserver: GroupCommitObserver = {
   committed: () => undefined,
+  pageCommitted: () => undefined,
   poisoned: () => undefined,
   disconnected: () => undefined,
   reconnected: () => undefined,
@@ -30,13 +33,20 @@ export async function openLedgerRoom(givenUrl?: string): Promise<LedgerRoom> {
   const database = givenUrl === undefined ? await createTestDatabase() : undefined;
   const url = givenUrl ?? (database?.url as string);
   const stops: (() => Promise<void>)[] = [];
+  const pageListeners: ((writerId: number, page: number) => void)[] = [];
+  const observer: GroupCommitObserver = {
+    ...quietObserver,
+    pageCommitted: (writerId, page) => {
+      for (const listener of pageListeners) listener(writerId, page);
+    },
+  };
   const open = async (limits: Partial<GroupCommitLimits> = {}) => {
     const ledger = await openLedger({
       databaseUrl: url,
       hubVersion: "test",
       readConnectionsMax: 2,
       limits: { queuedItemsMax: 100_000, queuedBytesMax: 1 << 28, ...limits },
-      observer: quietObserver,
+      observer,
       onReadError: () => undefined,
     });
     const stop = once(ledger.stop);
@@ -64,6 +74,7 @@ export async function openLedgerRoom(givenUrl?: string): Promise<LedgerRoom> {
     lane: await makeLane({}),
     openLedger: open,
     makeLane,
+    onPage: (listener) => void pageListeners.push(listener),
     async sql<Row extends object>(text: string, values: unknown[] = []): Promise<Row[]> {
       return (await pool.query(text, values)).rows as Row[];
     },

@@ -35,6 +35,7 @@ export interface HubProcessOptions {
   readonly databaseUrl: string;
   readonly grpcListen: string;
   readonly sessionTtlMs: number;
+  /** NATS for lanes, bus and events; without it the hub is alone. */
   readonly natsUrl?: string;
 }
 
@@ -51,7 +52,7 @@ export async function startHubProcess(options: HubProcessOptions): Promise<HubPr
     ...["--session-ttl-ms", String(options.sessionTtlMs)],
     ...["--heartbeat-interval-ms", String(Math.floor(options.sessionTtlMs / 5))],
     ...["--drain-grace-ms", "500"],
-    ...(options.natsUrl ? ["--nats-url", options.natsUrl] : []),
+    ...(options.natsUrl === undefined ? [] : ["--nats-url", options.natsUrl, "--event-sink", "nats"]),
   ]);
   const listening = await until(
     () => child.said.find((line) => line.event === "listening"),

@@ -1,4 +1,5 @@
 import { AccessService } from "@holdfast/gen/holdfast/v1/access_service_pb";
+import { EventService } from "@holdfast/gen/holdfast/v1/event_service_pb";
 import { FleetService } from "@holdfast/gen/holdfast/v1/fleet_service_pb";
 import { JobService } from "@holdfast/gen/holdfast/v1/job_service_pb";
 import { WorkerService } from "@holdfast/gen/holdfast/v1/worker_service_pb";
@@ -107,6 +108,18 @@ test("each call asks for its own scope, and for no other", async () => {
         });
     }
   }
+});
+
+test("how far events are forwarded is for fleet:read alone, and says when they are not", async () => {
+  const [reader, other] = [await clientWith(["fleet:read"]), await clientWith(["jobs:read"])];
+  expect(await reader.client.call(EventService.method.getForwarding, {})).toMatchObject({
+    sink: "",
+    cursors: [],
+  });
+  expect(await other.client.refused(EventService.method.getForwarding, {})).toMatchObject({
+    reason: "SCOPE_MISSING",
+    metadata: { scope: "fleet:read" },
+  });
 });
 
 test("a key that is limited to some kinds submits and works on no other", async () => {

@@ -3,6 +3,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { AccessService } from "@holdfast/gen/holdfast/v1/access_service_pb";
+import { EventService } from "@holdfast/gen/holdfast/v1/event_service_pb";
 import { FleetService } from "@holdfast/gen/holdfast/v1/fleet_service_pb";
 import { JobService, SubmitRequestSchema } from "@holdfast/gen/holdfast/v1/job_service_pb";
 import { WorkerService } from "@holdfast/gen/holdfast/v1/worker_service_pb";
@@ -25,7 +26,7 @@ const refused = { code: 3, reason: "INVALID_FIELD", domain: "holdfast", metadata
 const { submit, watch } = JobService.method;
 
 describe("bytes that are no message are refused on both ports", () => {
-  const unary = [JobService, WorkerService, FleetService, AccessService].flatMap((service) =>
+  const unary = [JobService, WorkerService, FleetService, EventService, AccessService].flatMap((service) =>
     service.methods.filter((method) => method.methodKind === "unary"),
   );
   for (const method of unary)

@@ -186,7 +186,7 @@ test("server reflection lists every service and hands out its files, so that grp
       call.write(Buffer.concat([Buffer.of((field << 3) | 2, text.length), Buffer.from(text)]));
     });
   const services = await ask(7, "*");
-  for (const name of ["JobService", "WorkerService", "FleetService", "AccessService"]) {
+  for (const name of ["JobService", "WorkerService", "FleetService", "EventService", "AccessService"]) {
     expect(services).toContain(`holdfast.v1.${name}`);
     expect(await ask(4, `holdfast.v1.${name}`)).toContain("holdfast/v1/");
   }

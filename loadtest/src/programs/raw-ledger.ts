@@ -40,6 +40,7 @@ await runProgram<RawLedgerParams, RawLedgerSays>(async (params, say, signal) => 
     limits: config,
     observer: {
       committed: () => undefined,
+      pageCommitted: () => undefined,
       disconnected: fail,
       reconnected: () => undefined,
       poisoned: (_statement, error) => fail(error),
