@@ -4,13 +4,16 @@ import { join } from "node:path";
 import type { Benchmark, PreparedBenchmark } from "./benchmark.js";
 import { drain } from "./drain/drain.js";
 import { latency } from "./latency/latency.js";
+import { backlog } from "./life/backlog.js";
+import { life } from "./life/life.js";
+import { pinned } from "./life/pinned.js";
 import { describeMachine } from "./machine.js";
 import { describeOptions, UsageError } from "./options.js";
 import { type Report, reportText, writeReport } from "./report.js";
 import { openStage } from "./stage.js";
 import { stopPrograms } from "./start-program.js";
 
-const benchmarks: readonly Benchmark[] = [drain, latency];
+const benchmarks: readonly Benchmark[] = [drain, life, latency, backlog, pinned];
 
 const say = (line: string) => process.stderr.write(`${line}\n`);
 

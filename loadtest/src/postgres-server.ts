@@ -10,6 +10,11 @@ export interface PostgresServer {
   /** Puts a database to rest: statistics and hint bits are there, nothing is dirty. */
   settle(name: string): Promise<void>;
   readCounters(name: string): Promise<Counters>;
+  /**
+   * Opens a transaction with an id and a snapshot of its own in a database, as a report or a dump would; vacuum removes
+   * nothing that it might still see. Answers what ends it.
+   */
+  holdTransaction(name: string): Promise<() => Promise<void>>;
   /** One number from a database. */
   count(name: string, query: string): Promise<number>;
   close(): Promise<void>;
@@ -81,6 +86,12 @@ export async function openPostgresServer(serverUrl: string): Promise<PostgresSer
       const row = rows[0];
       if (!row) throw new Error(`There is no database ${name}.`);
       return { walBytes: Number(row.wal_bytes), commits: Number(row.commits) };
+    },
+    holdTransaction: async (name) => {
+      const client = await connect(urlOf(name));
+      await client.query("begin isolation level repeatable read");
+      await client.query("select pg_current_xact_id()");
+      return () => client.end();
     },
     count: (name, query) =>
       within(name, async (client) => {

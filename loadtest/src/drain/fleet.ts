@@ -1,11 +1,11 @@
 // Holdfast with its lanes on JetStream: what NATS in the path costs, and what a second hub on the same machine does.
 import { join } from "node:path";
 import { type NatsServers, startNatsServers } from "@holdfast/hub/nats-server";
-import type { FleetDrainerParams, FleetDrainerSays } from "../programs/fleet-drainer.js";
+import type { FleetDrainerParams, FleetDrainerSays, Step } from "../programs/fleet-drainer.js";
 import type { SubmitterParams, SubmitterSays } from "../programs/holdfast-submitter.js";
 import type { HubParams, HubSays } from "../programs/hub.js";
 import type { Program } from "../start-program.js";
-import type { Contestant, Heat } from "./contestant.js";
+import type { Contestant, DrainMarks, Heat } from "./contestant.js";
 import { unfinishedInLedger } from "./holdfast.js";
 
 /** A worker that got nothing for so long has seen the end. */
@@ -44,6 +44,7 @@ function fleetContestant(name: string, title: string, fleet: Fleet): Contestant 
   return {
     name,
     title,
+    role: "holdfast",
     settings: { ...fleet, journal: false },
     preload: (heat) =>
       withHubs(heat, { ...fleet, hubs: 1 }, "preload", async ([address]) => {
@@ -68,18 +69,30 @@ function fleetContestant(name: string, title: string, fleet: Fleet): Contestant 
           ),
         );
         try {
-          const marks = await Promise.all(workers.map((worker) => worker.said("drained", heat.stepMsMax)));
-          for (const { committed } of marks) heat.stage.log(`${heat.label}: ${committed} by one worker`);
-          await drained({
-            firstLeaseAtMs: Math.min(...marks.map((mark) => mark.firstLeaseAtMs)),
-            lastVerdictAtMs: Math.max(...marks.map((mark) => mark.lastVerdictAtMs)),
-          });
+          const said = await Promise.all(workers.map((worker) => worker.said("drained", heat.stepMsMax)));
+          await drained(marksOf(
+            said.map(({ steps }) => steps),
+            heat.warmUpJobs,
+          ));
         } finally {
           await Promise.all(workers.map((worker) => worker.stop()));
         }
       }),
     unfinishedQuery: unfinishedInLedger,
   };
+}
+
+/** The backlog is warm when that many verdicts are known, whichever workers had them. */
+function marksOf(workers: readonly (readonly Step[])[], warmUpJobs: number): DrainMarks {
+  const steps = workers.flat().sort((one, other) => one.atMs - other.atMs);
+  let verdicts = 0;
+  const warm = steps.find((step) => {
+    verdicts += step.verdicts;
+    return verdicts >= warmUpJobs;
+  });
+  const last = steps.at(-1);
+  if (!warm || !last) throw new Error("The workers committed less than what warms up.");
+  return { warmAtMs: warm.atMs, lastVerdictAtMs: last.atMs };
 }
 
 /** NATS keeps what waits in it from the preload to the drain. */

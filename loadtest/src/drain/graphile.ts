@@ -6,6 +6,7 @@ import type { Contestant } from "./contestant.js";
 export const graphile: Contestant = {
   name: "graphile",
   title: "graphile-worker 0.17.3, local queue, batched completion",
+  role: "peer",
   settings: graphileSettings,
   preload: async ({ stage, label, databaseUrl, jobs, payloadBytes, stepMsMax }) => {
     const submitter = stage.start<GraphileSubmitterParams, GraphileSubmitterSays>(
@@ -19,10 +20,10 @@ export const graphile: Contestant = {
       await submitter.stop();
     }
   },
-  drain: async ({ stage, label, databaseUrl, stepMsMax }, drained) => {
+  drain: async ({ stage, label, databaseUrl, warmUpJobs, stepMsMax }, drained) => {
     const worker = stage.start<GraphileDrainerParams, GraphileDrainerSays>(
       "graphile-drainer",
-      { databaseUrl },
+      { databaseUrl, warmUpJobs },
       label,
     );
     try {

@@ -18,6 +18,7 @@ function holdfastContestant(name: string, title: string, hasJournal: boolean): C
   return {
     name,
     title,
+    role: "holdfast",
     settings: hasJournal ? {} : { journal: false },
     preload: submitToHub,
     drain: async (heat, drained) => {
@@ -25,7 +26,7 @@ function holdfastContestant(name: string, title: string, hasJournal: boolean): C
         const journal = hasJournal && join(heat.stage.scratchDir, "journals", heat.label);
         const worker = heat.stage.start<DrainerParams, DrainerSays>(
           "holdfast-drainer",
-          { address, jobs: heat.jobs, journal },
+          { address, jobs: heat.jobs, warmUpJobs: heat.warmUpJobs, journal },
           heat.label,
         );
         try {
@@ -56,18 +57,19 @@ export async function submitToHub(heat: Heat): Promise<void> {
   });
 }
 
-async function withHub(
-  { stage, label, databaseUrl, stepMsMax }: Heat,
+/** Runs a hub, as it ships, for as long as the act lasts. */
+export async function withHub<Result>(
+  { stage, label, databaseUrl, stepMsMax }: Pick<Heat, "stage" | "label" | "databaseUrl" | "stepMsMax">,
   step: "preload" | "drain",
-  act: (address: string) => Promise<void>,
-): Promise<void> {
+  act: (address: string) => Promise<Result>,
+): Promise<Result> {
   const hub = stage.start<HubParams, HubSays>(
     "hub",
     { databaseUrl },
     step === "drain" ? label : `${label}-preload`,
   );
   try {
-    await act((await hub.said("up", stepMsMax)).grpcAddress);
+    return await act((await hub.said("up", stepMsMax)).grpcAddress);
   } finally {
     await hub.stop();
   }

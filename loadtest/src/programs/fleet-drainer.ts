@@ -1,7 +1,6 @@
 // A worker of the SDK that shares a backlog with others: its handler does nothing, until nothing comes any more.
 import { setTimeout as delay } from "node:timers/promises";
 import { startWorker } from "@holdfast/worker";
-import type { DrainMarks } from "../drain/contestant.js";
 import { benchKind } from "../job-payload.js";
 import { runProgram } from "../run-program.js";
 import { nowMs } from "../wall-clock.js";
@@ -12,34 +11,38 @@ export interface FleetDrainerParams {
   readonly idleMs: number;
 }
 
-export type FleetDrainerSays = { readonly drained: DrainMarks & { readonly committed: number } };
+/** So many more verdicts were known by this time. */
+export interface Step {
+  readonly atMs: number;
+  readonly verdicts: number;
+}
+
+export type FleetDrainerSays = { readonly drained: { readonly steps: readonly Step[] } };
 
 const lookAgainMs = 2;
 const firstWithinMs = 60_000;
 
 await runProgram<FleetDrainerParams, FleetDrainerSays>(async ({ address, idleMs }, say, signal) => {
-  let firstLeaseAtMs = Number.POSITIVE_INFINITY;
   const worker = startWorker({
     address,
     name: "bench",
     journal: false,
     handleSignals: false,
-    handlers: {
-      [benchKind]: () => {
-        if (firstLeaseAtMs === Number.POSITIVE_INFINITY) firstLeaseAtMs = nowMs();
-      },
-    },
+    handlers: { [benchKind]: () => undefined },
   });
+  const steps: Step[] = [];
   let committed = 0;
-  let lastVerdictAtMs = 0;
-  const startedAtMs = nowMs();
-  while (nowMs() - (lastVerdictAtMs || startedAtMs + firstWithinMs - idleMs) < idleMs) {
+  let idleAtMs = nowMs() + firstWithinMs;
+  while (nowMs() < idleAtMs) {
     signal.throwIfAborted();
-    const now = worker.stats().committed;
-    if (now > committed) lastVerdictAtMs = nowMs();
+    const { committed: now } = worker.stats();
+    if (now > committed) {
+      steps.push({ atMs: nowMs(), verdicts: now - committed });
+      idleAtMs = nowMs() + idleMs;
+    }
     committed = now;
     await delay(lookAgainMs);
   }
-  say("drained", { firstLeaseAtMs, lastVerdictAtMs, committed });
+  say("drained", { steps });
   return () => worker.stop();
 });

@@ -9,6 +9,7 @@ import { nowMs } from "../wall-clock.js";
 export interface DrainerParams {
   readonly address: string;
   readonly jobs: number;
+  readonly warmUpJobs: number;
   /** Directory, or false for none. */
   readonly journal: string | false;
 }
@@ -17,22 +18,17 @@ export type DrainerSays = { readonly drained: DrainMarks };
 
 const lookAgainMs = 2;
 
-await runProgram<DrainerParams, DrainerSays>(async ({ address, jobs, journal }, say, signal) => {
-  let firstLeaseAtMs = 0;
+await runProgram<DrainerParams, DrainerSays>(async ({ address, jobs, warmUpJobs, journal }, say, signal) => {
   const worker = startWorker({
     address,
     name: "bench",
     journal,
     handleSignals: false,
-    handlers: {
-      [benchKind]: () => {
-        if (firstLeaseAtMs === 0) firstLeaseAtMs = nowMs();
-      },
-    },
+    handlers: { [benchKind]: () => undefined },
   });
   // Looked at from outside the hot path: the handler and the verdicts go their usual way.
-  const untilCommitted = async () => {
-    while (worker.stats().committed < jobs) {
+  const untilCommitted = async (count: number) => {
+    while (worker.stats().committed < count) {
       signal.throwIfAborted();
       await delay(lookAgainMs);
     }
@@ -43,7 +39,8 @@ await runProgram<DrainerParams, DrainerSays>(async ({ address, jobs, journal }, 
   });
   // Not early any more once the race is over.
   closedEarly.catch(() => undefined);
-  const lastVerdictAtMs = await Promise.race([untilCommitted(), closedEarly]);
-  say("drained", { firstLeaseAtMs, lastVerdictAtMs });
+  const warmAtMs = await Promise.race([untilCommitted(warmUpJobs), closedEarly]);
+  const lastVerdictAtMs = await Promise.race([untilCommitted(jobs), closedEarly]);
+  say("drained", { warmAtMs, lastVerdictAtMs });
   return () => worker.stop();
 });

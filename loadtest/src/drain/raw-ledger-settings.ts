@@ -1,0 +1,2 @@
+/** Batches as a busy hub makes them. */
+export const rawLedgerSettings = { batchJobs: 512, batchesInFlight: 3 } as const;
