@@ -36,7 +36,10 @@ export interface PreparedBenchmark {
 /** Options that every benchmark has. */
 export const commonOptions = {
   out: { unit: "text", default: null, help: "where the JSON goes, and a Markdown table beside it" },
-  profile: { unit: "switch", help: "record CPU profiles of every program, and say where they are" },
+  profile: {
+    unit: "switch",
+    help: "record CPU profiles of every program and thread, and draw flame graphs of them",
+  },
 } as const satisfies OptionTable;
 
 export function defineBenchmark<const Own extends OptionTable>(definition: {

@@ -3,6 +3,7 @@ import { constants } from "node:os";
 import { join } from "node:path";
 import type { Benchmark, PreparedBenchmark } from "./benchmark.js";
 import { drain } from "./drain/drain.js";
+import { drawProfiles } from "./flame/draw-profiles.js";
 import { latency } from "./latency/latency.js";
 import { backlog } from "./life/backlog.js";
 import { life } from "./life/life.js";
@@ -12,8 +13,9 @@ import { describeOptions, UsageError } from "./options.js";
 import { type Report, reportText, writeReport } from "./report.js";
 import { openStage } from "./stage.js";
 import { stopPrograms } from "./start-program.js";
+import { streams } from "./streams/streams.js";
 
-const benchmarks: readonly Benchmark[] = [drain, life, latency, backlog, pinned];
+const benchmarks: readonly Benchmark[] = [drain, life, latency, streams, backlog, pinned];
 
 const say = (line: string) => process.stderr.write(`${line}\n`);
 
@@ -45,10 +47,12 @@ async function run(benchmark: Benchmark, prepared: PreparedBenchmark): Promise<v
     };
     process.stdout.write(`\n${reportText(report)}`);
     for (const path of await writeReport(report, base)) say(path);
-    if (profileDir !== null)
-      say(`${profileDir}: a profile per program; https://www.speedscope.app shows them`);
   } finally {
     await stage.close();
+  }
+  if (profileDir !== null) {
+    const drawn = await drawProfiles(profileDir);
+    say(`${profileDir}: ${drawn} CPU profiles, a flame graph (.svg) beside each`);
   }
 }
 

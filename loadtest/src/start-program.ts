@@ -22,12 +22,16 @@ export interface ProgramStart {
 }
 
 export interface Program<Says> {
-  /** Waits until it has said this; rejects when it ends before, or too much time passes. */
+  /**
+   * The newest that it said of this kind; waits for the first. Rejects when it ends before, or too much time passes.
+   */
   said<Kind extends keyof Says & string>(kind: Kind, withinMs: number): Promise<Says[Kind]>;
   /** Sends it a signal, and expects what that does. */
   signal(signal: "SIGKILL" | "SIGSTOP" | "SIGCONT"): void;
   /** Resolves when it has ended, with how. */
   readonly ended: Promise<string>;
+  /** @throws when it has ended, with the end of what it printed */
+  assertRunning(): void;
   /** Asks it to end by closing its channel, and kills it when it does not. Safe to call twice. */
   stop(): Promise<void>;
 }
@@ -54,6 +58,7 @@ export function startProgram<Says>({ program, params, profileDir }: ProgramStart
     heard.set(kind, what);
     waiting.get(kind)?.(what);
   });
+  let howEnded: string | undefined;
   const ended = new Promise<string>((resolve) => {
     child.once("error", (error) => resolve(`could not be run: ${error.message}`));
     // Not "close": that never comes once the parent has closed the channel.
@@ -77,6 +82,9 @@ export function startProgram<Says>({ program, params, profileDir }: ProgramStart
     },
     signal: (signal) => void child.kill(signal),
     ended,
+    assertRunning: () => {
+      if (howEnded !== undefined) throw new Error(`${program} ${howEnded}.\n${output.text()}`.trimEnd());
+    },
     stop: async () => {
       if (child.connected) child.disconnect();
       const timer = setTimeout(() => child.kill("SIGKILL"), stopWithinMs);
@@ -85,7 +93,10 @@ export function startProgram<Says>({ program, params, profileDir }: ProgramStart
     },
   };
   running.add(self);
-  void ended.then(() => running.delete(self));
+  void ended.then((how) => {
+    howEnded = how;
+    running.delete(self);
+  });
   return self;
 }
 
