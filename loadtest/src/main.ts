@@ -4,6 +4,8 @@ import { join } from "node:path";
 import type { Benchmark, PreparedBenchmark } from "./benchmark.js";
 import { drain } from "./drain/drain.js";
 import { drawProfiles } from "./flame/draw-profiles.js";
+import { ghz } from "./ghz/ghz.js";
+import { GoError } from "./go-programs.js";
 import { latency } from "./latency/latency.js";
 import { backlog } from "./life/backlog.js";
 import { life } from "./life/life.js";
@@ -15,7 +17,7 @@ import { openStage } from "./stage.js";
 import { stopPrograms } from "./start-program.js";
 import { streams } from "./streams/streams.js";
 
-const benchmarks: readonly Benchmark[] = [drain, life, latency, streams, backlog, pinned];
+const benchmarks: readonly Benchmark[] = [drain, life, latency, streams, backlog, pinned, ghz];
 
 const say = (line: string) => process.stderr.write(`${line}\n`);
 
@@ -67,6 +69,13 @@ async function main(args: readonly string[]): Promise<void> {
   await run(benchmark, benchmark.prepare(flags));
 }
 
+/** What was foreseen is told without a stack. */
+function reasonOf(error: unknown): string {
+  if (error instanceof UsageError) return `${error.message}\n\n${usage()}`;
+  if (error instanceof GoError) return error.message;
+  return String((error as Error).stack);
+}
+
 let isEnding = false;
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.once(signal, async () => {
@@ -82,7 +91,6 @@ try {
 } catch (error) {
   await stopPrograms();
   // What a signal has cut off fails, and that is no news.
-  if (!isEnding)
-    say(error instanceof UsageError ? `${error.message}\n\n${usage()}` : String((error as Error).stack));
+  if (!isEnding) say(reasonOf(error));
   process.exitCode = error instanceof UsageError ? 2 : 1;
 }
