@@ -29,14 +29,18 @@ export interface Latencies {
  */
 export function latenciesOf(values: readonly number[]): Latencies {
   const sorted = sort(values);
-  const rank = (share: number) => sorted[Math.ceil(share * sorted.length) - 1] as number;
   return {
     samples: sorted.length,
-    p50: rank(0.5),
-    p90: rank(0.9),
-    p99: rank(0.99),
+    p50: percentileOf(sorted, 0.5),
+    p90: percentileOf(sorted, 0.9),
+    p99: percentileOf(sorted, 0.99),
     max: sorted.at(-1) as number,
   };
+}
+
+/** By nearest rank, of at least one value in rising order. */
+export function percentileOf(sorted: readonly number[], share: number): number {
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] as number;
 }
 
 function sort(values: readonly number[]): readonly number[] {
