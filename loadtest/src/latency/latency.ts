@@ -4,13 +4,13 @@ import { defineBenchmark } from "../benchmark.js";
 import type { HubParams, HubSays } from "../programs/hub.js";
 import type { OfferParams, OfferSays } from "../programs/latency-producer.js";
 import type { StarterParams, StarterSays } from "../programs/latency-worker.js";
+import { deadRowsQuery } from "../racers.js";
 import type { Stage } from "../stage.js";
-import { type Latencies, latenciesOf } from "../statistics.js";
+import { type Latencies, latenciesOf, spreadOf } from "../statistics.js";
 import { formatCount, formatMs, type Table } from "../table.js";
 import { timedPayloadBytesMin } from "./timed-payload.js";
 
 const warmUpSeconds = 5;
-const database = "latency";
 const upWithinMs = 60_000;
 /** After the last submit: nothing is waited for longer. */
 const tailMsMax = 15_000;
@@ -32,43 +32,84 @@ export const latency = defineBenchmark({
       help: `measured, after ${warmUpSeconds} s of warm-up`,
     },
     bytes: { unit: "count", default: 200, range: [timedPayloadBytesMin, 65_536], help: "bytes of a payload" },
+    rounds: { unit: "count", default: 3, range: [1, 100], help: "times that it is done" },
   },
-  run: async (stage, { rate, seconds, bytes }) => {
-    const { offered, starts } = await offerAndWatch(stage, rate, seconds, bytes);
-    const started = latenciesOf(starts.startedAfterMs);
-    const submitted = latenciesOf(offered.answeredAfterMs);
-    const lag = latenciesOf(offered.sentLateMs);
+  run: async (stage, { rate, seconds, bytes, rounds }) => {
+    const offers: Offer[] = [];
+    for (let round = 1; round <= rounds; round += 1) {
+      const offer = await offerAndWatch(stage, rate, seconds, bytes, `latency_${round}`);
+      stage.log(
+        `round ${round} of ${rounds}: ${formatMs(offer.started.p50)} p50, ${formatMs(offer.started.p99)} p99`,
+      );
+      offers.push(offer);
+    }
+    const medianOf = (figure: (offer: Offer) => number) => spreadOf(offers.map(figure)).median;
+    const lagOf = (figure: "p50" | "p99" | "max") => formatMs(medianOf(({ lag }) => lag[figure]));
     return {
       table: latencyTable([
-        ["submit → handler start", started],
-        ["submit call", submitted],
+        ["submit → handler start", offers.map(({ started }) => started)],
+        ["submit call", offers.map(({ submitted }) => submitted)],
       ]),
       notes: [
-        `${formatCount(rate)} jobs/s offered for ${seconds} s after ${warmUpSeconds} s of warm-up: ${formatCount(offered.sent / offered.elapsedSeconds)} jobs/s sent, each by a unary call of its own that waits for no other.`,
-        `Timed from when a call was made. The producer itself was late by ${formatMs(lag.p50)} at the median, ${formatMs(lag.p99)} at p99, ${formatMs(lag.max)} at most.`,
+        `${formatCount(rate)} jobs/s offered for ${seconds} s after ${warmUpSeconds} s of warm-up: ${formatCount(medianOf(({ sentPerSecond }) => sentPerSecond))} jobs/s sent, each by a unary call of its own that waits for no other.`,
+        `Timed from when a call was made. The producer itself was late by ${lagOf("p50")} at the median, ${lagOf("p99")} at p99, ${lagOf("max")} at most.`,
+        `Medians of ${rounds} rounds. Per job, warm-up included: ${formatCount(medianOf(({ walBytesPerJob }) => walBytesPerJob))} bytes of WAL, ${medianOf(({ commitsPerJob }) => commitsPerJob).toFixed(2)} commits; ${formatCount(medianOf(({ deadRows }) => deadRows))} dead rows at the end.`,
       ],
-      measured: { sent: offered.sent, elapsedSeconds: offered.elapsedSeconds, started, submitted, lag },
+      measured: { offers },
     };
   },
 });
 
-async function offerAndWatch(stage: Stage, rate: number, seconds: number, payloadBytes: number) {
+interface Offer {
+  readonly sentPerSecond: number;
+  readonly started: Latencies;
+  readonly submitted: Latencies;
+  /** How late the producer itself was. */
+  readonly lag: Latencies;
+  readonly walBytesPerJob: number;
+  readonly commitsPerJob: number;
+  readonly deadRows: number;
+}
+
+async function offerAndWatch(
+  stage: Stage,
+  rate: number,
+  seconds: number,
+  payloadBytes: number,
+  database: string,
+): Promise<Offer> {
   const databaseUrl = await stage.postgres.createDatabase(database);
   const warmUpJobs = rate * warmUpSeconds;
   const jobs = warmUpJobs + rate * seconds;
-  const hub = stage.start<HubParams, HubSays>("hub", { databaseUrl }, "latency");
+  const hub = stage.start<HubParams, HubSays>("hub", { databaseUrl }, database);
   try {
     const { grpcAddress: address } = await hub.said("up", upWithinMs);
-    const watch: StarterParams = { address, journal: join(stage.scratchDir, "journal"), jobs, warmUpJobs };
-    const worker = stage.start<StarterParams, StarterSays>("latency-worker", watch, "latency");
+    const watch: StarterParams = {
+      address,
+      journal: join(stage.scratchDir, "journals", database),
+      jobs,
+      warmUpJobs,
+    };
+    const worker = stage.start<StarterParams, StarterSays>("latency-worker", watch, database);
     try {
       await worker.said("attached", upWithinMs);
       stage.log(`offering ${formatCount(rate)} jobs/s for ${warmUpSeconds + seconds} s`);
       const offer: OfferParams = { address, rate, jobs, warmUpJobs, payloadBytes };
-      const producer = stage.start<OfferParams, OfferSays>("latency-producer", offer, "latency");
+      const producer = stage.start<OfferParams, OfferSays>("latency-producer", offer, database);
       try {
+        const before = await stage.postgres.readCounters(database);
         const offered = await producer.said("offered", (warmUpSeconds + seconds) * 2_000 + tailMsMax);
-        return { offered, starts: await worker.said("started", tailMsMax) };
+        const starts = await worker.said("started", tailMsMax);
+        const after = await stage.postgres.readCounters(database);
+        return {
+          sentPerSecond: offered.sent / offered.elapsedSeconds,
+          started: latenciesOf(starts.startedAfterMs),
+          submitted: latenciesOf(offered.answeredAfterMs),
+          lag: latenciesOf(offered.sentLateMs),
+          walBytesPerJob: (after.walBytes - before.walBytes) / jobs,
+          commitsPerJob: (after.commits - before.commits) / jobs,
+          deadRows: await stage.postgres.count(database, deadRowsQuery),
+        };
       } finally {
         await producer.stop();
       }
@@ -81,17 +122,23 @@ async function offerAndWatch(stage: Stage, rate: number, seconds: number, payloa
   }
 }
 
-function latencyTable(rows: readonly (readonly [string, Latencies])[]): Table {
+function latencyTable(rows: readonly (readonly [string, readonly Latencies[]])[]): Table {
   const right = "right" as const;
   return {
     columns: [
       { title: "", align: "left" },
-      ...["p50", "p90", "p99", "max", "samples"].map((title) => ({ title, align: right })),
+      ...["p50", "p90", "p99", "p99 min – max", "max", "samples"].map((title) => ({ title, align: right })),
     ],
-    rows: rows.map(([title, { p50, p90, p99, max, samples }]) => [
-      title,
-      ...[p50, p90, p99, max].map(formatMs),
-      formatCount(samples),
-    ]),
+    rows: rows.map(([title, rounds]) => {
+      const medianOf = (figure: keyof Latencies) => spreadOf(rounds.map((round) => round[figure])).median;
+      const p99 = spreadOf(rounds.map((round) => round.p99));
+      return [
+        title,
+        ...[medianOf("p50"), medianOf("p90"), p99.median].map(formatMs),
+        `${formatMs(p99.min)} – ${formatMs(p99.max)}`,
+        formatMs(Math.max(...rounds.map(({ max }) => max))),
+        formatCount(rounds.reduce((sum, { samples }) => sum + samples, 0)),
+      ];
+    }),
   };
 }
