@@ -42,6 +42,7 @@ await runProgram<RawLifeParams, LifeSays>(async ({ databaseUrl, life }, say, sig
       tenantId,
       laneId: known.lane.laneId,
       spec,
+      leaseTo: null,
     }));
     const results = await ledger.submit(items);
     if (!results.every((result) => "type" in result && result.type === "accepted"))

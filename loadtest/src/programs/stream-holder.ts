@@ -1,5 +1,6 @@
 // Many workers that have nothing to do, each on a TCP connection of its own: hello, credit, and a heartbeat that echoes
 // the hub's nonce as often as the hub asks for. No SDK, whose journals and threads would be measured too.
+import { setMaxListeners } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
@@ -26,6 +27,8 @@ export type HolderSays = {
 const { attach } = WorkerService.method;
 const path = `/${attach.parent.typeName}/${attach.name}`;
 const openedAtOnce = 50;
+const triesMax = 5;
+const tryAgainMs = 1_000;
 const credit = { jobs: 32, bytes: 1n << 20n };
 
 await runProgram<HolderParams, HolderSays>(async ({ address, streams }, say, signal) => {
@@ -34,13 +37,27 @@ await runProgram<HolderParams, HolderSays>(async ({ address, streams }, say, sig
     while (left > 0) {
       signal.throwIfAborted();
       left -= 1;
-      await openStream(address, `bench-${left}`, signal);
+      await openPatiently(address, `bench-${left}`, signal);
     }
   };
+  // Every stream waits for it.
+  setMaxListeners(0, signal);
   await Promise.all(Array.from({ length: openedAtOnce }, openInTurn));
   say("held", { streams });
   return undefined;
 });
+
+/** As a worker would: a hub that is not up to it just now is asked again. */
+async function openPatiently(address: string, workerName: string, signal: AbortSignal): Promise<void> {
+  for (let tried = 1; ; tried += 1) {
+    try {
+      return await openStream(address, workerName, signal);
+    } catch (error) {
+      if (tried === triesMax) throw error;
+      await delay(tryAgainMs, undefined, { signal });
+    }
+  }
+}
 
 /** Resolves when the session is live; the whole program ends when a stream does before it is told to. */
 function openStream(address: string, workerName: string, signal: AbortSignal): Promise<void> {
@@ -57,6 +74,7 @@ function openStream(address: string, workerName: string, signal: AbortSignal): P
   );
   const send = (message: AttachRequest["message"]) =>
     call.write(toBinary(AttachRequestSchema, create(AttachRequestSchema, { message })));
+  let isLive = false;
   let nonce = 0n;
   let echo = 0n;
   const beat = () => {
@@ -66,9 +84,11 @@ function openStream(address: string, workerName: string, signal: AbortSignal): P
   return new Promise((resolve, reject) => {
     call.on("error", (error) => {
       if (signal.aborted) return;
-      // Too late to reject: then it is not held any more, and what is measured is something else.
-      process.stderr.write(`${workerName}: ${error.message}\n`);
+      client.close();
       reject(error);
+      if (!isLive) return;
+      // It is not held any more, and what is measured is something else.
+      process.stderr.write(`${workerName}: ${error.message}\n`);
       process.exit(1);
     });
     call.on("data", (bytes: Buffer) => {
@@ -77,6 +97,7 @@ function openStream(address: string, workerName: string, signal: AbortSignal): P
       if (message.case !== "welcome") return;
       send({ case: "credit", value: { $typeName: "holdfast.v1.Credit", ...credit } });
       const everyMs = message.value.heartbeatInterval ? durationMs(message.value.heartbeatInterval) : 5_000;
+      isLive = true;
       void beatForever(beat, everyMs, signal);
       resolve();
     });
