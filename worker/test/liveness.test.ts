@@ -27,6 +27,12 @@ test("a hub that echoes no heartbeat is left, though it sends leases", async () 
   expect(because).toBe("the hub has echoed no heartbeat for 90 ms");
 });
 
+test("a mute hub is left time after time, also when a timer fires a little early", async () => {
+  const hub = await testHub({ heartbeatMs: 10, ttlMs: 30_000, echoes: false });
+  testWorker({ address: hub.address });
+  await hub.live(25);
+});
+
 test("a hub that echoes what was never sent is as good as mute", async () => {
   const hub = await testHub({ heartbeatMs: 30, ttlMs: 30_000, echoes: false });
   const worker = testWorker({ address: hub.address });

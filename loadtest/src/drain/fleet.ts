@@ -70,10 +70,12 @@ function fleetContestant(name: string, title: string, fleet: Fleet): Contestant 
         );
         try {
           const said = await Promise.all(workers.map((worker) => worker.said("drained", heat.stepMsMax)));
-          await drained(marksOf(
-            said.map(({ steps }) => steps),
-            heat.warmUpJobs,
-          ));
+          await drained(
+            marksOf(
+              said.map(({ steps }) => steps),
+              heat.warmUpJobs,
+            ),
+          );
         } finally {
           await Promise.all(workers.map((worker) => worker.stop()));
         }

@@ -169,8 +169,14 @@ export class Attachment {
       welcome.heartbeatInterval === undefined ? 5_000 : durationMs(welcome.heartbeatInterval);
     const silenceMs = silenceMaxMs(intervalMs, ttlMs);
     const heartbeat = setInterval(() => this.#beat(), intervalMs);
-    const silence = setTimeout(() => this.#onSilence(silenceMs), silenceMs);
-    this.#stage = { name: "live", since: now, ttlMs, pulse: newPulse(now), heartbeat, silence };
+    this.#stage = {
+      name: "live",
+      since: now,
+      ttlMs,
+      pulse: newPulse(now),
+      heartbeat,
+      silence: this.#silenceIn(silenceMs, silenceMs),
+    };
     this.#events.onWelcome(welcome, { helloSentAt: this.#helloSentAt, ttlMs });
     this.#beat();
   }
@@ -183,13 +189,21 @@ export class Attachment {
     this.send(requestField.heartbeat, [toBinary(HeartbeatSchema, message)]);
   }
 
-  /** After a pause of this process the echo may be waiting in the socket: what waits is read first. */
+  #silenceIn(ms: number, silenceMs: number): NodeJS.Timeout {
+    return setTimeout(() => this.#onSilence(silenceMs), Math.ceil(ms));
+  }
+
+  /**
+   * After a pause of this process the echo may be waiting in the socket: what waits is read first. A timer may fire a
+   * little early, and the hub may have been heard since it was set: then it waits for the rest.
+   */
   #onSilence(silenceMs: number): void {
     const stage = this.#stage;
     setImmediate(() => {
       if (this.#stage !== stage || stage.name !== "live") return;
-      if (performance.now() - stage.pulse.heardAt < silenceMs) return;
-      this.abandon(`the hub has echoed no heartbeat for ${Math.round(silenceMs)} ms`);
+      const leftMs = stage.pulse.heardAt + silenceMs - performance.now();
+      if (leftMs > 0) stage.silence = this.#silenceIn(leftMs, silenceMs);
+      else this.abandon(`the hub has echoed no heartbeat for ${Math.round(silenceMs)} ms`);
     });
   }
 
@@ -199,7 +213,6 @@ export class Attachment {
     const { pulse, answered } = heard(this.#stage.pulse, message.echo, message.nonce, performance.now());
     this.#stage.pulse = pulse;
     if (answered === undefined) return;
-    this.#stage.silence.refresh();
     this.#events.onEcho(
       answered.sentAt,
       durationMs(message.timeLeft ?? create(DurationSchema)),
@@ -287,7 +300,7 @@ type Stage =
       readonly ttlMs: number;
       pulse: Pulse;
       readonly heartbeat: NodeJS.Timeout;
-      readonly silence: NodeJS.Timeout;
+      silence: NodeJS.Timeout;
     }
   | {
       readonly name: "closing";
