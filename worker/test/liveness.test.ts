@@ -149,7 +149,7 @@ test("a lease that outlived a silence is in doubt no more: its disconnect limit 
 });
 
 test("a worker that was stopped for a while takes in what its hub said meanwhile before it judges the hub", async () => {
-  const hub = await testHub({ heartbeatMs: 300, ttlMs: 30_000 });
+  const hub = await testHub({ heartbeatMs: 1_000, ttlMs: 30_000 });
   const worker = new WorkerProcess({ address: hub.address, journal: testDirectory() });
   const stream = await hub.live();
   await until(() => stream.all("heartbeat").length > 2, "heartbeats");
@@ -161,7 +161,7 @@ test("a worker that was stopped for a while takes in what its hub said meanwhile
   stream.echo(stream.all("heartbeat").at(-1)?.nonce ?? 0n);
   hub.script.echoes = echoes;
   // Longer than the three heartbeats after which a hub that echoes nothing is given up.
-  await new Promise((resolve) => setTimeout(resolve, 1_500));
+  await new Promise((resolve) => setTimeout(resolve, 3_500));
   worker.kill("SIGCONT");
   const before = stream.all("heartbeat").length;
   await until(() => stream.all("heartbeat").length > before + 3, "more heartbeats");

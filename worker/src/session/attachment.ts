@@ -175,7 +175,7 @@ export class Attachment {
       ttlMs,
       pulse: newPulse(now),
       heartbeat,
-      silence: this.#silenceIn(silenceMs, silenceMs),
+      silence: this.#silenceIn(silenceMs, silenceMs, intervalMs),
     };
     this.#events.onWelcome(welcome, { helloSentAt: this.#helloSentAt, ttlMs });
     this.#beat();
@@ -189,22 +189,22 @@ export class Attachment {
     this.send(requestField.heartbeat, [toBinary(HeartbeatSchema, message)]);
   }
 
-  #silenceIn(ms: number, silenceMs: number): NodeJS.Timeout {
-    return setTimeout(() => this.#onSilence(silenceMs), Math.ceil(ms));
+  #silenceIn(ms: number, silenceMs: number, intervalMs: number): NodeJS.Timeout {
+    const dueAt = performance.now() + ms;
+    return setTimeout(() => this.#onSilence(performance.now() - dueAt, silenceMs, intervalMs), Math.ceil(ms));
   }
 
   /**
-   * After a pause of this process the echo may be waiting in the socket: what waits is read first. A timer may fire a
-   * little early, and the hub may have been heard since it was set: then it waits for the rest.
+   * A timer that comes late tells of a pause of this process, in which it neither asked nor listened: what the hub said
+   * meanwhile may still wait in the socket, so the silence counts anew. One that comes early, or after the hub was
+   * heard, waits for the rest.
    */
-  #onSilence(silenceMs: number): void {
+  #onSilence(lateMs: number, silenceMs: number, intervalMs: number): void {
     const stage = this.#stage;
-    setImmediate(() => {
-      if (this.#stage !== stage || stage.name !== "live") return;
-      const leftMs = stage.pulse.heardAt + silenceMs - performance.now();
-      if (leftMs > 0) stage.silence = this.#silenceIn(leftMs, silenceMs);
-      else this.abandon(`the hub has echoed no heartbeat for ${Math.round(silenceMs)} ms`);
-    });
+    if (stage.name !== "live") return;
+    const leftMs = lateMs > intervalMs ? silenceMs : stage.pulse.heardAt + silenceMs - performance.now();
+    if (leftMs > 0) stage.silence = this.#silenceIn(leftMs, silenceMs, intervalMs);
+    else this.abandon(`the hub has echoed no heartbeat for ${Math.round(silenceMs)} ms`);
   }
 
   #echo(bytes: Uint8Array): void {
