@@ -40,6 +40,7 @@ export interface RawClient {
     request: MessageInitShape<I>,
   ): RawServerStream<MessageShape<O>>;
   attach(): RawStream;
+  /** Cancels its worker streams, too. */
   close(): void;
 }
 
@@ -52,6 +53,7 @@ const deadlineMs = 10_000;
 
 export function openRawClient(address: string, options: RawClientOptions = {}): RawClient {
   const secure = options.ca ? credentials.createSsl(options.ca) : credentials.createInsecure();
+  const streams: RawStream[] = [];
   const client = new Client(address, secure, {
     "grpc.use_local_subchannel_pool": 1,
     "grpc.max_send_message_length": -1,
@@ -121,8 +123,8 @@ export function openRawClient(address: string, options: RawClientOptions = {}): 
         },
       };
     },
-    attach: () =>
-      openRawStream(
+    attach: () => {
+      const stream = openRawStream(
         client.makeBidiStreamRequest(
           pathOf(WorkerService.method.attach),
           asBuffer,
@@ -130,8 +132,14 @@ export function openRawClient(address: string, options: RawClientOptions = {}): 
           metadata(),
           {},
         ),
-      ),
-    close: () => client.close(),
+      );
+      streams.push(stream);
+      return stream;
+    },
+    close: () => {
+      for (const stream of streams) stream.cancel();
+      client.close();
+    },
   };
 }
 

@@ -1,9 +1,11 @@
+import { FleetService } from "@holdfast/gen/holdfast/v1/fleet_service_pb";
 import pg from "pg";
 import { afterAll, beforeAll } from "vitest";
 import type { HubOptions } from "../../src/config.js";
 import { type RunningHub, startHub } from "../../src/main.js";
 import { createTestDatabase } from "./postgres.js";
 import { openRawClient, type RawClient, type RawClientOptions } from "./raw-client.js";
+import { until } from "./raw-wait.js";
 
 /** A hub in this process, on a database of its own. Its parts exist from `beforeAll` on. */
 export interface HubUnderTest {
@@ -11,6 +13,10 @@ export interface HubUnderTest {
   /** What the hub logged. */
   readonly lines: readonly string[];
   client(options?: RawClientOptions): RawClient;
+  /** Closes every client that there is, and waits until the hub has no stream left. */
+  emptied(): Promise<void>;
+  /** How many streams the hub has. */
+  streams(): Promise<number>;
   query<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<Row[]>;
   /** Stops the hub and starts another on the same database and ports. */
   restart(options?: HubOptions): Promise<void>;
@@ -65,6 +71,13 @@ export function useHub(options: HubOptions = {}): HubUnderTest {
       const client = openRawClient(hub().grpcAddress, clientOptions);
       clients.push(client);
       return client;
+    },
+    async emptied() {
+      for (const client of clients.splice(0)) client.close();
+      await until(async () => (await this.streams()) === 0, "no stream is left");
+    },
+    async streams() {
+      return (await this.client().call(FleetService.method.getStatus, {})).streams;
     },
     async query<Row extends pg.QueryResultRow>(text: string, values: unknown[] = []) {
       if (!pool) throw new Error("the hub is not running");
