@@ -1,4 +1,9 @@
-import type { BatchStatement } from "./group-commit.js";
+/** What a batch of a statement can hold. */
+export interface BatchBounds<Item> {
+  readonly itemsMax: number;
+  readonly bytesMax: number;
+  readonly bytesOf: (item: Item) => number;
+}
 
 export interface CallPart<Item> {
   readonly items: readonly Item[];
@@ -7,10 +12,9 @@ export interface CallPart<Item> {
 
 /** The items of one call, in order, in as few parts as batches can hold; an item beyond the bytes stands alone. */
 export function partsOf<Item>(
-  statement: Pick<BatchStatement<Item, unknown>, "itemsMax" | "bytesMax" | "bytesOf">,
+  { itemsMax, bytesMax, bytesOf }: BatchBounds<Item>,
   items: readonly Item[],
 ): CallPart<Item>[] {
-  const { itemsMax, bytesMax, bytesOf } = statement;
   const parts: CallPart<Item>[] = [];
   let first = 0;
   let bytes = 0;

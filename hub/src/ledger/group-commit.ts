@@ -13,17 +13,14 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Fault } from "../domain/fault.js";
 import { ReadyClock } from "../domain/ready-clock.js";
-import { type CallPart, partsOf } from "./call-parts.js";
+import { type BatchBounds, type CallPart, partsOf } from "./call-parts.js";
 import { classifyFailure } from "./failure.js";
 import type { WriterConnection } from "./writer-connection.js";
 
 /** One act on the ledger, for many items at once. */
-export interface BatchStatement<Item, Result> {
+export interface BatchStatement<Item, Result> extends BatchBounds<Item> {
   /** Also the name of its metric. */
   readonly name: string;
-  readonly itemsMax: number;
-  readonly bytesMax: number;
-  readonly bytesOf: (item: Item) => number;
   readonly run: (on: BatchContext, items: readonly Item[]) => Promise<BatchResult<Result>>;
 }
 
