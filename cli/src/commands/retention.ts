@@ -10,8 +10,9 @@ const DAY_MS = 86_400_000;
 
 const AFTER_HELP = `
 History is kept in partitions of a day; those wholly older than --keep are dropped. Jobs that are still open
-are never dropped, nor are events that a sink has not got yet, unless --drop-unforwarded says so. Works on the ledger itself, whether a hub runs or not: --database-url, or the embedded
-PostgreSQL of --data-dir.
+are never dropped, nor are events that a sink has not got yet, unless --drop-unforwarded says so.
+Works on the ledger itself, whether a hub runs or not: --database-url, or the embedded PostgreSQL
+of --data-dir.
 
 Examples:
   $ holdfast retention --keep 30d --dry-run

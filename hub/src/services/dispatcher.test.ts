@@ -108,7 +108,7 @@ function leaseOf(jobId: string, laneId = 1): GrantedLease {
 
 /** What the ledger shows when it is looked at. */
 function fillWith(lanes: Lanes, readyKeys: readonly number[]): void {
-  lanes.beginFill(1);
+  lanes.beginFill(1, { afterKey: 0, throughKey: null });
   lanes.fill(1, refsAt(readyKeys), true);
 }
 

@@ -59,13 +59,14 @@ async function expectInOrder(): Promise<void> {
 
 /** Jobs that are submitted, claimed and reported, each time through the next of these ledgers. */
 async function live(ledgers: readonly LedgerRoom["ledger"][], count: number): Promise<void> {
-  const turn = (at: number) => ledgers[at % ledgers.length] as LedgerRoom["ledger"];
-  const sessionId = await openSession(room);
+  const turn = <Item>(items: readonly Item[], at: number) => items[at % items.length] as Item;
+  const sessions = await Promise.all(ledgers.map((ledger) => openSession(room, undefined, ledger)));
   for (let round = 0; round < 6; round += 1) {
-    const ids = await submitMany(room, count, {}, turn(round));
-    const leases = await claimAll(turn(round + 1), sessionId, ids, round + 1);
+    const ids = await submitMany(room, count, {}, turn(ledgers, round));
+    const sessionId = turn(sessions, round + 1);
+    const leases = await claimAll(turn(ledgers, round + 1), sessionId, ids, round + 1);
     const reports = leases.flatMap((lease) => (lease ? [reportItem(sessionId, lease, done)] : []));
-    unrefused(await turn(round + 2).report(reports));
+    unrefused(await turn(ledgers, round + 2).report(reports));
   }
 }
 
@@ -251,7 +252,7 @@ describe("several hubs", () => {
     await room.ledger.beginSink(sink.name);
     const peer = await room.openLedger();
     const lost = await forward(room, peer, sink);
-    const sessionId = await openSession(room);
+    const sessionId = await openSession(room, undefined, peer);
     const jobId = await submitOne(room);
     await submitMany(room, 10, {}, peer);
     const lease = await claimOne(peer, sessionId, jobId);

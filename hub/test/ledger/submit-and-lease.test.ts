@@ -1,7 +1,15 @@
 import { describe, expect, it } from "vitest";
 import type { JobSpec } from "../../src/domain/job-spec.js";
 import { JobEventType, JobState } from "../../src/domain/job-state.js";
-import { done, readRow, reportItem, submitItem, submitOne, unrefused } from "../harness/ledger-acts.js";
+import {
+  done,
+  openSession,
+  readRow,
+  reportItem,
+  submitItem,
+  submitOne,
+  unrefused,
+} from "../harness/ledger-acts.js";
 import { expectBooksInOrder } from "../harness/ledger-books.js";
 import { openLedgerDesk } from "../harness/ledger-desk.js";
 
