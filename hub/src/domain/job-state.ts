@@ -40,6 +40,7 @@ export const JobEventType = {
   Cancelled: 9,
   CancelRequested: 10,
   Revived: 11,
+  EffectCompleted: 12,
 } as const;
 export type JobEventType = (typeof JobEventType)[keyof typeof JobEventType];
 

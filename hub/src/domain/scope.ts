@@ -5,6 +5,7 @@ export const scopes = [
   "jobs:cancel",
   "jobs:operate",
   "workers:attach",
+  "effects:claim",
   "fleet:read",
   "access:admin",
 ] as const;
