@@ -1,5 +1,6 @@
 // The door to the ledger. Services know this interface; SQL and the driver stay behind it.
 
+import type { EffectName } from "../domain/effect.js";
 import { Fault } from "../domain/fault.js";
 import type { JobFilter } from "../domain/job-view.js";
 import type { LaneKey, Ref } from "../domain/lane.js";
@@ -9,6 +10,11 @@ import { type CancelItem, type CancelResult, cancelJobs } from "./cancel-job.js"
 import { type ClaimItem, claimJobs, readGrants } from "./claim-jobs.js";
 import { compareLeases, type RememberedLease } from "./compare-leases.js";
 import { dealLanePage } from "./deal-lane-page.js";
+import { type ClaimEffectItem, type ClaimEffectResult, claimEffects } from "./effect-claim.js";
+import { type CompleteEffectItem, type CompleteEffectResult, completeEffects } from "./effect-complete.js";
+import { type GiveBackEffectItem, type GiveBackEffectResult, giveBackEffects } from "./effect-give-back.js";
+import * as effects from "./effect-read.js";
+import { type RenewEffectItem, type RenewEffectResult, renewEffects } from "./effect-renew.js";
 import { type DropDeliveriesItem, dropDeliveries, expireSessions } from "./expire-sessions.js";
 import {
   type FiredEnds,
@@ -20,6 +26,7 @@ import {
 import * as cursors from "./forward-cursors.js";
 import * as pages from "./forward-pages.js";
 import { GroupCommit, type GroupCommitLimits, type GroupCommitObserver } from "./group-commit.js";
+import { readNotes } from "./job-notes.js";
 import * as lanes from "./lanes.js";
 import { migrate, partitionDaysAhead } from "./migrate.js";
 import { type CloseItem, closeSessions, type OpenSessionItem, openSessions } from "./open-sessions.js";
@@ -108,6 +115,26 @@ export async function openLedger(options: LedgerOptions) {
     fireCancelGraces: (limit: number): Promise<FiredEnds> =>
       one(writes.commit(fireCancelGraces, [limit], patience.callMs)),
 
+    claimEffects: (items: readonly ClaimEffectItem[], patienceMs: number): Committed<ClaimEffectResult> =>
+      writes.commit(claimEffects, items, patienceMs),
+    renewEffects: (items: readonly RenewEffectItem[], patienceMs: number): Committed<RenewEffectResult> =>
+      writes.commit(renewEffects, items, patienceMs),
+    completeEffects: (
+      items: readonly CompleteEffectItem[],
+      patienceMs: number,
+    ): Committed<CompleteEffectResult> => writes.commit(completeEffects, items, patienceMs),
+    giveBackEffects: (
+      items: readonly GiveBackEffectItem[],
+      patienceMs: number,
+    ): Committed<GiveBackEffectResult> => writes.commit(giveBackEffects, items, patienceMs),
+    readEffect: (tenantId: number, name: EffectName) => effects.readEffect(db, tenantId, name),
+    listEffects: (
+      tenantId: number,
+      owner: Pick<EffectName, "jobId" | "scope">,
+      afterKey: string,
+      limit: number,
+    ) => effects.listEffects(db, tenantId, owner, afterKey, limit),
+
     openSession: (item: OpenSessionItem): Promise<true> =>
       one(writes.commit(openSessions, [item], patience.callMs)),
     resumeSession: (item: ResumeSessionItem): Promise<ResumeResult> =>
@@ -142,6 +169,7 @@ export async function openLedger(options: LedgerOptions) {
     readJob: (tenantId: number, jobId: string) => jobs.readJob(db, tenantId, jobId),
     listJobs: (tenantId: number, filter: JobFilter, beforeId: string, limit: number) =>
       jobs.listJobs(db, tenantId, filter, beforeId, limit),
+    readNotes: (tenantId: number, jobId: string) => readNotes(db, tenantId, jobId),
     readReportedTokens: (tenantId: number, jobIds: readonly string[]) =>
       jobs.readReportedTokens(db, tenantId, jobIds),
     compareLeases: (leases: readonly RememberedLease[]) => compareLeases(db, leases),

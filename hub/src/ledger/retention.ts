@@ -1,4 +1,5 @@
 import pg from "pg";
+import { noJob } from "./effect-items.js";
 
 /** Whoever waits for an exclusive lock keeps all hubs waiting behind it: shorter than they bear. */
 const lockPatience = "3s";
@@ -25,8 +26,9 @@ export interface RetentionReport {
 /**
  * Drops history that is older than asked for, by partitions. Open jobs are never dropped: a partition that holds
  * some is replaced by one that holds only them. Events of kept jobs may go with their day; the history of such a
- * job then begins later. Idempotency keys and checkpoints of dropped jobs go too. Pages that a sink has not got stay,
- * unless they are to go: then what is missing is written down for the forwarder to announce.
+ * job then begins later. Idempotency keys, checkpoints, effects and notes of dropped jobs go too, and effects of no job
+ * that nobody has touched since. Pages that a sink has not got stay, unless they are to go: then what is missing is
+ * written down for the forwarder to announce.
  */
 export async function runRetention(options: RetentionOptions): Promise<RetentionReport> {
   if (!Number.isInteger(options.keepDays) || options.keepDays < 1)
@@ -57,10 +59,20 @@ export async function runRetention(options: RetentionOptions): Promise<Retention
       else dropped.push(partition);
       if (pages === 0 && !options.dryRun) await dropPages(client, partition);
     }
+    if (!options.dryRun) await dropOldEffects(client, options.keepDays);
     return { dropped, kept, unforwarded };
   } finally {
     await client.end();
   }
+}
+
+/** Effects of scopes have no job to go with: a key is remembered for as long as history is kept. */
+async function dropOldEffects(client: pg.Client, keepDays: number): Promise<void> {
+  await client.query(
+    `delete from effect where job_id = ${noJob}
+       and greatest(claimed_at, expires_at, completed_at, abandoned_at) < now() - make_interval(days => $1)`,
+    [keepDays],
+  );
 }
 
 async function partitionsBefore(client: pg.Client, parent: string, day: string): Promise<string[]> {
@@ -120,10 +132,17 @@ async function countOpen(client: pg.Client, partition: string): Promise<number> 
 /** Answers how many open jobs there were. */
 async function dropEnded(client: pg.Client, partition: string): Promise<number> {
   const name = client.escapeIdentifier(partition);
-  // By far the most, and nothing can open them again: their keys and checkpoints go before hubs are kept waiting.
-  await client.query(`delete from idempotency i using ${name} j where i.job_id = j.id and j.state in (6, 8)`);
-  await client.query(`delete from checkpoint c using ${name} j where c.job_id = j.id and j.state in (6, 8)`);
+  // By far the most, and nothing can open them again: what belongs to them goes before hubs are kept waiting.
+  await dropBelongings(client, `select tenant_id, id from ${name} where state in (6, 8)`);
   return await replacePartition(client, partition);
+}
+
+async function dropBelongings(client: pg.Client, jobs: string): Promise<void> {
+  for (const table of ["idempotency", "checkpoint", "job_note", "job_summary"])
+    await client.query(`delete from ${table} b using (${jobs}) j where b.job_id = j.id`);
+  await client.query(
+    `delete from effect e using (${jobs}) j where e.tenant_id = j.tenant_id and e.job_id = j.id`,
+  );
 }
 
 /**
@@ -141,8 +160,7 @@ async function replacePartition(client: pg.Client, partition: string): Promise<n
     );
     await client.query(`alter table job detach partition ${name}`);
     const open = await countOpen(client, partition);
-    await client.query(`delete from idempotency i using ${name} j where i.job_id = j.id and j.state >= 6`);
-    await client.query(`delete from checkpoint c using ${name} j where c.job_id = j.id and j.state >= 6`);
+    await dropBelongings(client, `select tenant_id, id from ${name} where state >= 6`);
     if (open > 0) {
       await client.query(`alter table ${name} rename to ${replaced}`);
       await client.query(

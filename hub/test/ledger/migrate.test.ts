@@ -37,14 +37,13 @@ describe("migrating a ledger", () => {
   });
 
   it("from several hubs that start together happens once", async () => {
+    const known = await migrations();
     await sql("drop schema holdfast cascade");
 
     const numbers = await Promise.all([1, 2, 3].map(() => migrate(database.url)));
 
     expect(new Set(numbers).size).toBe(1);
-    expect((await migrations()).map(({ number }) => number)).toEqual(
-      Array.from({ length: numbers[0] as number }, (_, at) => at + 1),
-    );
+    expect(await migrations()).toEqual(known);
   });
 
   it("refuses a ledger that a newer program has migrated, and leaves it as it is", async () => {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { JobEventType } from "../../src/domain/job-state.js";
 import type { Ledger } from "../../src/ledger/ledger.js";
+import { patienceMs } from "../harness/effect-acts.js";
 import {
   claimAll,
   done,
@@ -27,6 +28,7 @@ async function liveThrough(ledger: Ledger, sessionId: string, jobIds: readonly s
   const held = leases.map(({ jobId, fencingToken }) => ({ jobId, sessionId, fencingToken }));
   await ledger.saveCheckpoints(held.map((lease) => ({ ...lease, sequence: 1n, state: Buffer.from("half") })));
   await ledger.recordProgress(held.map((lease) => ({ ...lease, percent: 50, message: "" })));
+  await doEffects(ledger, held.slice(0, 100));
   const [returned, reported] = [held.slice(0, 1), leases.slice(1)];
   await ledger.returnLeases(
     returned.map((lease) => ({ ...lease, event: JobEventType.Released, isStarted: true })),
@@ -56,6 +58,38 @@ async function liveThrough(ledger: Ledger, sessionId: string, jobIds: readonly s
   await ledger.readHistory(1, jobIds.at(-1) as string, 0, 100);
 }
 
+/** Every statement on effects, for some leases. */
+async function doEffects(
+  ledger: Ledger,
+  leases: readonly { jobId: string; sessionId: string; fencingToken: bigint }[],
+): Promise<void> {
+  const items = leases.map(({ jobId, sessionId, fencingToken }) => ({
+    tenantId: 1,
+    subject: "",
+    name: { jobId, scope: null, key: "mail" },
+    lease: { sessionId, fencingToken },
+    effectToken: 1n,
+    ttlMs: 60_000,
+  }));
+  const claims = items.map((item) => ({ ...item, requestId: "r" }));
+  for (const claim of await ledger.claimEffects(claims, patienceMs))
+    expect(claim).toMatchObject({ type: "acquired" });
+  await ledger.claimEffects(claims, patienceMs);
+  await ledger.renewEffects(items, patienceMs);
+  await ledger.giveBackEffects(
+    items.slice(0, 2).map((item) => ({ ...item, reason: "no" })),
+    patienceMs,
+  );
+  await ledger.completeEffects(
+    items.map((item) => ({ ...item, result: Buffer.from("sent"), contentType: "" })),
+    patienceMs,
+  );
+  const { name } = items[2] as (typeof items)[number];
+  expect(await ledger.readEffect(1, name)).toMatchObject({ state: 3 });
+  expect(await ledger.listEffects(1, name, "", 10)).toHaveLength(1);
+  expect((await ledger.readNotes(1, name.jobId)).notes).toHaveLength(1);
+}
+
 /** Fills every table that a hot statement touches; nothing is analyzed, as in the first minutes of a busy day. */
 async function load(): Promise<string[]> {
   const id = "(left(uuid_floor(now())::text, 14) || '7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid";
@@ -72,6 +106,12 @@ async function load(): Promise<string[]> {
   const many = "from generate_series(1, 30000) n";
   await room.sql(`insert into idempotency select 1, 'loaded-' || n, gen_random_uuid(), '' ${many}`);
   await room.sql(`insert into checkpoint select gen_random_uuid(), 1, 1, '' ${many}`);
+  await room.sql(
+    `insert into effect (tenant_id, job_id, scope, key, state, subject, request_id, expires_at)
+     select 1, gen_random_uuid(), '', 'mail', 2, '', 'r', now() ${many}`,
+  );
+  await room.sql(`insert into job_summary select gen_random_uuid(), 1 ${many}`);
+  await room.sql(`insert into job_note select gen_random_uuid(), 1, 1, 1, 'mail', 0 ${many}`);
   await room.sql(`insert into delivery select gen_random_uuid(), 1, '{}' ${many}`);
   await room.sql(
     `insert into timer select 1 + n % 3, now() + interval '1 day', gen_random_uuid(), 0 ${many}`,
@@ -120,9 +160,12 @@ describe("with 200,000 jobs waiting", () => {
       .toBeGreaterThanOrEqual(3_900);
     const reads = await readsPerTable();
     const largeTables = reads.filter(({ table }) =>
-      ["job", "idempotency", "checkpoint", "delivery", "timer"].includes(table),
+      [
+        ...["job", "idempotency", "checkpoint", "delivery", "timer"],
+        ...["effect", "job_summary", "job_note"],
+      ].includes(table),
     );
-    expect(largeTables).toHaveLength(5);
+    expect(largeTables).toHaveLength(8);
     for (const { table, seq, index } of largeTables) {
       expect({ table, seq }).toEqual({ table, seq: 0 });
       // About ten statements touch each of the 1,000 jobs; a walk through any of these tables would read far more.

@@ -4,6 +4,14 @@ import { firstUuid, lastUuid } from "../../src/domain/uuid.js";
 import type { EmbeddedPostgres } from "../../src/ledger/embedded-postgres.js";
 import { runRetention } from "../../src/ledger/retention.js";
 import {
+  abandonEffect,
+  acquire,
+  claimEffect,
+  completeEffect,
+  holderOfJob,
+  renewEffect,
+} from "../harness/effect-acts.js";
+import {
   claimAll,
   claimOne,
   done,
@@ -113,6 +121,17 @@ describe("on PostgreSQL 15, the oldest version supported,", () => {
     ).toEqual({
       type: "expired",
     });
+  });
+
+  it("effects are claimed, renewed, given back and completed (D16)", async () => {
+    const by = await holderOfJob(room);
+    const first = await acquire(room.ledger, by);
+    expect(await renewEffect(room.ledger, by, first)).toMatchObject({ type: "renewed" });
+    expect(await abandonEffect(room.ledger, by, first)).toMatchObject({ type: "written" });
+    const second = await acquire(room.ledger, by);
+    expect(await completeEffect(room.ledger, by, second)).toMatchObject({ type: "written" });
+    expect(await claimEffect(room.ledger, by)).toMatchObject({ type: "completed" });
+    expect((await room.ledger.readNotes(1, by.jobId)).notes).toHaveLength(2);
   });
 
   it("readers and retention work", async () => {

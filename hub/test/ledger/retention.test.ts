@@ -1,5 +1,6 @@
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { firstUuid } from "../../src/domain/uuid.js";
 import { runRetention } from "../../src/ledger/retention.js";
 import { claimOne, done, openSession, reportItem, submitItem, submitOne } from "../harness/ledger-acts.js";
 import { type LedgerRoom, openLedgerRoom } from "../harness/ledger-room.js";
@@ -132,6 +133,32 @@ describe("retention", () => {
     expect(await everything([jobId])).toEqual({ jobs: 1, keys: 1, checkpoints: 1 });
     await retain(false);
     expect(await count("job", "id", [jobId])).toBe(1);
+  });
+
+  it("drops effects and notes with their jobs, and effects of scopes that nobody has touched since (D16)", async () => {
+    const [ended, open] = [await makeOldJob(40, 6, 9), await makeOldJob(40, 3, 10)];
+    const effect = (jobId: string, scope: string, key: string, age: number) =>
+      room.sql(
+        `insert into effect (tenant_id, job_id, scope, key, state, subject, request_id, claimed_at, expires_at)
+         select 1, $1, $2, $3, 2, '', 'r', at, at from (select now() - make_interval(days => $4) as at) a`,
+        [jobId, scope, key, age],
+      );
+    for (const jobId of [ended, open]) {
+      await effect(jobId, "", "mail", 40);
+      await room.sql("insert into job_summary values ($1, 1)", [jobId]);
+      await room.sql("insert into job_note values ($1, 0, 1, 1, 'mail', 0)", [jobId]);
+    }
+    await effect(firstUuid, "shop", "old", 31);
+    await effect(firstUuid, "shop", "recent", 29);
+
+    await retain(false);
+
+    for (const table of ["effect", "job_summary", "job_note"]) {
+      expect({ table, left: await count(table, "job_id", [ended]) }).toEqual({ table, left: 0 });
+      expect({ table, left: await count(table, "job_id", [open]) }).toEqual({ table, left: 1 });
+    }
+    const shop = await room.ledger.listEffects(1, { jobId: null, scope: "shop" }, "", 10);
+    expect(shop.map(({ name }) => name.key)).toEqual(["recent"]);
   });
 
   it("is content with nothing to drop, and refuses to keep less than a day", async () => {
