@@ -209,6 +209,15 @@ export const HUB_OPTION_TABLE = [
     help: "bytes of a checkpoint",
   },
   {
+    field: "effectResultBytesMax",
+    flag: "effect-result-bytes-max",
+    env: "HOLDFAST_EFFECT_RESULT_BYTES_MAX",
+    unit: "bytes",
+    default: 64 * KiB,
+    range: [KiB, MiB],
+    help: "bytes of an effect's result",
+  },
+  {
     field: "batchJobsMax",
     flag: "batch-jobs-max",
     env: "HOLDFAST_BATCH_JOBS_MAX",

@@ -13,6 +13,7 @@ import { type Ledger, openLedger } from "./ledger/ledger.js";
 import { defaultNatsLinkSettings, type NatsLink, startNatsLink } from "./nats/nats-link.js";
 import { accessService } from "./rpc/access-service.js";
 import { startConnectors } from "./rpc/connectors.js";
+import { effectService } from "./rpc/effect-service.js";
 import { eventService } from "./rpc/event-service.js";
 import { fleetService } from "./rpc/fleet-service.js";
 import { jobService } from "./rpc/job-service.js";
@@ -22,12 +23,14 @@ import { Attachments } from "./services/attachments.js";
 import { ChangeRelay } from "./services/change-relay.js";
 import { DirectLeases } from "./services/direct-leases.js";
 import { Dispatcher } from "./services/dispatcher.js";
+import { Effects } from "./services/effects.js";
 import { Fleet } from "./services/fleet.js";
 import { defaultForwarderSettings, Forwarder } from "./services/forwarder.js";
 import { Forwarding } from "./services/forwarding.js";
 import {
   busMetrics,
   directLeaseCounter,
+  effectCounter,
   forwarderMetrics,
   laneMetrics,
   ledgerMetrics,
@@ -202,6 +205,7 @@ async function startOn(
   heedPeers(bus, { sessions, feed, access, laneNews, leaseCheck, keyCheck, endKey });
   const sink = openSink(config, nats);
   forwarder = sink ? openForwarder(ledger, sink, log, onTrouble) : undefined;
+  const effects = new Effects(ledger, feed, effectCounter());
   const fleet = new Fleet(ledger, lanes, book, sessions, { hubVersion, isEmbedded: postgres !== null });
   watchHub(ledger, sessions, lanes, book);
   watchPeers(peers, nats);
@@ -210,9 +214,10 @@ async function startOn(
   const services = [
     jobService(jobs, config),
     workerService(
-      { attachments, sessions, liveness, reports, limits: config, hubVersion, onDefect },
+      { attachments, sessions, liveness, reports, effects, limits: config, hubVersion, onDefect },
       new UnaryWorkers(attachments, sessions, liveness, reports, ledger, book),
     ),
+    effectService(effects, config),
     fleetService(fleet),
     eventService(new Forwarding(ledger, sink?.name ?? null)),
     accessService(access),

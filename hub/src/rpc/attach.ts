@@ -4,11 +4,13 @@ import type { AttachRequest, AttachResponse } from "@holdfast/gen/holdfast/v1/wo
 import { Fault } from "../domain/fault.js";
 import { requireKinds } from "../services/access.js";
 import type { Attachments } from "../services/attachments.js";
+import type { Effects } from "../services/effects.js";
 import type { SessionLiveness } from "../services/session-liveness.js";
 import type { SessionReports } from "../services/session-reports.js";
 import type { Sessions } from "../services/sessions.js";
 import type { StreamLink, WorkerSession } from "../services/worker-session.js";
 import { invalid } from "./check.js";
+import { actOnEffect } from "./effect-acts.js";
 import { toFault } from "./errors.js";
 import { toAttachResponse, toWelcomeMessage } from "./hub-messages.js";
 import type { Call } from "./implementation.js";
@@ -30,6 +32,7 @@ export interface AttachParts {
   readonly sessions: Sessions;
   readonly liveness: SessionLiveness;
   readonly reports: SessionReports;
+  readonly effects: Effects;
   readonly limits: EdgeLimits;
   readonly hubVersion: string;
   readonly onDefect: (error: unknown) => void;
@@ -112,6 +115,10 @@ function take(parts: AttachParts, to: Attached, request: AttachRequest): Promise
         if (saved) outbox.send({ type: "checkpoint_saved", saved });
       });
     }
+    case "effect":
+      return actOnEffect(parts.effects, session, message.value, limits).then((verdict) =>
+        outbox.send({ type: "effect_verdict", verdict }),
+      );
     case "progress":
       reports.progress(session, toProgress(message.value.progress, "progress.progress"));
       return null;

@@ -3,8 +3,11 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import type { Principal, Scope } from "../domain/scope.js";
 import { type Access, requireScope } from "../services/access.js";
 
-/** The scope that each method needs. A method that is missing here cannot be called. */
-const methodScopes: Readonly<Record<string, Scope>> = {
+/** Workers act on effects of their jobs; others only on those that they claimed. */
+const effectHolders: readonly Scope[] = ["effects:claim", "workers:attach"];
+
+/** The scope that each method needs, or any of several. A method that is missing here cannot be called. */
+const methodScopes: Readonly<Record<string, Scope | readonly Scope[]>> = {
   "JobService.Submit": "jobs:submit",
   "JobService.SubmitBatch": "jobs:submit",
   "JobService.Get": "jobs:read",
@@ -16,6 +19,14 @@ const methodScopes: Readonly<Record<string, Scope>> = {
   "WorkerService.Claim": "workers:attach",
   "WorkerService.Renew": "workers:attach",
   "WorkerService.Report": "workers:attach",
+  "EffectService.Claim": effectHolders,
+  "EffectService.Renew": effectHolders,
+  "EffectService.Complete": effectHolders,
+  "EffectService.Release": effectHolders,
+  // Without a token it needs jobs:operate, which the service looks at.
+  "EffectService.Abandon": [...effectHolders, "jobs:operate"],
+  "EffectService.Get": "jobs:read",
+  "EffectService.List": "jobs:read",
   "FleetService.GetStatus": "fleet:read",
   "FleetService.ListSessions": "fleet:read",
   "EventService.GetForwarding": "fleet:read",

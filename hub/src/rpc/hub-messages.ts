@@ -21,6 +21,7 @@ import type {
   RevokedLease,
   Welcome,
 } from "../services/session-messages.js";
+import { toEffectVerdict } from "./effect-messages.js";
 import { type EdgeLimits, reportResultsMax } from "./limits.js";
 
 export function toWelcomeMessage(welcome: Welcome, limits: EdgeLimits, hubVersion: string): AttachResponse {
@@ -38,6 +39,7 @@ export function toWelcomeMessage(welcome: Welcome, limits: EdgeLimits, hubVersio
           reportResultsMax,
           creditJobsMax: limits.creditJobsMax,
           creditBytesMax: BigInt(limits.creditBytesMax),
+          effectResultBytesMax: limits.effectResultBytesMax,
         },
         held: welcome.held.map(({ jobId, fencingToken, lostReason }) => ({
           jobId,
@@ -80,6 +82,8 @@ function toMessage(
     }
     case "revoke":
       return { case: "revoke", value: toRevokeMessage(message.leases) };
+    case "effect_verdict":
+      return { case: "effectVerdict", value: toEffectVerdict(message.verdict) };
     case "drain":
       return { case: "drain", value: { grace: durationFromMs(message.graceMs) } };
   }

@@ -3,6 +3,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type Duration, durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type {
   JobEventSchema,
+  JobNoteSchema,
   JobSchema,
   JobSpec as JobSpecMessage,
   OutcomeSchema,
@@ -10,6 +11,7 @@ import type {
   RetryPolicy as RetryPolicyMessage,
 } from "@holdfast/gen/holdfast/v1/job_pb";
 import { DisconnectPolicy } from "@holdfast/gen/holdfast/v1/job_pb";
+import type { JobNote } from "../domain/job-note.js";
 import { type JobOptions, type JobSpec, Priority } from "../domain/job-spec.js";
 import type { JobEvent, JobView } from "../domain/job-view.js";
 import type { Outcome } from "../domain/outcome.js";
@@ -157,6 +159,11 @@ export function optionalTime<Field extends string>(field: Field, ms: number | nu
   return (ms === null ? {} : { [field]: timestampFromMs(Math.round(ms)) }) as {
     [F in Field]?: ReturnType<typeof timestampFromMs>;
   };
+}
+
+export function toNoteMessage(note: JobNote): MessageInitShape<typeof JobNoteSchema> {
+  const { number, type, name, bytes } = note;
+  return { number, type: type as number, name, bytes, ...optionalTime("at", note.atMs) };
 }
 
 export function toProgressMessage(

@@ -8,6 +8,7 @@ import {
   type WatchResponseSchema,
 } from "@holdfast/gen/holdfast/v1/job_service_pb";
 import { Fault } from "../domain/fault.js";
+import type { JobNotes } from "../domain/job-note.js";
 import type { JobSpec } from "../domain/job-spec.js";
 import { JobState } from "../domain/job-state.js";
 import type { JobFilter } from "../domain/job-view.js";
@@ -27,9 +28,18 @@ import {
 } from "./check.js";
 import { toRefusal } from "./errors.js";
 import { type ImplementedService, implement } from "./implementation.js";
-import { toEventMessage, toJobMessage, toJobSpec, toLabels, toProgressMessage } from "./job-messages.js";
+import {
+  toEventMessage,
+  toJobMessage,
+  toJobSpec,
+  toLabels,
+  toNoteMessage,
+  toProgressMessage,
+} from "./job-messages.js";
 import { dayMs, type EdgeLimits } from "./limits.js";
 import { decodePageToken, encodePageToken } from "./page-token.js";
+
+const noNotes: JobNotes = { notes: [], isTruncated: false };
 
 export function jobService(jobs: Jobs, limits: EdgeLimits): ImplementedService {
   return implement(JobService, {
@@ -50,7 +60,13 @@ export function jobService(jobs: Jobs, limits: EdgeLimits): ImplementedService {
       const jobId = checkUuid("job_id", request.jobId);
       const job = toJobMessage(await jobs.get(principal, jobId));
       const history = request.includeHistory ? await jobs.history(principal, jobId) : [];
-      return { job, history: history.map(toEventMessage) };
+      const summary = request.includeNotes ? await jobs.notes(principal, jobId) : noNotes;
+      return {
+        job,
+        history: history.map(toEventMessage),
+        notes: summary.notes.map(toNoteMessage),
+        notesTruncated: summary.isTruncated,
+      };
     },
 
     async list(request, { principal }) {

@@ -3,6 +3,7 @@ export interface EdgeLimits {
   readonly payloadBytesMax: number;
   readonly resultBytesMax: number;
   readonly checkpointBytesMax: number;
+  readonly effectResultBytesMax: number;
   readonly batchJobsMax: number;
   readonly creditJobsMax: number;
   readonly creditBytesMax: number;

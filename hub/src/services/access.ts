@@ -132,10 +132,15 @@ export class Access {
   }
 }
 
-/** @throws Fault SCOPE_MISSING */
-export function requireScope(principal: Principal, scope: Scope): void {
-  if (!principal.scopes.has(scope))
-    throw new Fault("SCOPE_MISSING", `The API key lacks the scope ${scope}.`, { scope });
+/**
+ * @param scope or any of several
+ * @throws Fault SCOPE_MISSING
+ */
+export function requireScope(principal: Principal, scope: Scope | readonly Scope[]): void {
+  const sufficient = typeof scope === "string" ? [scope] : scope;
+  if (sufficient.some((one) => principal.scopes.has(one))) return;
+  const named = sufficient.join(" or ");
+  throw new Fault("SCOPE_MISSING", `The API key lacks the scope ${named}.`, { scope: named });
 }
 
 /** @throws Fault KIND_NOT_ALLOWED */

@@ -171,3 +171,11 @@ export function directLeaseCounter(): (leases: number) => void {
   });
   return (count) => leases.add(count);
 }
+
+/** Counts what became of acts on effects. */
+export function effectCounter(): (act: string, answer: string) => void {
+  const acts = metrics.getMeter("holdfast").createCounter("holdfast.effects", {
+    description: "Acts on effects, by act and answer",
+  });
+  return (act, answer) => acts.add(1, { act, answer });
+}

@@ -1,5 +1,6 @@
 import { v7 as uuidv7 } from "uuid";
 import { Fault } from "../domain/fault.js";
+import type { JobNotes } from "../domain/job-note.js";
 import type { JobSpec } from "../domain/job-spec.js";
 import { isTerminal } from "../domain/job-state.js";
 import type { JobEvent, JobFilter, JobPage, JobView } from "../domain/job-view.js";
@@ -37,7 +38,10 @@ interface Watcher {
   wake: () => void;
 }
 
-type JobsLedger = Pick<Ledger, "submit" | "readJob" | "listJobs" | "readHistory" | "cancel" | "revive">;
+type JobsLedger = Pick<
+  Ledger,
+  "submit" | "readJob" | "listJobs" | "readHistory" | "readNotes" | "cancel" | "revive"
+>;
 
 const historyEventsMax = 1_000;
 const submitPartMax = 500;
@@ -136,6 +140,10 @@ export class Jobs {
 
   history(principal: Principal, jobId: string): Promise<JobEvent[]> {
     return this.#ledger.readHistory(principal.tenantId, jobId, 0, historyEventsMax);
+  }
+
+  notes(principal: Principal, jobId: string): Promise<JobNotes> {
+    return this.#ledger.readNotes(principal.tenantId, jobId);
   }
 
   list(principal: Principal, filter: JobFilter, beforeId: string, limit: number): Promise<JobPage> {

@@ -2,6 +2,7 @@ import type { JobState } from "../domain/job-state.js";
 import type { Lane } from "../domain/lane.js";
 import type { GrantedLease } from "../domain/lease.js";
 import type { Outcome } from "../domain/outcome.js";
+import type { EffectAnswer } from "./effect-requests.js";
 
 /** Why an item was not acceptable as it is. */
 export interface Refusal {
@@ -17,6 +18,7 @@ export type HubMessage =
   | { readonly type: "checkpoint_saved"; readonly saved: CheckpointVerdict }
   | { readonly type: "heartbeat"; readonly echo: bigint; readonly nonce: bigint; readonly timeLeftMs: number }
   | { readonly type: "revoke"; readonly leases: readonly RevokedLease[] }
+  | { readonly type: "effect_verdict"; readonly verdict: EffectVerdict }
   | { readonly type: "drain"; readonly graceMs: number };
 
 export interface LaneLease {
@@ -56,6 +58,15 @@ export interface CheckpointVerdict {
   readonly verdict:
     | { readonly type: "saved" | "duplicate" | "stale" }
     | { readonly type: "refused"; readonly refusal: Refusal };
+}
+
+/** The answer to an act on the lease stream. */
+export interface EffectVerdict {
+  readonly requestId: string;
+  readonly jobId: string;
+  readonly fencingToken: bigint;
+  readonly key: string;
+  readonly answer: EffectAnswer | { readonly type: "refused"; readonly refusal: Refusal };
 }
 
 export interface RevokedLease {
