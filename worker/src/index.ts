@@ -14,6 +14,7 @@ export type { ClientOptions } from "./connection-options.js";
 export { HoldfastError } from "./grpc/holdfast-error.js";
 export {
   DrainTimeoutError,
+  EffectLostError,
   JobFailure,
   LeaseLostError,
   type RevokeCause,
@@ -23,7 +24,15 @@ export {
 export { JournalLockedError } from "./journal/journal-lock.js";
 export type { LogEvent } from "./log.js";
 export { InvalidOptionsError } from "./option-check.js";
-export type { Handler, HandlerResult, JobContext } from "./runner/job-context.js";
+export type {
+  EffectContext,
+  EffectFunction,
+  EffectOptions,
+  EffectValue,
+  Handler,
+  HandlerResult,
+  JobContext,
+} from "./runner/job-context.js";
 export { type RunningWorker, startWorker, type WorkerStats } from "./start-worker.js";
 export type { ResultVerdict, WorkerOptions } from "./worker-options.js";
 export type { WorkerState } from "./worker-state.js";

@@ -30,6 +30,11 @@ export class TrustWindowError extends LeaseLostError {
   override readonly name = "TrustWindowError";
 }
 
+/** The effect is not this worker's any more: another may be doing it. */
+export class EffectLostError extends Error {
+  override readonly name = "EffectLostError";
+}
+
 /** Why a hub takes an attempt away. */
 export type RevokeCause = "cancelled" | "preempted" | "quarantined" | "deadline";
 

@@ -31,6 +31,13 @@ export type ToSession =
       readonly sequence: number;
       readonly state: Uint8Array;
     }
+  /** `act` is a holdfast.v1.EffectAct; it is sent until it is answered, as long as the lease stands. */
+  | {
+      readonly type: "effect";
+      readonly ref: number;
+      readonly requestId: string;
+      readonly act: Uint8Array;
+    }
   | { readonly type: "progress"; readonly items: readonly ProgressItem[] }
   /** The worker is leaving: take no more leases. */
   | { readonly type: "drain" }
@@ -60,13 +67,22 @@ export type ToRunner =
       readonly verdict: Verdict;
       readonly refusal: string;
     }
+  /** A holdfast.v1.EffectVerdict. */
+  | { readonly type: "effect-verdict"; readonly ref: number; readonly verdict: Uint8Array }
   /** Final verdicts, counted; the bytes of the holdfast.v1.Verdicts itself when the application wants to see each. */
   | { readonly type: "verdicts"; readonly counts: VerdictCounts; readonly bytes: Uint8Array | undefined }
-  | { readonly type: "attached"; readonly resultBytesMax: number; readonly checkpointBytesMax: number }
+  | ({ readonly type: "attached" } & HubLimits)
   | { readonly type: "state"; readonly state: WorkerState }
   | { readonly type: "log"; readonly event: LogEvent }
   /** The last message. */
   | { readonly type: "closed"; readonly failure: SessionFailure | undefined };
+
+/** What the hub takes of an attempt. */
+export type HubLimits = {
+  readonly resultBytesMax: number;
+  readonly checkpointBytesMax: number;
+  readonly effectResultBytesMax: number;
+};
 
 export type VerdictCounts = {
   readonly committed: number;

@@ -95,6 +95,8 @@ export function launchWorker(options: WorkerOptions, { tuning, disk, order }: La
         return runner.revoked(message.ref, { cause: message.cause, message: message.message });
       case "checkpoint-saved":
         return runner.checkpointSaved(message.ref, message.sequence, message.verdict, message.refusal);
+      case "effect-verdict":
+        return runner.effectAnswered(message.ref, message.verdict);
       case "verdicts":
         verdicts.committed += message.counts.committed;
         verdicts.duplicate += message.counts.duplicate;

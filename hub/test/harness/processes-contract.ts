@@ -63,6 +63,13 @@ const clauses: readonly Clause[] = [
       having j.attempt > j.attempts_max or j.attempt > count(e.job_id)`,
   },
   {
+    clause: "D16",
+    promise: "every completed effect of a job has exactly one event",
+    broken: `select e.job_id, e.key, count(v.job_id) as events from effect e
+      left join event v on v.job_id = e.job_id and v.type = 12 and v.reason = e.key
+      where e.state = 3 and e.scope = '' group by e.job_id, e.key having count(v.job_id) <> 1`,
+  },
+  {
     clause: "D20",
     promise: "each revision of a job has exactly one event",
     broken: `select j.id, j.revision, count(e.job_id) as events from job j left join event e on e.job_id = j.id

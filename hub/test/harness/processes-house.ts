@@ -26,7 +26,7 @@ export interface FaultHouse {
   readonly hubs: readonly HubProcess[];
   /** Starts a hub again at its address. */
   startHub(at?: number): Promise<void>;
-  startWorker(name: string, workMs?: number): WorkerProcess;
+  startWorker(name: string, workMs?: number, more?: Readonly<Record<string, unknown>>): WorkerProcess;
   /** Submits them, to every hub its share. */
   submit(count: number, job?: JobInit): Promise<void>;
   /** Keeps jobs waiting whatever happens to hubs, until it is stopped; answers how many there were in all. */
@@ -54,8 +54,11 @@ async function submitKeyed(client: HoldfastClient, name: string, jobs: number): 
   }
 }
 
-/** @param hubCount hubs on the one ledger; every worker knows them all */
-export async function openFaultHouse(hubCount = 1): Promise<FaultHouse> {
+/**
+ * @param hubCount hubs on the one ledger; every worker knows them all
+ * @param ttlMs of sessions: short to see them lost, long to see them outlast a hub
+ */
+export async function openFaultHouse(hubCount = 1, ttlMs = sessionTtlMs): Promise<FaultHouse> {
   const postgres = await startOwnPostgres();
   const journals = await mkdtemp(join(tmpdir(), "holdfast-journals-"));
   onTestFinished(async () => {
@@ -65,7 +68,11 @@ export async function openFaultHouse(hubCount = 1): Promise<FaultHouse> {
   const addresses: string[] = [];
   while (addresses.length < hubCount) addresses.push(await freeAddress());
   const startHub = (at: number) =>
-    startHubProcess({ databaseUrl: postgres.url, grpcListen: addresses[at] as string, sessionTtlMs });
+    startHubProcess({
+      databaseUrl: postgres.url,
+      grpcListen: addresses[at] as string,
+      sessionTtlMs: ttlMs,
+    });
   const count = async (text: string, values: unknown[] = []) => {
     const client = new pg.Client({
       connectionString: postgres.url,
@@ -90,7 +97,7 @@ export async function openFaultHouse(hubCount = 1): Promise<FaultHouse> {
     async startHub(at = 0) {
       hubs[at] = await startHub(at);
     },
-    startWorker: (name, workMs = 8) =>
+    startWorker: (name, workMs = 8, more = {}) =>
       startWorkerProcess({
         addresses,
         name,
@@ -98,6 +105,7 @@ export async function openFaultHouse(hubCount = 1): Promise<FaultHouse> {
         concurrency: 32,
         workMs,
         drainTimeoutMs: 1_000,
+        ...more,
       }),
     async submit(jobs, job = {}) {
       const share = Math.ceil(jobs / addresses.length);

@@ -47,6 +47,51 @@ export type JobContext = {
    * them resolve with it. Rejects with LeaseLostError when the lease does not stand any more.
    */
   saveCheckpoint(state: Uint8Array | string | object): Promise<void>;
+  /**
+   * Does something outside that must not be done twice: `run` runs once for the job and the key, over all attempts and
+   * workers, and what it returned is stored. Whoever calls again, on this attempt or a later one, is given the stored
+   * value (D16). While another holds the effect this waits, and takes it over once that one's lease ran out (D17).
+   *
+   * The value is what comes back from storage: JSON for anything but text and bytes, 64 KiB at most. When `run` throws,
+   * the effect is given back (unless its signal was aborted: then its lease runs out), and this rejects with what was
+   * thrown. Rejects with the signal's reason when the attempt should stop.
+   *
+   * Nothing can tell whether a worker that died had done it already: pass `effect.idempotencyKey` to the other side, or
+   * look there first when `effect.isTakenOver`.
+   */
+  effect<Value extends EffectValue>(
+    key: string,
+    run: EffectFunction<Value>,
+    options?: EffectOptions,
+  ): Promise<Value>;
   /** Tells people how far the job is, 0 to 100. Best effort, a few times a second at most. */
   progress(percent: number, message?: string): void;
+};
+
+/** What an effect may come to: nothing, text, bytes, or a value that is stored as JSON. */
+// biome-ignore lint/suspicious/noConfusingVoidType: a function without a return statement is an effect without a value
+export type EffectValue = void | null | string | number | boolean | Uint8Array | object;
+
+/** Does the thing outside. */
+export type EffectFunction<Value> = (effect: EffectContext) => Value | Promise<Value>;
+
+export type EffectOptions = {
+  /**
+   * How long the lease of the effect lasts; it is renewed while the function runs. So long others wait after this
+   * worker died in the middle. 100 ms to 24 h. Default 30,000.
+   */
+  readonly ttlMs?: number;
+};
+
+/** What the function of an effect knows. */
+export type EffectContext = {
+  readonly key: string;
+  /** The same for every attempt, and unlike that of every other effect: what the other side may tell repetitions by. */
+  readonly idempotencyKey: string;
+  /** Rises with every grant; proves who holds the effect. */
+  readonly effectToken: bigint;
+  /** Somebody held the effect before and never said how it ended: it may have been done. */
+  readonly isTakenOver: boolean;
+  /** Aborted when the attempt should stop, or the effect is not this worker's any more. */
+  readonly signal: AbortSignal;
 };

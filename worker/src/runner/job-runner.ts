@@ -99,6 +99,10 @@ export class JobRunner {
     job.abandon(new LeaseLostError("a checkpoint was refused as stale: the job was cancelled or taken away"));
   }
 
+  effectAnswered(ref: number, verdict: Uint8Array): void {
+    this.#jobs.get(ref)?.effectAnswered(verdict);
+  }
+
   #releaseWaiting(belongs: (job: LeasedJob) => boolean): void {
     const released = this.#waiting.remove(belongs);
     for (const job of released) this.#forget(job);
@@ -136,17 +140,38 @@ export class JobRunner {
     } catch (error) {
       return this.#failed(job, error);
     }
-    if (!isThenable(returned)) return this.#returned(job, returned);
+    if (!isThenable(returned)) return this.#endAfterEffects(job, { returned });
     returned.then(
       (value) => {
-        this.#returned(job, value);
+        this.#endAfterEffects(job, { returned: value });
         this.#startWaiting();
       },
       (error) => {
-        this.#failed(job, error);
+        this.#endAfterEffects(job, { threw: error });
         this.#startWaiting();
       },
     );
+  }
+
+  /** A handler that did not wait for its effects has not ended before they have; one that throws fails it. */
+  #endAfterEffects(
+    job: LeasedJob,
+    handler: { readonly returned: unknown } | { readonly threw: unknown },
+  ): void {
+    const effects = job.effectsSettled();
+    if (effects === undefined) {
+      if ("threw" in handler) this.#failed(job, handler.threw);
+      else this.#returned(job, handler.returned);
+      return;
+    }
+    const settled = effects.then(
+      () => handler,
+      (error) => ("threw" in handler ? handler : { threw: error }),
+    );
+    void settled.then((ended) => {
+      this.#endAfterEffects(job, ended);
+      this.#startWaiting();
+    });
   }
 
   #returned(job: LeasedJob, value: unknown): void {

@@ -2,15 +2,19 @@ import { create, fromBinary } from "@bufbuild/protobuf";
 import { TimestampSchema, timestampDate } from "@bufbuild/protobuf/wkt";
 import { type Lease, LeaseSchema } from "@holdfast/gen/holdfast/v1/worker_service_pb";
 import { LeaseLostError, type RevokeCause } from "../job-errors.js";
+import type { HubLimits } from "../port.js";
 import type { ScannedLease } from "../wire/lease-scan.js";
 import { CheckpointSlot } from "./checkpoint-slot.js";
-import type { JobContext } from "./job-context.js";
+import type { EffectFunction, EffectOptions, EffectValue, JobContext } from "./job-context.js";
+import { JobEffects } from "./job-effects.js";
 
 /** What a job says while it runs. */
 export type JobOutlet = {
   checkpoint(job: LeasedJob, sequence: number, state: Uint8Array): void;
+  /** @param act the bytes of a holdfast.v1.EffectAct */
+  effect(job: LeasedJob, requestId: string, act: Uint8Array): void;
   progress(job: LeasedJob, percent: number, message: string): void;
-  readonly limits: { readonly checkpointBytesMax: number };
+  readonly limits: Pick<HubLimits, "checkpointBytesMax" | "effectResultBytesMax">;
 };
 
 /** Where a job is on its way through the runner. */
@@ -41,6 +45,7 @@ export class LeasedJob implements JobContext {
   #abortion: AbortController | undefined;
   #abortReason: Error | undefined;
   #checkpoints: CheckpointSlot | undefined;
+  #effects: JobEffects | undefined;
 
   constructor(ref: number, bytes: Buffer, places: ScannedLease, outlet: JobOutlet) {
     this.ref = ref;
@@ -179,6 +184,30 @@ export class LeasedJob implements JobContext {
     this.#checkpoints?.answered(sequence, failure);
   }
 
+  effect<Value extends EffectValue>(
+    key: string,
+    run: EffectFunction<Value>,
+    options: EffectOptions = {},
+  ): Promise<Value> {
+    this.#effects ??= new JobEffects(this, {
+      send: (requestId, act) => this.#outlet.effect(this, requestId, act),
+      resultBytesMax: () => this.#outlet.limits.effectResultBytesMax,
+    });
+    if (this.phase === "ended") this.#effects.close(new LeaseLostError("the attempt has ended"));
+    return this.#effects.run(key, run, options);
+  }
+
+  /** @param verdict the bytes of a holdfast.v1.EffectVerdict */
+  effectAnswered(verdict: Uint8Array): void {
+    const lost = this.#effects?.answered(verdict);
+    if (lost !== undefined) this.abandon(lost);
+  }
+
+  /** Resolves when no effect is under way any more; undefined when none is. Rejects with what the first one threw. */
+  effectsSettled(): Promise<void> | undefined {
+    return this.#effects?.settled();
+  }
+
   progress(percent: number, message = ""): void {
     if (!(percent >= 0 && percent <= 100)) {
       throw new RangeError(`progress must be a percentage from 0 to 100, got ${percent}`);
@@ -190,6 +219,7 @@ export class LeasedJob implements JobContext {
   abandon(reason: Error): void {
     this.phase = "abandoned";
     this.#checkpoints?.close(reason);
+    this.#effects?.close(reason);
     this.abort(reason);
   }
 
@@ -197,6 +227,7 @@ export class LeasedJob implements JobContext {
   end(): void {
     this.phase = "ended";
     this.#checkpoints?.close(new LeaseLostError("the attempt has ended"));
+    this.#effects?.close(new LeaseLostError("the attempt has ended"));
   }
 }
 

@@ -1,4 +1,4 @@
-import type { Port, ProgressItem, ToRunner, ToSession } from "../port.js";
+import type { HubLimits, Port, ProgressItem, ToRunner, ToSession } from "../port.js";
 import { ResultBatch } from "../wire/result-batch.js";
 import type { EncodedValue } from "./job-outcome.js";
 import type { JobOutlet, LeasedJob } from "./leased-job.js";
@@ -19,7 +19,11 @@ export class RunnerOutbox implements JobOutlet {
   #progressTimer: NodeJS.Timeout | undefined;
 
   /** What the hub takes; known once a hub has been heard. */
-  limits = { resultBytesMax: Number.POSITIVE_INFINITY, checkpointBytesMax: Number.POSITIVE_INFINITY };
+  limits: HubLimits = {
+    resultBytesMax: Number.POSITIVE_INFINITY,
+    checkpointBytesMax: Number.POSITIVE_INFINITY,
+    effectResultBytesMax: Number.POSITIVE_INFINITY,
+  };
 
   constructor(port: Port<ToSession, ToRunner>) {
     this.#port = port;
@@ -42,6 +46,10 @@ export class RunnerOutbox implements JobOutlet {
 
   checkpoint(job: LeasedJob, sequence: number, state: Uint8Array): void {
     this.#port.post({ type: "checkpoint", ref: job.ref, sequence, state });
+  }
+
+  effect(job: LeasedJob, requestId: string, act: Uint8Array): void {
+    this.#port.post({ type: "effect", ref: job.ref, requestId, act });
   }
 
   /** Of several things that a job says in short order only the newest is passed on. */

@@ -148,6 +148,8 @@ export class Attachment {
         return this.#events.onVerdicts(frame, start, end);
       case responseField.checkpointSaved:
         return this.#events.onCheckpointSaved(fromBinary(CheckpointSavedSchema, frame.subarray(start, end)));
+      case responseField.effectVerdict:
+        return this.#events.onEffectVerdict(frame.subarray(start, end));
       case responseField.heartbeat:
         return this.#echo(frame.subarray(start, end));
       case responseField.revoke:
@@ -283,6 +285,8 @@ export type AttachmentEvents = {
   onLeases(bytes: Buffer, start: number, end: number): void;
   onVerdicts(bytes: Buffer, start: number, end: number): void;
   onCheckpointSaved(saved: CheckpointSaved): void;
+  /** The bytes of a holdfast.v1.EffectVerdict. */
+  onEffectVerdict(verdict: Uint8Array): void;
   onRevoke(revoke: Revoke): void;
   /** A heartbeat that was sent at `sentAt` has renewed the session. */
   onEcho(sentAt: number, timeLeftMs: number, ttlMs: number): void;

@@ -1,3 +1,5 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import { EffectVerdictSchema } from "@holdfast/gen/holdfast/v1/effect_pb";
 import {
   type CheckpointSaved,
   CheckpointSchema,
@@ -12,9 +14,10 @@ import type { Outlet } from "./outlet.js";
 const progressMax = 1_000;
 
 /**
- * Passes on what running attempts say before they end. A checkpoint is sent until it is answered, again on every new
- * stream on which its lease still stands (D7); the runner has at most one open for each lease. Progress is best
- * effort: what cannot be sent now is not worth sending later.
+ * Passes on what running attempts say before they end. A checkpoint, and an act on an effect, is sent until it is
+ * answered, again on every new stream on which its lease still stands (D7, D16); the runner has at most one checkpoint
+ * open for each lease, and one act for each effect. Progress is best effort: what cannot be sent now is not worth
+ * sending later.
  */
 export class AttemptRelay {
   readonly #table: LeaseTable;
@@ -36,7 +39,10 @@ export class AttemptRelay {
 
   /** A new stream is live. */
   resend(): void {
-    for (const lease of this.#table.held()) this.#send(lease);
+    for (const lease of this.#table.held()) {
+      this.#send(lease);
+      for (const act of lease.openActs.values()) this.#sendAct(act);
+    }
   }
 
   #send({ jobId, fencingToken, openCheckpoint }: TabledLease): void {
@@ -58,6 +64,26 @@ export class AttemptRelay {
     if (verdict === Verdict.COMMITTED || verdict === Verdict.DUPLICATE) lease.checkpointSequence = sequence;
     const refusal = saved.refusal === undefined ? "" : `${saved.refusal.reason}: ${saved.refusal.message}`;
     this.#post({ type: "checkpoint-saved", ref: lease.ref, sequence, verdict, refusal });
+  }
+
+  /** @param act the bytes of a holdfast.v1.EffectAct, which names the lease */
+  effect(ref: number, requestId: string, act: Uint8Array): void {
+    const lease = this.#table.byRef(ref);
+    if (lease === undefined || lease.phase === "lost") return;
+    lease.openActs.set(requestId, act);
+    this.#sendAct(act);
+  }
+
+  #sendAct(act: Uint8Array): void {
+    if (this.#outlet.isLive) this.#outlet.sendBytes("effect", [act]);
+  }
+
+  effectAnswered(bytes: Uint8Array): void {
+    const { jobId, fencingToken, requestId } = fromBinary(EffectVerdictSchema, bytes);
+    const lease = this.#table.heldByKey(leaseKey(jobId, Number(fencingToken)));
+    if (lease?.openActs.delete(requestId) !== true) return;
+    // A copy: the frame it lies in is not the session's to keep.
+    this.#post({ type: "effect-verdict", ref: lease.ref, verdict: new Uint8Array(bytes) });
   }
 
   progress(items: readonly ProgressItem[]): void {

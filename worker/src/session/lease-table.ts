@@ -29,6 +29,8 @@ export type TabledLease = {
   checkpointSequence: number;
   /** Sent and not answered yet; sent again on the next stream. */
   openCheckpoint: { readonly sequence: number; readonly state: Uint8Array } | undefined;
+  /** Acts on effects that were sent and not answered yet, by request id; sent again on the next stream. */
+  readonly openActs: Map<string, Uint8Array>;
   /** Since when nobody can vouch for it, by the worker's monotonic clock; undefined: it is not in doubt. */
   doubtedSince: number | undefined;
   phase: "held" | "lost";
@@ -63,6 +65,7 @@ export class LeaseTable {
       disconnectLimitMs: scanned.disconnectLimitMs,
       checkpointSequence: scanned.checkpointSequence,
       openCheckpoint: undefined,
+      openActs: new Map(),
       doubtedSince: undefined,
       phase: "held",
     };

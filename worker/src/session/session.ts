@@ -116,6 +116,8 @@ export class Session implements AttachmentEvents {
         return this.#upstream.flushSoon();
       case "checkpoint":
         return this.#relay.checkpoint(message.ref, message.sequence, message.state);
+      case "effect":
+        return this.#relay.effect(message.ref, message.requestId, message.act);
       case "progress":
         return this.#relay.progress(message.items);
       case "drain":
@@ -161,8 +163,8 @@ export class Session implements AttachmentEvents {
     this.#sessionId = sessionId;
     this.#results.setSession(sessionId);
     this.#upstream.limits = streamLimits(welcome.limits);
-    const { resultBytesMax, checkpointBytesMax } = this.#upstream.limits;
-    this.#port.post({ type: "attached", resultBytesMax, checkpointBytesMax });
+    const { resultBytesMax, checkpointBytesMax, effectResultBytesMax } = this.#upstream.limits;
+    this.#port.post({ type: "attached", resultBytesMax, checkpointBytesMax, effectResultBytesMax });
     this.#supervisor.enter({ name: "live", address, sessionId, isResumed });
     this.#log.attached(address, sessionId, isResumed, hubVersion);
     this.#desk.beginStream();
@@ -208,6 +210,10 @@ export class Session implements AttachmentEvents {
 
   onCheckpointSaved(saved: CheckpointSaved): void {
     this.#relay.saved(saved);
+  }
+
+  onEffectVerdict(verdict: Uint8Array): void {
+    this.#relay.effectAnswered(verdict);
   }
 
   onRevoke(revoke: Revoke): void {

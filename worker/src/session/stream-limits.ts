@@ -5,6 +5,7 @@ import type { Amount } from "./credit-ledger.js";
 export type StreamLimits = {
   readonly resultBytesMax: number;
   readonly checkpointBytesMax: number;
+  readonly effectResultBytesMax: number;
   readonly reportResultsMax: number;
   readonly credit: Amount;
 };
@@ -13,6 +14,7 @@ export function streamLimits(limits: Limits | undefined): StreamLimits {
   return {
     resultBytesMax: limits?.resultBytesMax || 1 << 20,
     checkpointBytesMax: limits?.checkpointBytesMax || 1 << 20,
+    effectResultBytesMax: limits?.effectResultBytesMax || 64 << 10,
     reportResultsMax: limits?.reportResultsMax || 1_000,
     credit: {
       jobs: limits?.creditJobsMax || 100_000,

@@ -17,6 +17,7 @@ export const requestField = {
   release: 6,
   heartbeat: 7,
   drain: 8,
+  effect: 12,
 } as const;
 
 /** Field number of each case of holdfast.v1.AttachResponse.message. */
@@ -28,7 +29,10 @@ export const responseField = {
   heartbeat: 5,
   revoke: 6,
   drain: 7,
+  effectVerdict: 12,
 } as const;
+
+const responseFields: ReadonlySet<number> = new Set(Object.values(responseField));
 
 /** Tag of AttachRequest.delivered_through: field 15, varint. */
 const deliveredThroughTag = 0x78;
@@ -70,7 +74,7 @@ export function openResponse(bytes: Buffer): { field: number; start: number; end
   while (cursor.pos < cursor.end) {
     const tag = cursor.varint();
     const field = tag >>> 3;
-    if ((tag & 7) === 2 && field >= responseField.welcome && field <= responseField.drain) {
+    if ((tag & 7) === 2 && responseFields.has(field)) {
       const end = cursor.enter();
       found = { field, start: cursor.pos, end };
       cursor.pos = end;
