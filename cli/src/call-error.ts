@@ -25,6 +25,8 @@ const EXIT_BY_STATUS: Readonly<Record<Code, ExitCode>> = {
 const NEXT_BY_REASON: Readonly<Record<string, string>> = {
   JOB_NOT_FOUND: "Check the id: `holdfast list` shows the newest jobs.",
   KEY_NOT_FOUND: "`holdfast keys list` shows the keys of this tenant.",
+  EFFECT_NOT_FOUND: "`holdfast effects ls` shows the effects of a job or scope.",
+  EFFECT_COMPLETED: "A completed effect is final: `holdfast effects show` shows what came of it.",
   IDEMPOTENCY_CONFLICT:
     "That key belongs to a job with other content: submit with another --idempotency-key.",
   ALREADY_TERMINAL: "The job has ended: `holdfast get ID --history` shows how.",

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { AccessService } from "@holdfast/gen/holdfast/v1/access_service_pb";
+import { EffectService } from "@holdfast/gen/holdfast/v1/effect_service_pb";
 import { EventService } from "@holdfast/gen/holdfast/v1/event_service_pb";
 import { FleetService } from "@holdfast/gen/holdfast/v1/fleet_service_pb";
 import { JobService } from "@holdfast/gen/holdfast/v1/job_service_pb";
@@ -26,6 +27,7 @@ export interface ConnectionOptions {
 export interface Connection {
   readonly hubUrl: string;
   readonly jobs: Client<typeof JobService>;
+  readonly effects: Client<typeof EffectService>;
   readonly fleet: Client<typeof FleetService>;
   readonly events: Client<typeof EventService>;
   readonly access: Client<typeof AccessService>;
@@ -44,6 +46,7 @@ export function connect(options: ConnectionOptions): Connection {
   return {
     hubUrl,
     jobs: createClient(JobService, transport),
+    effects: createClient(EffectService, transport),
     fleet: createClient(FleetService, transport),
     events: createClient(EventService, transport),
     access: createClient(AccessService, transport),

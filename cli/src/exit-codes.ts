@@ -11,7 +11,11 @@ const ROWS = [
   { name: "ok", code: 0, meaning: "Done: what was asked for is so." },
   { name: "unexpected", code: 1, meaning: "A defect, or an answer that this version does not understand." },
   { name: "usage", code: 2, meaning: "The command line, or a file that it names, is not valid." },
-  { name: "notFound", code: 3, meaning: "The job or key does not exist, or belongs to another tenant." },
+  {
+    name: "notFound",
+    code: 3,
+    meaning: "The job, key or effect does not exist, or belongs to another tenant.",
+  },
   {
     name: "refused",
     code: 4,

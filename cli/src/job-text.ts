@@ -1,9 +1,15 @@
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import { type Job, type JobEvent, JobState, type Outcome } from "@holdfast/gen/holdfast/v1/job_pb";
+import {
+  type Job,
+  type JobEvent,
+  type JobNote,
+  JobState,
+  type Outcome,
+} from "@holdfast/gen/holdfast/v1/job_pb";
 import { formatElapsed, formatRelative, formatTime } from "./elapsed.js";
 import { readable } from "./job-json.js";
-import { eventWord, priorityWord, stateWord } from "./job-words.js";
+import { eventWord, noteWord, priorityWord, stateWord } from "./job-words.js";
 import type { Paint } from "./paint.js";
 import { formatFields, formatTable } from "./table.js";
 
@@ -65,6 +71,21 @@ export function historyText(events: readonly JobEvent[], paint: Paint): string {
     event.reason,
   ]);
   return formatTable(["REVISION", "AT", "AFTER", "EVENT", "STATE", "ATTEMPT", "REASON"], rows, paint);
+}
+
+export function notesText(notes: readonly JobNote[], isTruncated: boolean, paint: Paint): string {
+  if (notes.length === 0) {
+    return paint.faint("no notes");
+  }
+  const rows = notes.map((note) => [
+    String(note.number),
+    note.at === undefined ? "" : new Date(timestampMs(note.at)).toISOString(),
+    noteWord(note.type),
+    note.name,
+    String(note.bytes),
+  ]);
+  const table = formatTable(["NOTE", "AT", "WHAT", "NAME", "BYTES"], rows, paint);
+  return isTruncated ? `${table}\n${paint.faint("older notes are not kept")}` : table;
 }
 
 /** One line for a followed job's event. */
@@ -131,7 +152,8 @@ function firstLine(text: string): string {
   return line.length > 60 ? `${line.slice(0, 59)}…` : line;
 }
 
-function contentText(bytes: Uint8Array, contentType: string): string | undefined {
+/** Content for people: readable where it is text, else its size; undefined when there is none. */
+export function contentText(bytes: Uint8Array, contentType: string): string | undefined {
   if (bytes.byteLength === 0) {
     return undefined;
   }

@@ -1,8 +1,11 @@
 import type { DescEnum } from "@bufbuild/protobuf";
+import { type EffectState, EffectStateSchema } from "@holdfast/gen/holdfast/v1/effect_pb";
 import {
   DisconnectPolicy,
   type JobEventType,
   JobEventTypeSchema,
+  type JobNoteType,
+  JobNoteTypeSchema,
   JobState,
   JobStateSchema,
   Priority,
@@ -20,6 +23,8 @@ function wordOf(schema: DescEnum, value: number): string {
 
 export const stateWord = (state: JobState): string => wordOf(JobStateSchema, state);
 export const priorityWord = (priority: Priority): string => wordOf(PrioritySchema, priority);
+export const effectStateWord = (state: EffectState): string => wordOf(EffectStateSchema, state);
+export const noteWord = (type: JobNoteType): string => wordOf(JobNoteTypeSchema, type);
 export const eventWord = (type: JobEventType): string => wordOf(JobEventTypeSchema, type);
 
 export const STATE_WORDS = {

@@ -2,6 +2,7 @@ import { Command, CommanderError, Option } from "commander";
 import { usageError } from "./cli-error.js";
 import { addCancelCommand } from "./commands/cancel.js";
 import { addDoctorCommand } from "./commands/doctor.js";
+import { addEffectsCommand } from "./commands/effects.js";
 import { addEventsCommand } from "./commands/events.js";
 import { addExitCodesCommand } from "./commands/exit-codes.js";
 import { addFleetCommand } from "./commands/fleet.js";
@@ -36,6 +37,7 @@ const ADD_COMMANDS = [
   addWatchCommand,
   addCancelCommand,
   addRetryCommand,
+  addEffectsCommand,
   addKeysCommand,
   addStatusCommand,
   addSessionsCommand,

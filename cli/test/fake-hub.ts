@@ -4,6 +4,7 @@ import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { AccessService } from "@holdfast/gen/holdfast/v1/access_service_pb";
+import { EffectService } from "@holdfast/gen/holdfast/v1/effect_service_pb";
 import { EventService } from "@holdfast/gen/holdfast/v1/event_service_pb";
 import { FleetService } from "@holdfast/gen/holdfast/v1/fleet_service_pb";
 import { JobService } from "@holdfast/gen/holdfast/v1/job_service_pb";
@@ -19,13 +20,15 @@ export interface FakeHub {
 
 export interface FakeServices {
   readonly jobs?: Partial<ServiceImpl<typeof JobService>>;
+  readonly effects?: Partial<ServiceImpl<typeof EffectService>>;
   readonly fleet?: Partial<ServiceImpl<typeof FleetService>>;
   readonly events?: Partial<ServiceImpl<typeof EventService>>;
   readonly access?: Partial<ServiceImpl<typeof AccessService>>;
 }
 
 /** A hub of scripted answers on a free port; what is not scripted is UNIMPLEMENTED. */
-export async function startFakeHub({ jobs, fleet, events, access }: FakeServices): Promise<FakeHub> {
+export async function startFakeHub(services: FakeServices): Promise<FakeHub> {
+  const { jobs, effects, fleet, events, access } = services;
   const credentials: (string | null)[] = [];
   const server = createServer(
     connectNodeAdapter({
@@ -37,6 +40,7 @@ export async function startFakeHub({ jobs, fleet, events, access }: FakeServices
       ],
       routes: (router) => {
         router.service(JobService, jobs ?? {});
+        router.service(EffectService, effects ?? {});
         router.service(FleetService, fleet ?? {});
         router.service(EventService, events ?? {});
         router.service(AccessService, access ?? {});
