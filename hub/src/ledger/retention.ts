@@ -108,7 +108,8 @@ async function dropPages(client: pg.Client, partition: string): Promise<void> {
   const name = client.escapeIdentifier(partition);
   await client.query("begin");
   try {
-    await client.query("set local lock_timeout = '10s'");
+    // The parent first, as everybody who reads or writes pages has it: else each may wait for the other.
+    await client.query("lock table only event_page in access exclusive mode");
     await client.query(`lock table ${name} in access exclusive mode`);
     await client.query(
       `insert into forward_gap (sink, writer_id, first_batch, last_batch)

@@ -4,6 +4,7 @@ import { firstUuid } from "../../src/domain/uuid.js";
 import { runRetention } from "../../src/ledger/retention.js";
 import { claimOne, done, openSession, reportItem, submitItem, submitOne } from "../harness/ledger-acts.js";
 import { type LedgerRoom, openLedgerRoom } from "../harness/ledger-room.js";
+import { until } from "../harness/raw-wait.js";
 
 let room: LedgerRoom;
 beforeAll(async () => {
@@ -159,6 +160,24 @@ describe("retention", () => {
     }
     const shop = await room.ledger.listEffects(1, { jobId: null, scope: "shop" }, "", 10);
     expect(shop.map(({ name }) => name.key)).toEqual(["recent"]);
+  });
+
+  it("waits for a read of events that has begun, and takes nothing that such a read comes to", async () => {
+    await makeOldDay(42);
+    const reader = new pg.Client({ connectionString: room.url, application_name: "holdfast-test-reader" });
+    await reader.connect();
+    await reader.query("begin; lock table only holdfast.event_page in access share mode");
+
+    const retained = retain(false);
+    await until(
+      async () => (await room.sql("select from pg_locks where not granted")).length > 0,
+      "retention waits",
+    );
+    await reader.query(`select from holdfast.${partition("event_page", 42)}`);
+    await reader.query("commit");
+
+    expect((await retained).dropped).toContain(partition("event_page", 42));
+    await reader.end();
   });
 
   it("is content with nothing to drop, and refuses to keep less than a day", async () => {
