@@ -5,6 +5,8 @@ import type { World } from "./world.js";
 export interface Fault {
   readonly name: string;
   readonly needsNats: boolean;
+  /** Whatever waited in NATS is gone. */
+  readonly wipesNats?: true;
   /** @param pick draws one of a list @returns what was hit */
   readonly strike: (world: World, pick: Pick) => Promise<string>;
 }
@@ -54,6 +56,7 @@ export const faults: readonly Fault[] = [
   {
     name: "nats-wipe",
     needsNats: true,
+    wipesNats: true,
     strike: async ({ nats }) => {
       const servers = nats?.servers ?? [];
       await Promise.all(servers.map((server) => server.kill()));

@@ -8,6 +8,7 @@ import { Meter } from "./meter.js";
 import { seededRandom } from "./random.js";
 import { readVerdictLogs } from "./verdict-log.js";
 import { type Check, verify } from "./verify.js";
+import { unseenEvents, verifyEvents, type Wipe } from "./verify-events.js";
 import type { World } from "./world.js";
 
 export interface ChaosPlan {
@@ -57,15 +58,20 @@ export async function runChaos(
   const share = Math.floor(plan.jobs / (plan.faults.length + 1));
   const beganAtMs = nowMs();
   const struck: Struck[] = [];
+  const wipes: Wipe[] = [];
   try {
     const feeding = feeder.run(plan.jobs);
     for (const [at, fault] of plan.faults.entries()) {
+      // What has been read cannot be wiped: so all but this share is held against the ledger, whatever NATS loses.
+      if (fault.wipesNats && world.follower) await unseenEvents(world.postgres.url, world.follower, wipes);
+      const fromMs = nowMs();
       feeder.allow((at + 1) * share);
       await untilSettled(meter, at * share + share / 4);
       log(`${fault.name} …`);
       const atMs = nowMs();
       const what = await fault.strike(world, pick);
       const tookMs = nowMs() - atMs;
+      if (fault.wipesNats) wipes.push({ fromMs, toMs: nowMs() });
       await untilSettled(meter, (at + 1) * share);
       const pauseMs = meter.longestPauseMs(atMs, nowMs());
       struck.push({ fault: fault.name, what, tookMs, pauseMs });
@@ -96,6 +102,7 @@ export async function runChaos(
     checks: [
       askedFor(plan.jobs, feeder.jobIds.length),
       ...(await verify(world.postgres.url, feeder.jobIds, verdicts)),
+      ...(world.follower ? await verifyEvents(world.postgres.url, world.follower, wipes) : []),
     ],
   };
 }

@@ -128,7 +128,7 @@ async function checkVerdicts(client: pg.Client, { byJob, counts }: VerdictLog): 
   ];
 }
 
-function shown(rows: readonly object[]): string[] {
+export function shown(rows: readonly object[]): string[] {
   const some = rows.slice(0, shownMax).map((row) => JSON.stringify(row));
   return rows.length > shownMax ? [...some, `and ${rows.length - shownMax} more`] : some;
 }

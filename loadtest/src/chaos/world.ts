@@ -7,6 +7,7 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from "@holdfast/hub/embe
 import { type NatsServers, startNatsServers } from "@holdfast/hub/nats-server";
 import type { ChaosWorkersParams, ChaosWorkersSays, WorkerCounts } from "../programs/chaos-workers.js";
 import { type Program, startProgram } from "../start-program.js";
+import { EventFollower } from "./event-follower.js";
 import { HubSeat } from "./hub-seat.js";
 
 export interface WorldSettings {
@@ -23,6 +24,8 @@ export interface World {
   readonly postgres: EmbeddedPostgres;
   readonly nats: NatsServers | null;
   readonly hubs: readonly HubSeat[];
+  /** Reads what the hubs forward; null without NATS. */
+  readonly follower: EventFollower | null;
   /** What all workers have counted so far. */
   counts(): Promise<WorkerCounts>;
   /** Stops the workers once every verdict is in; answers where their verdicts are written. */
@@ -54,6 +57,8 @@ export async function openWorld(settings: WorldSettings, log: (line: string) => 
     });
     const nats = await openNats(settings.natsServers, join(scratchDir, "nats"), log);
     if (nats) closing.push(() => nats.stop());
+    const follower = nats ? await EventFollower.open(nats.url) : null;
+    if (follower) closing.push(() => follower.close());
     const hubs = await openHubs(settings, postgres.url, nats);
     closing.push(() => Promise.all(hubs.map((hub) => hub.stop())));
     // The first makes and migrates the ledger; the others find it there.
@@ -65,7 +70,7 @@ export async function openWorld(settings: WorldSettings, log: (line: string) => 
       return verdictsFiles;
     };
     closing.push(stopWorkers);
-    return { settings, postgres, nats, hubs, counts: () => sumOf(workers), stopWorkers, close };
+    return { settings, postgres, nats, hubs, follower, counts: () => sumOf(workers), stopWorkers, close };
   } catch (error) {
     await close();
     throw error;
@@ -88,7 +93,7 @@ function openHubs(
   const options = {
     sessionTtlMs: settings.sessionTtlMs,
     heartbeatIntervalMs: Math.floor(settings.sessionTtlMs / heartbeatsPerTtl),
-    ...(nats && { natsUrl: nats.url }),
+    ...(nats && { natsUrl: nats.url, eventSink: "nats" }),
   };
   const names = Array.from({ length: settings.hubs }, (_, at) => `hub-${at + 1}`);
   return Promise.all(names.map((name) => HubSeat.open(name, databaseUrl, options)));
