@@ -5,6 +5,8 @@ import type { World } from "./world.js";
 export interface Fault {
   readonly name: string;
   readonly needsNats: boolean;
+  /** Only when it is named: it takes long, and wants jobs for all the while. */
+  readonly isLong?: true;
   /** Whatever waited in NATS is gone. */
   readonly wipesNats?: true;
   /** @param pick draws one of a list @returns what was hit */
@@ -14,6 +16,7 @@ export interface Fault {
 export type Pick = <Item>(items: readonly Item[]) => Item;
 
 const downMs = 1_000;
+const longDownMs = 60_000;
 /** Beyond the session's life: every session of that hub has expired or lives elsewhere. */
 const frozenPerTtl = 1.5;
 
@@ -63,6 +66,18 @@ export const faults: readonly Fault[] = [
       await delay(downMs);
       await Promise.all(servers.map((server) => server.start({ isWiped: true })));
       return `every NATS server killed, all its data deleted, started empty`;
+    },
+  },
+  {
+    name: "nats-down",
+    needsNats: true,
+    isLong: true,
+    strike: async ({ nats }) => {
+      const servers = nats?.servers ?? [];
+      await Promise.all(servers.map((server) => server.kill()));
+      await delay(longDownMs);
+      await Promise.all(servers.map((server) => server.start()));
+      return `every NATS server killed, started again after ${longDownMs / 1_000} s`;
     },
   },
   {

@@ -20,7 +20,7 @@ const options = {
   faults: {
     unit: "text",
     default: null,
-    help: `what goes wrong, with commas: ${faults.map(({ name }) => name).join(", ")} (default all)`,
+    help: `what goes wrong, with commas: ${faults.map(({ name }) => name).join(", ")} (default all but nats-down)`,
   },
   hubs: { unit: "count", default: 3, range: [2, 16], help: "hub processes" },
   "nats-servers": {
@@ -46,7 +46,9 @@ function faultsOf(given: string | null, hasNats: boolean): readonly Fault[] {
   const names = given?.split(",").map((name) => name.trim());
   const unknown = names?.find((name) => faults.every((fault) => fault.name !== name));
   if (unknown !== undefined) throw new UsageError(`There is no fault "${unknown}".`);
-  return faults.filter(({ name, needsNats }) => (hasNats || !needsNats) && (names?.includes(name) ?? true));
+  return faults.filter(
+    ({ name, needsNats, isLong }) => (hasNats || !needsNats) && (names?.includes(name) ?? !isLong),
+  );
 }
 
 async function main(args: readonly string[]): Promise<void> {
