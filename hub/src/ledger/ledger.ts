@@ -41,6 +41,7 @@ import { type ResumeResult, type ResumeSessionItem, resumeSession } from "./resu
 import { type ReturnItem, type ReturnResult, returnLeases } from "./return-leases.js";
 import { type ReviveItem, type ReviveResult, reviveJobs } from "./revive-job.js";
 import { type CheckpointItem, type CheckpointResult, saveCheckpoints } from "./save-checkpoints.js";
+import { signalLedger } from "./signal-ledger.js";
 import { type SubmitItem, type SubmitResult, submitJobs } from "./submit-jobs.js";
 import { WriterConnection } from "./writer-connection.js";
 
@@ -196,6 +197,8 @@ export async function openLedger(options: LedgerOptions) {
     readPages: (after: cursors.ForwardClaim, pagesMax: number) => pages.readPages(db, after, pagesMax),
     readEvents: (wanted: readonly pages.WantedEvents[]) => pages.readEvents(db, wanted),
     readDroppedPages: (sink: string, after: cursors.ForwardClaim) => pages.readDroppedPages(db, sink, after),
+
+    signals: signalLedger(writes, db, patience),
 
     hasKeys: () => keys.hasKeys(db),
     readGoodKeys: (keyIds: readonly string[]) => keys.readGoodKeys(db, keyIds),

@@ -1,0 +1,184 @@
+import {
+  type Channel,
+  type ChannelHead,
+  type ChannelName,
+  type ChannelPolicy,
+  OwnerType,
+} from "../domain/channel.js";
+import type { ReadPool } from "./read-pool.js";
+import { numberArray, toMs } from "./sql-text.js";
+
+interface ChannelRow {
+  readonly channel_id: string;
+  readonly tenant_id: number;
+  readonly owner_type: OwnerType;
+  readonly owner: string;
+  readonly name: string;
+  readonly partitions: number;
+  readonly is_best_effort: boolean;
+  readonly max_age_ms: string;
+  readonly max_bytes: string;
+  readonly trim_consumed: boolean;
+  readonly trim_past_cursors: boolean;
+  readonly redeliveries_max: number;
+  readonly created_at_ms: number;
+}
+
+const columns = `channel_id, tenant_id, owner_type, owner, name, partitions, is_best_effort, max_age_ms, max_bytes,
+  trim_consumed, trim_past_cursors, redeliveries_max, ${toMs("created_at")} as created_at_ms`;
+
+function toChannel(row: ChannelRow): Channel {
+  return {
+    channelId: Number(row.channel_id),
+    tenantId: row.tenant_id,
+    ownerType: row.owner_type,
+    owner: row.owner,
+    name: row.name,
+    partitions: row.partitions,
+    isBestEffort: row.is_best_effort,
+    maxAgeMs: Number(row.max_age_ms),
+    maxBytes: Number(row.max_bytes),
+    trimConsumed: row.trim_consumed,
+    trimPastCursors: row.trim_past_cursors,
+    redeliveriesMax: row.redeliveries_max,
+    createdAtMs: row.created_at_ms,
+  };
+}
+
+function nameValues(tenantId: number, { ownerType, owner, name }: ChannelName): unknown[] {
+  return [tenantId, ownerType, owner, name];
+}
+
+function policyValues(policy: ChannelPolicy): unknown[] {
+  return [
+    policy.isBestEffort,
+    policy.maxAgeMs,
+    policy.maxBytes,
+    policy.trimConsumed,
+    policy.trimPastCursors,
+    policy.redeliveriesMax,
+  ];
+}
+
+/** A channel, or null: absent and another tenant's look the same. */
+export async function readChannel(
+  db: ReadPool,
+  tenantId: number,
+  channel: ChannelName,
+): Promise<Channel | null> {
+  const { rows } = await db.query<ChannelRow>({
+    name: "read_channel",
+    text: `select ${columns} from channel where tenant_id = $1 and owner_type = $2 and owner = $3 and name = $4`,
+    values: nameValues(tenantId, channel),
+  });
+  return rows[0] ? toChannel(rows[0]) : null;
+}
+
+/** Makes a channel with its partitions, when it is not there and its job, if it has one, is. */
+export async function insertChannel(
+  db: ReadPool,
+  tenantId: number,
+  channel: ChannelName,
+  partitions: number,
+  policy: ChannelPolicy,
+): Promise<void> {
+  await db.query({
+    name: "insert_channel",
+    text: `
+      with made as (
+        insert into channel (tenant_id, owner_type, owner, name, partitions, is_best_effort, max_age_ms, max_bytes,
+          trim_consumed, trim_past_cursors, redeliveries_max)
+        select $1, $2::smallint, $3, $4, $5, $6, $7, $8, $9, $10, $11
+        where $12::uuid is null or exists (select from job where id = $12 and tenant_id = $1)
+        on conflict do nothing
+        returning channel_id, partitions, max_bytes
+      )
+      insert into channel_partition (channel_id, partition, max_bytes)
+      select channel_id, n, max_bytes from made cross join generate_series(0, partitions - 1) as n`,
+    values: [
+      ...nameValues(tenantId, channel),
+      partitions,
+      ...policyValues(policy),
+      channel.ownerType === OwnerType.Name ? null : channel.owner,
+    ],
+  });
+}
+
+/** Changes the policy of a channel and of its partitions; answers the channel. */
+export async function configureChannel(
+  db: ReadPool,
+  channelId: number,
+  policy: ChannelPolicy,
+): Promise<Channel> {
+  const { rows } = await db.query<ChannelRow>({
+    name: "configure_channel",
+    text: `
+      with changed as (
+        update channel set is_best_effort = $2, max_age_ms = $3, max_bytes = $4, trim_consumed = $5,
+          trim_past_cursors = $6, redeliveries_max = $7
+        where channel_id = $1 returning *
+      ), admitted as (
+        update channel_partition p set max_bytes = c.max_bytes from changed c where p.channel_id = c.channel_id
+      )
+      select ${columns} from changed`,
+    values: [channelId, ...policyValues(policy)],
+  });
+  if (!rows[0]) throw new Error(`Channel ${channelId} is gone.`);
+  return toChannel(rows[0]);
+}
+
+/** Channels of a tenant in the order in which they were made. */
+export async function listChannels(
+  db: ReadPool,
+  tenantId: number,
+  afterId: number,
+  limit: number,
+): Promise<Channel[]> {
+  const { rows } = await db.query<ChannelRow>({
+    name: "list_channels",
+    text: `select ${columns} from channel where tenant_id = $1 and channel_id > $2 order by channel_id limit $3`,
+    values: [tenantId, afterId, limit],
+  });
+  return rows.map(toChannel);
+}
+
+/** How many channels a tenant has, counted up to a limit. */
+export async function countChannels(db: ReadPool, tenantId: number, limit: number): Promise<number> {
+  const { rows } = await db.query<{ channels: number }>({
+    name: "count_channels",
+    text: `select count(*)::integer as channels
+      from (select from channel where tenant_id = $1 order by channel_id limit $2) as some`,
+    values: [tenantId, limit],
+  });
+  return rows[0]?.channels ?? 0;
+}
+
+interface HeadRow {
+  readonly channel_id: string;
+  readonly partition: number;
+  readonly first_sequence: string;
+  readonly last_sequence: string;
+  readonly held_bytes: string;
+}
+
+function toHead(row: HeadRow): ChannelHead {
+  return {
+    channelId: Number(row.channel_id),
+    partition: row.partition,
+    firstSequence: Number(row.first_sequence),
+    lastSequence: Number(row.last_sequence),
+    heldBytes: Number(row.held_bytes),
+  };
+}
+
+/** What the partitions of these channels hold. */
+export async function readHeads(db: ReadPool, channelIds: readonly number[]): Promise<ChannelHead[]> {
+  const { rows } = await db.query<HeadRow>({
+    name: "read_heads",
+    text: `select p.channel_id, p.partition, p.first_sequence, p.last_sequence, p.held_bytes
+      from unnest($1::bigint[]) as i (channel_id) join channel_partition p on p.channel_id = i.channel_id
+      order by p.channel_id, p.partition`,
+    values: [numberArray(channelIds)],
+  });
+  return rows.map(toHead);
+}
