@@ -254,6 +254,51 @@ export const HUB_OPTION_TABLE = [
     help: "lanes (combinations of product, queue, kind, priority, capabilities) of a tenant",
   },
   {
+    field: "signalBytesMax",
+    flag: "signal-bytes-max",
+    env: "HOLDFAST_SIGNAL_BYTES_MAX",
+    unit: "bytes",
+    default: 64 * KiB,
+    range: [KiB, MiB],
+    help: "bytes of a signal's payload",
+  },
+  {
+    field: "channelsPerTenantMax",
+    flag: "channels-per-tenant-max",
+    env: "HOLDFAST_CHANNELS_PER_TENANT_MAX",
+    unit: "count",
+    default: 10_000,
+    range: [1, 1_000_000],
+    help: "channels of a tenant",
+  },
+  {
+    field: "signalStreamsMax",
+    flag: "signal-streams-max",
+    env: "HOLDFAST_SIGNAL_STREAMS_MAX",
+    unit: "count",
+    default: 20_000,
+    range: [1, 1_000_000],
+    help: "Publish and Subscribe streams on this hub",
+  },
+  {
+    field: "signalWaitingBytesMax",
+    flag: "signal-waiting-bytes-max",
+    env: "HOLDFAST_SIGNAL_WAITING_BYTES_MAX",
+    unit: "bytes",
+    default: 64 * MiB,
+    range: [MiB, 4_096 * MiB],
+    help: "published bytes waiting for the ledger at which producers are told to pause; a quarter of it ends the pause",
+  },
+  {
+    field: "signalTrimIntervalMs",
+    flag: "signal-trim-interval-ms",
+    env: "HOLDFAST_SIGNAL_TRIM_INTERVAL_MS",
+    unit: "ms",
+    default: 30_000,
+    range: [100, 86_400_000],
+    help: "channels are trimmed by their policies this often",
+  },
+  {
     field: "laneWindowRefsMax",
     flag: "lane-window-refs-max",
     env: "HOLDFAST_LANE_WINDOW_REFS_MAX",
@@ -394,6 +439,10 @@ function checkTogether(config: HubConfig): void {
     throw new ConfigError("--event-sink nats needs --nats-url.");
   if (config.eventDedupeWindowMs > config.eventStreamMaxAgeMs)
     throw new ConfigError("eventDedupeWindowMs must not exceed eventStreamMaxAgeMs.");
+  if (config.signalWaitingBytesMax > config.queuedBytesMax)
+    throw new ConfigError(
+      `signalWaitingBytesMax (${config.signalWaitingBytesMax}) must not exceed queuedBytesMax (${config.queuedBytesMax}): producers are told to pause before the write queue is full.`,
+    );
   if (config.creditBytesMax < config.payloadBytesMax + config.checkpointBytesMax)
     throw new ConfigError("creditBytesMax must hold at least one payload with its checkpoint.");
 }

@@ -17,6 +17,8 @@ import { effectService } from "./rpc/effect-service.js";
 import { eventService } from "./rpc/event-service.js";
 import { fleetService } from "./rpc/fleet-service.js";
 import { jobService } from "./rpc/job-service.js";
+import { markDead } from "./rpc/signal-messages.js";
+import { signalService } from "./rpc/signal-service.js";
 import { workerService } from "./rpc/worker-service.js";
 import { Access } from "./services/access.js";
 import { Attachments } from "./services/attachments.js";
@@ -55,6 +57,12 @@ import { SessionLiveness } from "./services/session-liveness.js";
 import type { RevokedLease } from "./services/session-messages.js";
 import { SessionReports } from "./services/session-reports.js";
 import { Sessions } from "./services/sessions.js";
+import { SignalChannels } from "./services/signal-channels.js";
+import { signalMetrics, watchSignals } from "./services/signal-metrics.js";
+import { SignalPublishers } from "./services/signal-publishers.js";
+import { SignalRetention } from "./services/signal-retention.js";
+import { SignalRouter } from "./services/signal-router.js";
+import { Signals } from "./services/signals.js";
 import { Timers } from "./services/timers.js";
 import { UnaryWorkers } from "./services/unary-workers.js";
 import { JetStreamSink } from "./sinks/jetstream-sink.js";
@@ -186,6 +194,8 @@ async function startOn(
   const endKey = (keyId: string) => {
     sessions.endKey(keyId);
     jobs.endKey(keyId);
+    signals.endKey(keyId);
+    publishers.endKey(keyId);
   };
   const access = new Access(ledger, {
     revoked: (keyId) => {
@@ -207,6 +217,20 @@ async function startOn(
   forwarder = sink ? openForwarder(ledger, sink, log, onTrouble) : undefined;
   const effects = new Effects(ledger, feed, effectCounter());
   const fleet = new Fleet(ledger, lanes, book, sessions, { hubVersion, isEmbedded: postgres !== null });
+  const signalObserver = signalMetrics();
+  const channels = new SignalChannels(ledger.signals, config.channelsPerTenantMax);
+  const router = new SignalRouter(ledger.signals, onTrouble);
+  const signals = new Signals(
+    ledger.signals,
+    channels,
+    router,
+    config.signalStreamsMax,
+    markDead,
+    signalObserver,
+  );
+  const publishers = new SignalPublishers(ledger.signals, channels, router, config, signalObserver);
+  const signalRetention = new SignalRetention(ledger.signals, config.signalTrimIntervalMs, onTrouble);
+  watchSignals(signals, publishers);
   watchHub(ledger, sessions, lanes, book);
   watchPeers(peers, nats);
 
@@ -221,6 +245,7 @@ async function startOn(
     fleetService(fleet),
     eventService(new Forwarding(ledger, sink?.name ?? null)),
     accessService(access),
+    signalService({ channels, signals, publishers, limits: config, onDefect }),
   ];
   const stopServices = async () => {
     dispatcher.stop();
@@ -231,6 +256,7 @@ async function startOn(
     relay.stop();
     feed.stop();
     await forwarder?.stop();
+    await Promise.all([router.stop(), signalRetention.stop()]);
     await ledger.stop();
     await sink?.close();
     await lanes.stop();
@@ -250,6 +276,8 @@ async function startOn(
     keyCheck.start();
     laneNews.start();
     peers.start();
+    router.start();
+    signalRetention.start();
     const ports = await startConnectors(config, await readTls(config), services, access, {
       isReady: async () => !isStopping && ledger.isConnected() && (await ledger.readFacts()).roundTripMs >= 0,
       metrics: telemetry.serveMetrics,
@@ -266,6 +294,8 @@ async function startOn(
       // What a worker has not acknowledged here it may well hold: the hub that it goes to is told.
       liveness.stop();
       sessions.stop(config.drainGraceMs);
+      publishers.endAll();
+      signals.endAll();
       await Promise.all([ports.grpc.stop(config.drainGraceMs), ports.http.stop(config.drainGraceMs)]);
       sessions.endAll();
       await stopServices();

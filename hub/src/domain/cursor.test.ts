@@ -1,6 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { acknowledge, type Cursor, isAcknowledged, noteSent, openCursor, type SequenceRange } from "./cursor.js";
+import {
+  acknowledge,
+  type Cursor,
+  isAcknowledged,
+  noteSent,
+  openCursor,
+  type SequenceRange,
+} from "./cursor.js";
 
 const sent = 60;
 const ranges = fc.array(

@@ -16,6 +16,18 @@ export interface Cursor {
   readonly above: readonly SequenceRange[];
 }
 
+/** A cursor as operators see it. */
+export interface CursorView {
+  readonly cursorId: number;
+  readonly consumer: string;
+  readonly partition: number;
+  readonly ackedThrough: number;
+  readonly deliveredThrough: number;
+  readonly checkpointSequence: number | null;
+  readonly lag: number;
+  readonly touchedAtMs: number;
+}
+
 /** Ranges that may wait above the watermark: a consumer that leaves more holes than this is told to close some. */
 export const rangesAboveMax = 10_000;
 
@@ -66,8 +78,7 @@ function merge(ranges: readonly SequenceRange[]): SequenceRange[] {
   for (const range of sorted) {
     const before = merged.at(-1);
     if (before && range.first <= before.last + 1) {
-      if (range.last > before.last)
-        merged[merged.length - 1] = { first: before.first, last: range.last };
+      if (range.last > before.last) merged[merged.length - 1] = { first: before.first, last: range.last };
     } else {
       merged.push(range);
     }

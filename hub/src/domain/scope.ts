@@ -6,6 +6,10 @@ export const scopes = [
   "jobs:operate",
   "workers:attach",
   "effects:claim",
+  "signals:publish",
+  "signals:subscribe",
+  "signals:read",
+  "signals:operate",
   "fleet:read",
   "access:admin",
 ] as const;

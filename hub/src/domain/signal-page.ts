@@ -52,10 +52,7 @@ export function slicePage(page: SignalPage, first: number, last: number): Signal
     ...page,
     firstSequence: from,
     lastSequence: through,
-    body: page.body.subarray(
-      offsets[from - page.firstSequence],
-      offsets[through - page.firstSequence + 1],
-    ),
+    body: page.body.subarray(offsets[from - page.firstSequence], offsets[through - page.firstSequence + 1]),
   };
 }
 

@@ -147,7 +147,7 @@ export async function countChannels(db: ReadPool, tenantId: number, limit: numbe
   const { rows } = await db.query<{ channels: number }>({
     name: "count_channels",
     text: `select count(*)::integer as channels
-      from (select from channel where tenant_id = $1 order by channel_id limit $2) as some`,
+      from (select from channel where tenant_id = $1 order by channel_id limit $2) as counted`,
     values: [tenantId, limit],
   });
   return rows[0]?.channels ?? 0;

@@ -122,8 +122,7 @@ export const publishSignals: BatchStatement<PublishItem, PublishResult> = {
     const runs = toRuns(chains);
     const rows = await publish(on, chains, runs);
     const results = new Map<PublishItem, PublishResult>();
-    for (const item of broken)
-      results.set(item, { type: "out_of_order", lastNumber: item.previousNumber });
+    for (const item of broken) results.set(item, { type: "out_of_order", lastNumber: item.previousNumber });
     for (const chain of chains) settle(chain, runs, rows, results);
     return { results: items.map((item) => results.get(item) as PublishResult), wrotePage: false };
   },
@@ -229,7 +228,7 @@ function settle(
 
 function refusalOf(row: PublishRow | undefined): PublishResult | null {
   // The producer's row goes only with its channel.
-  if (!row || !row.is_current) return { type: "superseded" };
+  if (!row?.is_current) return { type: "superseded" };
   if (!row.is_leased) return { type: "stale_fence" };
   if (!row.is_next) return { type: "out_of_order", lastNumber: Number(row.stored_number) };
   return row.n === null ? { type: "quota_exceeded" } : null;

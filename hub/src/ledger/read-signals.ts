@@ -5,6 +5,16 @@ import { toMs } from "./sql-text.js";
 /** Pages looked at by one read. */
 const pagesPerReadMax = 1_000;
 
+/**
+ * The text form of a page would be twice as long, and decoding it the slowest part of a restore. Other columns are
+ * cast to text all the same: the driver's decoding of binary numbers is not exact. It reuses its buffer, hence the copy.
+ */
+const bytea = 17;
+const binaryColumns = {
+  getTypeParser: (type: number) =>
+    type === bytea ? (value: Buffer) => Buffer.from(value) : (value: Buffer) => value.toString(),
+};
+
 const readText = `
 select first_sequence::text, last_sequence::text, at_ms::text, producer, body from (
   select p.first_sequence, p.last_sequence, ${toMs("p.at")} as at_ms, o.name as producer, p.body,
@@ -37,9 +47,8 @@ export async function readSignals(
     name: "read_signals",
     text: readText,
     values: [channelId, partition, from, bytes],
-    // The text form of a page would be twice as long, and decoding it the slowest part of a restore. Numbers come as
-    // text all the same: the driver's decoding of binary ones is not exact.
     binary: true,
+    types: binaryColumns,
   };
   const { rows } = await db.query<{
     first_sequence: string;

@@ -1,3 +1,4 @@
+import type { CursorView } from "../domain/cursor.js";
 import type { ReadPool } from "./read-pool.js";
 import { numberArray, toMs } from "./sql-text.js";
 
@@ -109,18 +110,6 @@ export async function findSuperseded(
     values: [numberArray(cursors.map((one) => one.cursorId)), numberArray(cursors.map((one) => one.epoch))],
   });
   return rows.map((row) => Number(row.cursor_id));
-}
-
-/** A cursor as operators see it. */
-export interface CursorView {
-  readonly cursorId: number;
-  readonly consumer: string;
-  readonly partition: number;
-  readonly ackedThrough: number;
-  readonly deliveredThrough: number;
-  readonly checkpointSequence: number | null;
-  readonly lag: number;
-  readonly touchedAtMs: number;
 }
 
 interface ViewRow extends CursorRow {

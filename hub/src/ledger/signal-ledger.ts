@@ -14,7 +14,11 @@ import * as trims from "./trim-signals.js";
 
 export type SignalLedger = ReturnType<typeof signalLedger>;
 
-export function signalLedger(writes: GroupCommit, db: ReadPool, patience: { callMs: number; streamMs: number }) {
+export function signalLedger(
+  writes: GroupCommit,
+  db: ReadPool,
+  patience: { callMs: number; streamMs: number },
+) {
   const one = async <Result>(results: Promise<readonly Result[]>): Promise<Result> =>
     (await results)[0] as Result;
   return {

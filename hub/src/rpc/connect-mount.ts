@@ -1,7 +1,8 @@
 // Serves the same implementations as Connect, gRPC-Web and gRPC on the HTTP port.
-import type { DescMethod } from "@bufbuild/protobuf";
+import { type DescMethod, fromBinary } from "@bufbuild/protobuf";
 import { ConnectError, type ConnectRouter, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
 import { explainRefusals, faultOf, isReached } from "./connect-refusals.js";
+import { EncodedResponse } from "./encoded.js";
 import { toConnectError, toFault } from "./errors.js";
 import type { Gate } from "./gate.js";
 import type { Call, ImplementedService } from "./implementation.js";
@@ -57,7 +58,8 @@ function handlerOf(
         method.methodKind === "bidi_streaming"
           ? wellFormed(request as AsyncIterable<object>, call.signal)
           : request;
-      yield* (implementation as StreamMethod)(input, call);
+      for await (const response of (implementation as StreamMethod)(input, call))
+        yield response instanceof EncodedResponse ? fromBinary(method.output, response.bytes) : response;
     } catch (error) {
       if (!context.signal.aborted) throw refuse(error);
     }

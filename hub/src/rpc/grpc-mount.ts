@@ -12,6 +12,7 @@ import type {
   UntypedHandleCall,
 } from "@grpc/grpc-js";
 import { Fault } from "../domain/fault.js";
+import { EncodedResponse } from "./encoded.js";
 import { toFault, toGrpcError } from "./errors.js";
 import type { Gate } from "./gate.js";
 import type { Call, ImplementedService } from "./implementation.js";
@@ -29,13 +30,17 @@ class Malformed {
 const callerGone = new Error("The caller is gone.");
 
 type Request = Message | Malformed;
+type Response = Message | EncodedResponse;
 type AnyCall = {
   readonly metadata: { get(key: string): readonly (string | Buffer)[] };
   readonly cancelled: boolean;
   on(event: "cancelled", listener: () => void): unknown;
 };
 type UnaryMethod = (request: Message, call: Call) => Promise<Record<string, unknown>>;
-type StreamMethod = (request: unknown, call: Call) => AsyncIterable<Record<string, unknown>>;
+type StreamMethod = (
+  request: unknown,
+  call: Call,
+) => AsyncIterable<Record<string, unknown> | EncodedResponse>;
 
 export function mountGrpc(
   server: Server,
@@ -62,7 +67,8 @@ function define(method: DescMethod): ServiceDefinition[string] {
       return new Malformed(method, error);
     }
   };
-  const serialize = (message: Message) => Buffer.from(toBinary(method.output, message));
+  const serialize = (response: Response) =>
+    Buffer.from(response instanceof EncodedResponse ? response.bytes : toBinary(method.output, response));
   return {
     path: `/${method.parent.typeName}/${method.name}`,
     requestStream: method.methodKind === "bidi_streaming",
@@ -100,14 +106,14 @@ function handlerOf(
     return unary;
   }
   if (method.methodKind === "server_streaming") {
-    const stream: handleServerStreamingCall<Request, Message> = (call) => {
+    const stream: handleServerStreamingCall<Request, Response> = (call) => {
       void pump(method, call, onDefect, async () =>
         (implementation as StreamMethod)(wellFormed(call.request), await open(call)),
       );
     };
     return stream;
   }
-  const duplex: handleBidiStreamingCall<Request, Message> = (call) => {
+  const duplex: handleBidiStreamingCall<Request, Response> = (call) => {
     void pump(method, call, onDefect, async () =>
       (implementation as StreamMethod)(parsed(call), await open(call)),
     );
@@ -123,7 +129,7 @@ function wellFormed(request: Request): Message {
 /** Statuses that streams were ended with: grpc-js throws them at whoever still reads the call. */
 const statusesGiven = new WeakSet<object>();
 
-async function* parsed(call: ServerDuplexStream<Request, Message>): AsyncGenerator<Message> {
+async function* parsed(call: ServerDuplexStream<Request, Response>): AsyncGenerator<Message> {
   try {
     // The end of the input must not destroy the call: its answers are still to be sent.
     for await (const request of call.iterator({ destroyOnReturn: false }) as AsyncIterable<Request>)
@@ -137,14 +143,16 @@ async function* parsed(call: ServerDuplexStream<Request, Message>): AsyncGenerat
 /** Writes what the method yields, waiting whenever the caller reads more slowly than we write. */
 async function pump(
   method: DescMethod,
-  call: ServerWritableStream<Request, Message> | ServerDuplexStream<Request, Message>,
+  call: ServerWritableStream<Request, Response> | ServerDuplexStream<Request, Response>,
   onDefect: (error: unknown) => void,
-  start: () => Promise<AsyncIterable<Record<string, unknown>>>,
+  start: () => Promise<AsyncIterable<Record<string, unknown> | EncodedResponse>>,
 ): Promise<void> {
   try {
     for await (const response of await start()) {
       if (call.cancelled) return;
-      const isWritable = call.write(create(method.output, response));
+      const isWritable = call.write(
+        response instanceof EncodedResponse ? response : create(method.output, response),
+      );
       if (!isWritable) await drained(call);
     }
     call.end();
@@ -157,7 +165,7 @@ async function pump(
 }
 
 function drained(
-  call: ServerWritableStream<Request, Message> | ServerDuplexStream<Request, Message>,
+  call: ServerWritableStream<Request, Response> | ServerDuplexStream<Request, Response>,
 ): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {

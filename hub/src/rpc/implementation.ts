@@ -8,6 +8,7 @@ import type {
   MessageShape,
 } from "@bufbuild/protobuf";
 import type { Principal } from "../domain/scope.js";
+import type { EncodedResponse } from "./encoded.js";
 
 /** What a method knows of its call besides the request. */
 export interface Call {
@@ -27,7 +28,7 @@ type ServerStream<I extends DescMessage, O extends DescMessage> = (
 type BiDiStream<I extends DescMessage, O extends DescMessage> = (
   requests: AsyncIterable<MessageShape<I>>,
   call: Call,
-) => AsyncIterable<MessageShape<O>>;
+) => AsyncIterable<MessageShape<O> | EncodedResponse>;
 
 /** A service, implemented once; grpc-mount.ts and connect-mount.ts serve it. */
 export type Implementation<S extends DescService> = {

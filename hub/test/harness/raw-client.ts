@@ -4,6 +4,7 @@ import {
   create,
   type DescMessage,
   type DescMethod,
+  type DescMethodBiDiStreaming,
   type DescMethodServerStreaming,
   type DescMethodUnary,
   fromBinary,
@@ -13,6 +14,7 @@ import {
 } from "@bufbuild/protobuf";
 import { Client, type ClientReadableStream, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
 import { WorkerService } from "@holdfast/gen/holdfast/v1/worker_service_pb";
+import { openRawDuplex, type RawDuplex } from "./raw-duplex.js";
 import { type RawFailure, readFailure } from "./raw-failure.js";
 import { openRawStream, type RawStream } from "./raw-stream.js";
 
@@ -40,6 +42,9 @@ export interface RawClient {
     request: MessageInitShape<I>,
   ): RawServerStream<MessageShape<O>>;
   attach(): RawStream;
+  duplex<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodBiDiStreaming<I, O>,
+  ): RawDuplex<I, O>;
   /** Cancels its worker streams, too. */
   close(): void;
 }
@@ -136,6 +141,12 @@ export function openRawClient(address: string, options: RawClientOptions = {}): 
       streams.push(stream);
       return stream;
     },
+    duplex: (method) =>
+      openRawDuplex(
+        client.makeBidiStreamRequest(pathOf(method), asBuffer, (bytes: Buffer) => bytes, metadata(), {}),
+        method.input,
+        method.output,
+      ),
     close: () => {
       for (const stream of streams) stream.cancel();
       client.close();

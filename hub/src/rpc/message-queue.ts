@@ -1,0 +1,60 @@
+/** Messages on their way down one stream, in order, as an async iterable that its server reads at the caller's pace. */
+export class MessageQueue<Message> {
+  readonly #messages: Message[] = [];
+  readonly #fullAt: number;
+  #ended: { readonly error: unknown } | null = null;
+  #onMessage: () => void = () => undefined;
+  #onRoom: (() => void)[] = [];
+
+  /** @param fullAt waiting messages at which `room` waits */
+  constructor(fullAt: number) {
+    this.#fullAt = fullAt;
+  }
+
+  push(message: Message): void {
+    if (this.#ended) return;
+    this.#messages.push(message);
+    this.#onMessage();
+  }
+
+  /** What was pushed before still goes down, unless there is an error. */
+  end(error: unknown): void {
+    if (this.#ended) return;
+    this.#ended = { error };
+    this.#onMessage();
+    this.#makeRoom();
+  }
+
+  get isEnded(): boolean {
+    return this.#ended !== null;
+  }
+
+  /** Resolves when there is room, or the stream has ended. */
+  room(): Promise<void> | null {
+    if (this.#messages.length < this.#fullAt || this.#ended) return null;
+    return new Promise((resolve) => this.#onRoom.push(resolve));
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Message> {
+    for (;;) {
+      if (this.#ended?.error) throw this.#ended.error;
+      const message = this.#messages.shift();
+      if (message !== undefined) {
+        if (this.#messages.length < this.#fullAt) this.#makeRoom();
+        yield message;
+      } else if (this.#ended) {
+        return;
+      } else {
+        await new Promise<void>((resolve) => {
+          this.#onMessage = resolve;
+        });
+      }
+    }
+  }
+
+  #makeRoom(): void {
+    const waiting = this.#onRoom;
+    this.#onRoom = [];
+    for (const resolve of waiting) resolve();
+  }
+}
