@@ -33,6 +33,18 @@ export type {
   HandlerResult,
   JobContext,
 } from "./runner/job-context.js";
+export type { ChannelName } from "./signals/channel-name.js";
+export type { SignalPayload } from "./signals/payload.js";
+export type { ProducerOptions, PublishOptions, SignalProducer } from "./signals/producer.js";
+export { ReceivedSignal } from "./signals/received-signal.js";
+export type {
+  CheckpointOptions,
+  SignalHandler,
+  SignalReducer,
+  SubscribeOptions,
+} from "./signals/subscribe-options.js";
+export type { Subscription } from "./signals/subscription.js";
+export type { Published } from "./signals/waiting-signals.js";
 export { type RunningWorker, startWorker, type WorkerStats } from "./start-worker.js";
 export type { ResultVerdict, WorkerOptions } from "./worker-options.js";
 export type { WorkerState } from "./worker-state.js";

@@ -1,3 +1,4 @@
+import { HubConnection } from "./client/hub-connection.js";
 import { HoldfastError } from "./grpc/holdfast-error.js";
 import type { JournalDisk } from "./journal/journal-disk.js";
 import { JournalLockedError, lockJournal } from "./journal/journal-lock.js";
@@ -8,10 +9,13 @@ import { JobRunner } from "./runner/job-runner.js";
 import { shuffled } from "./session/address-ring.js";
 import { defaultTuning, type SessionPlan, type SessionTuning } from "./session/session-plan.js";
 import { openLocalSession, openThreadSession } from "./session-link.js";
+import { HubProducer } from "./signals/producer.js";
 import { onStopSignal } from "./stop-signals.js";
 import { readVerdicts } from "./verdict-hook.js";
 import { type CheckedOptions, checkWorkerOptions, type WorkerOptions } from "./worker-options.js";
 import type { WorkerState } from "./worker-state.js";
+
+const signalTimeoutMs = 30_000;
 
 /** A worker that is running. */
 export type RunningWorker = {
@@ -64,7 +68,15 @@ export function launchWorker(options: WorkerOptions, { tuning, disk, order }: La
   const access = { ...checked.access, addresses: order(checked.access.addresses) };
   const plan = sessionPlan({ ...checked, access }, tuning);
   const link = checked.thread ? openThreadSession(plan) : openLocalSession(plan, disk);
-  const runner = new JobRunner(checked.handlers, checked.concurrency, link.port);
+  // Signals go by a connection of their own, which is made when a handler first publishes.
+  const signals = new HubConnection(plan.access, signalTimeoutMs);
+  const runner = new JobRunner(
+    checked.handlers,
+    checked.concurrency,
+    link.port,
+    (channel, fencingToken) =>
+      new HubProducer(signals, channel, { name: "job" }, { jobId: channel.jobId, fencingToken }),
+  );
   const verdicts = { committed: 0, duplicate: 0, stale: 0, refused: 0 };
   let state: WorkerState = { name: "connecting", address: plan.access.addresses[0] as string };
 
@@ -137,6 +149,7 @@ export function launchWorker(options: WorkerOptions, { tuning, disk, order }: La
     link.port.onMessage((message) => {
       if (message.type !== "closed") return onMessage(message);
       runner.close();
+      signals.close();
       state = { name: "closed" };
       void link.ended.then(() => {
         stopListening();

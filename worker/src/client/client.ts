@@ -6,6 +6,22 @@ import { type ClientOptions, problemsOfAccess, readAccess } from "../connection-
 import { HoldfastError } from "../grpc/holdfast-error.js";
 import { count, InvalidOptionsError, isRecord, show, unknownFields } from "../option-check.js";
 import { shuffled } from "../session/address-ring.js";
+import type { ChannelName } from "../signals/channel-name.js";
+import type { SignalPayload } from "../signals/payload.js";
+import {
+  HubProducer,
+  type ProducerOptions,
+  type PublishOptions,
+  type SignalProducer,
+} from "../signals/producer.js";
+import type {
+  CheckpointOptions,
+  SignalHandler,
+  SignalReducer,
+  SubscribeOptions,
+} from "../signals/subscribe-options.js";
+import { HubSubscription, type Subscription } from "../signals/subscription.js";
+import type { Published } from "../signals/waiting-signals.js";
 import { HubConnection, type Repeat } from "./hub-connection.js";
 import { type JobInit, jobSpec } from "./job-init.js";
 import { type WatchTarget, watchJobs } from "./watch-jobs.js";
@@ -39,6 +55,20 @@ export type HoldfastClient = {
     jobId: string,
     options?: { readonly timeoutMs?: number; readonly signal?: AbortSignal },
   ): Promise<Job>;
+  /** Publishes a signal; resolves once it is durable (D11). Signals of this client to one channel stay in order. */
+  publish(channel: ChannelName, payload: SignalPayload, options?: PublishOptions): Promise<Published>;
+  /** A producer of its own, for a name that outlives the process. */
+  producer(channel: ChannelName, options?: ProducerOptions): SignalProducer;
+  /**
+   * Calls the handler for each signal of a channel, one at a time and in order. With `checkpoint` the handler makes the
+   * next state out of a signal and the state before it, and goes on from the saved state after any crash (D14).
+   */
+  subscribe(channel: ChannelName, handle: SignalHandler, options?: SubscribeOptions): Subscription;
+  subscribe<State>(
+    channel: ChannelName,
+    reduce: SignalReducer<State>,
+    options: CheckpointOptions<State>,
+  ): Subscription;
   /** Ends the connection, and calls that are under way with it. */
   close(): void;
 };
@@ -107,9 +137,30 @@ export function openClient(
   const watch: HoldfastClient["watch"] = (targets, { signal } = {}) =>
     watchJobs(connection, isList(targets) ? targets : [targets], signal);
 
+  const producers = new Map<string, HubProducer>();
+  const producerOf = (channel: ChannelName) => {
+    const key = JSON.stringify(channel);
+    let producer = producers.get(key);
+    if (producer === undefined || producer.isEnded) {
+      producer = new HubProducer(connection, channel);
+      producers.set(key, producer);
+    }
+    return producer;
+  };
+
   return {
     get,
     watch,
+
+    publish: (channel, payload, options) => producerOf(channel).publish(payload, options),
+
+    producer: (channel, options) => new HubProducer(connection, channel, options),
+
+    subscribe: <State>(
+      channel: ChannelName,
+      handle: SignalHandler | SignalReducer<State>,
+      options: SubscribeOptions | CheckpointOptions<State> = {},
+    ) => new HubSubscription<State>(connection, channel, handle, options),
 
     async submit(job) {
       const { jobId, existing } = await connection.unary(

@@ -1,15 +1,23 @@
 import {
   create,
+  type DescMethodBiDiStreaming,
   type DescMethodServerStreaming,
   type DescMethodUnary,
   type MessageInitShape,
   type MessageShape,
 } from "@bufbuild/protobuf";
-import { type Client, type ClientReadableStream, type ServiceError, status } from "@grpc/grpc-js";
+import {
+  type Client,
+  type ClientDuplexStream,
+  type ClientReadableStream,
+  type ServiceError,
+  status,
+} from "@grpc/grpc-js";
 import { callFailure } from "../grpc/call-failure.js";
 import { HoldfastError } from "../grpc/holdfast-error.js";
 import { callMetadata, type HubAccess, openChannel } from "../grpc/hub-channel.js";
 import { deserializer, methodPath, serializer } from "../grpc/method-codec.js";
+import { asBuffer } from "../wire/wire-cursor.js";
 
 /**
  * Whether a call may be made again at another hub when nobody knows what became of it: "always" when making it twice
@@ -93,6 +101,21 @@ export class HubConnection {
       serializer<Method["input"]>(method.input),
       deserializer<Method["output"]>(method.output),
       message,
+      callMetadata(this.#access),
+    );
+    return { call, failed: (error) => this.#failed(error, client) };
+  }
+
+  /** Messages both ways, encoded, without a deadline; the caller's part is that of `stream`. */
+  duplex(method: DescMethodBiDiStreaming): {
+    readonly call: ClientDuplexStream<Uint8Array, Buffer>;
+    readonly failed: (error: ServiceError) => HoldfastError;
+  } {
+    const client = this.#open();
+    const call = client.makeBidiStreamRequest(
+      methodPath(method),
+      asBuffer,
+      (bytes: Buffer) => bytes,
       callMetadata(this.#access),
     );
     return { call, failed: (error) => this.#failed(error, client) };

@@ -1,3 +1,7 @@
+import type { SignalPayload } from "../signals/payload.js";
+import type { PublishOptions } from "../signals/producer.js";
+import type { Published } from "../signals/waiting-signals.js";
+
 /** Runs one job. What it returns is the job's result; what it throws fails the attempt. */
 export type Handler = (job: JobContext) => HandlerResult | Promise<HandlerResult>;
 
@@ -66,6 +70,12 @@ export type JobContext = {
   ): Promise<Value>;
   /** Tells people how far the job is, 0 to 100. Best effort, a few times a second at most. */
   progress(percent: number, message?: string): void;
+
+  /**
+   * Publishes a signal to a channel of this job; resolves once it is durable (D11). A hub that has given the job to
+   * somebody else refuses it (D4). What was published without waiting is stored before the job's result is reported.
+   */
+  publish(channel: string, payload: SignalPayload, options?: PublishOptions): Promise<Published>;
 };
 
 /** What an effect may come to: nothing, text, bytes, or a value that is stored as JSON. */

@@ -36,10 +36,15 @@ export class JobRunner {
   #startsLeft = startsPerTurnMax;
   #drain: Drain = { state: "no" };
 
-  constructor(handlers: ReadonlyMap<string, Handler>, concurrency: number, port: Port<ToSession, ToRunner>) {
+  constructor(
+    handlers: ReadonlyMap<string, Handler>,
+    concurrency: number,
+    port: Port<ToSession, ToRunner>,
+    openProducer: ConstructorParameters<typeof RunnerOutbox>[1],
+  ) {
     this.#handlers = handlers;
     this.#concurrency = concurrency;
-    this.#outbox = new RunnerOutbox(port);
+    this.#outbox = new RunnerOutbox(port, openProducer);
   }
 
   get counts(): { running: number; waiting: number; failed: number } {
@@ -140,36 +145,39 @@ export class JobRunner {
     } catch (error) {
       return this.#failed(job, error);
     }
-    if (!isThenable(returned)) return this.#endAfterEffects(job, { returned });
+    if (!isThenable(returned)) return this.#endWhenSettled(job, { returned });
     returned.then(
       (value) => {
-        this.#endAfterEffects(job, { returned: value });
+        this.#endWhenSettled(job, { returned: value });
         this.#startWaiting();
       },
       (error) => {
-        this.#endAfterEffects(job, { threw: error });
+        this.#endWhenSettled(job, { threw: error });
         this.#startWaiting();
       },
     );
   }
 
-  /** A handler that did not wait for its effects has not ended before they have; one that throws fails it. */
-  #endAfterEffects(
+  /**
+   * A handler that did not wait for its effects has not ended before they have, nor before what it published is stored:
+   * one that fails fails it. A handler that failed need not wait for what it published.
+   */
+  #endWhenSettled(
     job: LeasedJob,
     handler: { readonly returned: unknown } | { readonly threw: unknown },
   ): void {
-    const effects = job.effectsSettled();
-    if (effects === undefined) {
+    const unsettled = job.effectsSettled() ?? ("threw" in handler ? undefined : job.publishingSettled());
+    if (unsettled === undefined) {
       if ("threw" in handler) this.#failed(job, handler.threw);
       else this.#returned(job, handler.returned);
       return;
     }
-    const settled = effects.then(
+    const settled = unsettled.then(
       () => handler,
       (error) => ("threw" in handler ? handler : { threw: error }),
     );
     void settled.then((ended) => {
-      this.#endAfterEffects(job, ended);
+      this.#endWhenSettled(job, ended);
       this.#startWaiting();
     });
   }

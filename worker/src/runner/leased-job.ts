@@ -3,6 +3,9 @@ import { TimestampSchema, timestampDate } from "@bufbuild/protobuf/wkt";
 import { type Lease, LeaseSchema } from "@holdfast/gen/holdfast/v1/worker_service_pb";
 import { LeaseLostError, type RevokeCause } from "../job-errors.js";
 import type { HubLimits } from "../port.js";
+import type { SignalPayload } from "../signals/payload.js";
+import type { HubProducer, PublishOptions } from "../signals/producer.js";
+import type { Published } from "../signals/waiting-signals.js";
 import type { ScannedLease } from "../wire/lease-scan.js";
 import { CheckpointSlot } from "./checkpoint-slot.js";
 import type { EffectFunction, EffectOptions, EffectValue, JobContext } from "./job-context.js";
@@ -14,6 +17,8 @@ export type JobOutlet = {
   /** @param act the bytes of a holdfast.v1.EffectAct */
   effect(job: LeasedJob, requestId: string, act: Uint8Array): void;
   progress(job: LeasedJob, percent: number, message: string): void;
+  /** Opens a producer for a channel of the job. */
+  producer(job: LeasedJob, channel: string): HubProducer;
   readonly limits: Pick<HubLimits, "checkpointBytesMax" | "effectResultBytesMax">;
 };
 
@@ -46,6 +51,8 @@ export class LeasedJob implements JobContext {
   #abortReason: Error | undefined;
   #checkpoints: CheckpointSlot | undefined;
   #effects: JobEffects | undefined;
+  #producers: Map<string, HubProducer> | undefined;
+  #unpublished: unknown;
 
   constructor(ref: number, bytes: Buffer, places: ScannedLease, outlet: JobOutlet) {
     this.ref = ref;
@@ -208,6 +215,36 @@ export class LeasedJob implements JobContext {
     return this.#effects?.settled();
   }
 
+  publish(channel: string, payload: SignalPayload, options?: PublishOptions): Promise<Published> {
+    if (this.phase !== "running")
+      return Promise.reject(new LeaseLostError("the lease is gone, or the attempt has ended"));
+    this.#producers ??= new Map();
+    let producer = this.#producers.get(channel);
+    if (producer === undefined) {
+      producer = this.#outlet.producer(this, channel);
+      this.#producers.set(channel, producer);
+    }
+    const published = producer.publish(payload, options);
+    published.catch((error: unknown) => {
+      this.#unpublished ??= error;
+    });
+    return published;
+  }
+
+  /** Resolves when what was published is stored; undefined when nothing waits. Rejects with what could not be. */
+  publishingSettled(): Promise<void> | undefined {
+    const waiting = [...(this.#producers?.values() ?? [])].filter(({ isWaiting }) => isWaiting);
+    if (waiting.length === 0 && this.#unpublished === undefined) return undefined;
+    return Promise.all(waiting.map((producer) => producer.flush())).then(() => {
+      if (this.#unpublished !== undefined) throw this.#unpublished;
+    });
+  }
+
+  #closeProducers(): void {
+    for (const producer of this.#producers?.values() ?? []) producer.abandon();
+    this.#producers = undefined;
+  }
+
   progress(percent: number, message = ""): void {
     if (!(percent >= 0 && percent <= 100)) {
       throw new RangeError(`progress must be a percentage from 0 to 100, got ${percent}`);
@@ -219,6 +256,7 @@ export class LeasedJob implements JobContext {
   abandon(reason: Error): void {
     this.phase = "abandoned";
     this.#checkpoints?.close(reason);
+    this.#closeProducers();
     this.#effects?.close(reason);
     this.abort(reason);
   }
@@ -227,6 +265,7 @@ export class LeasedJob implements JobContext {
   end(): void {
     this.phase = "ended";
     this.#checkpoints?.close(new LeaseLostError("the attempt has ended"));
+    this.#closeProducers();
     this.#effects?.close(new LeaseLostError("the attempt has ended"));
   }
 }

@@ -1,4 +1,5 @@
 import type { HubLimits, Port, ProgressItem, ToRunner, ToSession } from "../port.js";
+import type { HubProducer } from "../signals/producer.js";
 import { ResultBatch } from "../wire/result-batch.js";
 import type { EncodedValue } from "./job-outcome.js";
 import type { JobOutlet, LeasedJob } from "./leased-job.js";
@@ -13,6 +14,7 @@ const progressIntervalMs = 200;
 /** What the runner says to the session, gathered into as few messages as its promptness allows. */
 export class RunnerOutbox implements JobOutlet {
   readonly #port: Port<ToSession, ToRunner>;
+  readonly #openProducer: (channel: { jobId: string; name: string }, fencingToken: bigint) => HubProducer;
   readonly #results = new ResultBatch();
   readonly #progress = new Map<number, ProgressItem>();
   #isFlushDue = false;
@@ -25,8 +27,16 @@ export class RunnerOutbox implements JobOutlet {
     effectResultBytesMax: Number.POSITIVE_INFINITY,
   };
 
-  constructor(port: Port<ToSession, ToRunner>) {
+  constructor(
+    port: Port<ToSession, ToRunner>,
+    openProducer: (channel: { jobId: string; name: string }, fencingToken: bigint) => HubProducer,
+  ) {
     this.#port = port;
+    this.#openProducer = openProducer;
+  }
+
+  producer(job: LeasedJob, channel: string): HubProducer {
+    return this.#openProducer({ jobId: job.id, name: channel }, job.fencingToken);
   }
 
   success(job: LeasedJob, { body, length, contentType }: EncodedValue): void {

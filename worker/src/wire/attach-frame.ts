@@ -1,4 +1,4 @@
-import { varintLength } from "./byte-writer.js";
+import { putVarint, varintLength } from "./byte-writer.js";
 import { WireCursor, WireError } from "./wire-cursor.js";
 
 /**
@@ -54,17 +54,6 @@ export function frameRequest(field: number, parts: readonly Uint8Array[], delive
     putVarint(frame, pos, deliveredThrough);
   }
   return frame;
-}
-
-function putVarint(target: Buffer, start: number, value: number): number {
-  let pos = start;
-  let rest = value;
-  while (rest >= 128) {
-    target[pos++] = (rest % 128) | 0x80;
-    rest = Math.floor(rest / 128);
-  }
-  target[pos++] = rest;
-  return pos;
 }
 
 /** Which case an AttachResponse holds, and where its body lies. */

@@ -7,6 +7,18 @@ export function varintLength(value: number): number {
   return length;
 }
 
+/** Writes `value` as a varint; answers where it ends. */
+export function putVarint(target: Buffer, start: number, value: number): number {
+  let pos = start;
+  let rest = value;
+  while (rest >= 128) {
+    target[pos++] = (rest % 128) | 0x80;
+    rest = Math.floor(rest / 128);
+  }
+  target[pos++] = rest;
+  return pos;
+}
+
 /** A buffer that grows, keeps its memory between uses, and hands out exact copies. */
 export class ByteWriter {
   #buffer = Buffer.allocUnsafeSlow(initialBytes);

@@ -1,0 +1,133 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, expect, test } from "vitest";
+import { useHub } from "../../hub/test/harness/raw-hub.js";
+import { until } from "../../hub/test/harness/raw-wait.js";
+import { createClient, type HoldfastClient, startWorker } from "../src/index.js";
+
+const house = useHub();
+const clients: HoldfastClient[] = [];
+afterEach(() => {
+  for (const client of clients.splice(0)) client.close();
+});
+
+function connect(): HoldfastClient {
+  const client = createClient({ address: house.hub().grpcAddress });
+  clients.push(client);
+  return client;
+}
+
+test("signals are published in order, handled in order, and not again once they are done", async () => {
+  const client = connect();
+  const published = await Promise.all(Array.from({ length: 300 }, (_, n) => client.publish("orders", { n })));
+  expect(published.map((one) => one.outcome === "stored" && one.sequence)).toEqual(
+    Array.from({ length: 300 }, (_, n) => n + 1),
+  );
+  const seen: number[] = [];
+  const first = client.subscribe("orders", (signal) => void seen.push(signal.json<{ n: number }>().n), {
+    consumer: "billing",
+  });
+  await until(() => seen.length === 300, "every signal handled");
+  await first.stop();
+  await client.publish("orders", { n: 300 });
+  const again: number[] = [];
+  const second = client.subscribe("orders", (signal) => void again.push(signal.json<{ n: number }>().n), {
+    consumer: "billing",
+  });
+  await until(() => again.length > 0, "the next signal");
+  expect(seen).toEqual(Array.from({ length: 300 }, (_, n) => n));
+  expect(again).toEqual([300]);
+  await second.stop();
+});
+
+test("a state made of signals is the same as if nothing had happened, although the hub restarts again and again", async () => {
+  const client = connect();
+  const add = (total: number, n: number) => total + n;
+  let latest = { total: 0, signals: 0 };
+  const subscription = client.subscribe<{ total: number; signals: number }>(
+    "sums",
+    (signal, state) => {
+      latest = { total: add(state.total, signal.json<{ n: number }>().n), signals: state.signals + 1 };
+      return latest;
+    },
+    {
+      consumer: "adder",
+      checkpoint: { initial: () => ({ total: 0, signals: 0 }), everySignals: 7, everyMs: 50 },
+    },
+  );
+  const receipts: Promise<unknown>[] = [];
+  for (let n = 1; n <= 200; n += 1) {
+    receipts.push(client.publish("sums", { n }));
+    if (n % 70 === 0) await house.restart();
+    else if (n % 10 === 0) await sleep(5);
+  }
+  await Promise.all(receipts);
+  await until(() => latest.signals === 200, "every signal counted");
+  expect(latest).toEqual({ total: 20_100, signals: 200 });
+  await subscription.stop();
+});
+
+test("a handler that throws gets the signal again, and in the end it is a dead letter with the reason", async () => {
+  const client = connect();
+  const subscription = client.subscribe(
+    "letters",
+    (signal) => {
+      if (signal.text() === "bad") throw new Error("cannot read this");
+    },
+    { consumer: "reader" },
+  );
+  const dead: { text: string; reason: string; sequence: number }[] = [];
+  const graves = client.subscribe(
+    "letters.dead",
+    (signal) =>
+      void dead.push({
+        text: signal.text(),
+        reason: signal.deadLetter?.reason ?? "",
+        sequence: Number(signal.deadLetter?.sequence),
+      }),
+    { start: "earliest" },
+  );
+  for (const text of ["good", "bad", "good too"]) await client.publish("letters", text);
+  await until(() => dead.length === 1, "the dead letter", 40_000);
+  expect(dead).toEqual([{ text: "bad", reason: "cannot read this", sequence: 2 }]);
+  await subscription.stop();
+  await graves.stop();
+});
+
+test("what a job publishes is stored before its result counts, also when it does not wait for it", async () => {
+  const client = connect();
+  const worker = startWorker({
+    address: house.hub().grpcAddress,
+    name: "publisher",
+    handlers: {
+      steps: (job) => {
+        for (const step of [1, 2, 3]) void job.publish("steps", { step });
+        return "done";
+      },
+    },
+    journal: false,
+    thread: false,
+    handleSignals: false,
+    log: () => undefined,
+  });
+  const { jobId } = await client.submit({ kind: "steps" });
+  await client.waitFor(jobId, { timeoutMs: 30_000 });
+  const steps: number[] = [];
+  const subscription = client.subscribe(
+    { jobId, name: "steps" },
+    (signal) => void steps.push(signal.json<{ step: number }>().step),
+    { consumer: "watcher" },
+  );
+  await until(() => steps.length === 3, "three steps");
+  expect(steps).toEqual([1, 2, 3]);
+  await subscription.stop();
+  await worker.stop();
+});
+
+test("a consumer that another replaces ends, and says why", async () => {
+  const client = connect();
+  const first = client.subscribe("one", () => undefined, { consumer: "only" });
+  await client.publish("one", "hello");
+  const second = client.subscribe("one", () => undefined, { consumer: "only" });
+  await expect(first.done).rejects.toMatchObject({ reason: "SUPERSEDED" });
+  await second.stop();
+});
