@@ -27,6 +27,10 @@ const NEXT_BY_REASON: Readonly<Record<string, string>> = {
   KEY_NOT_FOUND: "`holdfast keys list` shows the keys of this tenant.",
   EFFECT_NOT_FOUND: "`holdfast effects ls` shows the effects of a job or scope.",
   EFFECT_COMPLETED: "A completed effect is final: `holdfast effects show` shows what came of it.",
+  CHANNEL_NOT_FOUND: "`holdfast signals ls` shows the channels; the first signal published to one makes it.",
+  CURSOR_NOT_FOUND: "`holdfast cursors ls CHANNEL` shows the consumers of a channel.",
+  CURSOR_TOO_OLD: "Retention has trimmed it: begin at first_sequence, or leave out --from.",
+  QUOTA_EXCEEDED: "A consumer holds the channel's history back: `holdfast cursors ls CHANNEL` shows which.",
   IDEMPOTENCY_CONFLICT:
     "That key belongs to a job with other content: submit with another --idempotency-key.",
   ALREADY_TERMINAL: "The job has ended: `holdfast get ID --history` shows how.",

@@ -1,11 +1,12 @@
 import { readFileSync } from "node:fs";
 import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
-import { createConnectTransport } from "@connectrpc/connect-node";
+import { createConnectTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { AccessService } from "@holdfast/gen/holdfast/v1/access_service_pb";
 import { EffectService } from "@holdfast/gen/holdfast/v1/effect_service_pb";
 import { EventService } from "@holdfast/gen/holdfast/v1/event_service_pb";
 import { FleetService } from "@holdfast/gen/holdfast/v1/fleet_service_pb";
 import { JobService } from "@holdfast/gen/holdfast/v1/job_service_pb";
+import { SignalService } from "@holdfast/gen/holdfast/v1/signal_service_pb";
 import { usageError } from "./cli-error.js";
 
 export const DEFAULT_HUB_URL = "http://127.0.0.1:7421";
@@ -31,18 +32,24 @@ export interface Connection {
   readonly fleet: Client<typeof FleetService>;
   readonly events: Client<typeof EventService>;
   readonly access: Client<typeof AccessService>;
+  readonly signals: Client<typeof SignalService>;
+  /** The same over HTTP/2, for streams that speak both ways; its connection keeps the process until it is closed. */
+  readonly openSignalStreams: () => {
+    readonly client: Client<typeof SignalService>;
+    readonly close: () => void;
+  };
 }
 
 /** Makes the clients; nothing is dialled before the first call. */
 export function connect(options: ConnectionOptions): Connection {
   const hubUrl = checkHubUrl(options.hubUrl);
-  const transport = createConnectTransport({
+  const common = {
     baseUrl: hubUrl,
-    httpVersion: "1.1",
     defaultTimeoutMs: CALL_TIMEOUT_MS,
     interceptors: options.apiKey === undefined ? [] : [bearer(options.apiKey)],
     ...(options.caFile === undefined ? {} : { nodeOptions: { ca: readAuthority(options.caFile) } }),
-  });
+  };
+  const transport = createConnectTransport({ ...common, httpVersion: "1.1" });
   return {
     hubUrl,
     jobs: createClient(JobService, transport),
@@ -50,6 +57,12 @@ export function connect(options: ConnectionOptions): Connection {
     fleet: createClient(FleetService, transport),
     events: createClient(EventService, transport),
     access: createClient(AccessService, transport),
+    signals: createClient(SignalService, transport),
+    openSignalStreams: () => {
+      const sessionManager = new Http2SessionManager(hubUrl, {}, common.nodeOptions);
+      const transport = createConnectTransport({ ...common, httpVersion: "2", sessionManager });
+      return { client: createClient(SignalService, transport), close: () => sessionManager.abort() };
+    },
   };
 }
 

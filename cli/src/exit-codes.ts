@@ -14,7 +14,7 @@ const ROWS = [
   {
     name: "notFound",
     code: 3,
-    meaning: "The job, key or effect does not exist, or belongs to another tenant.",
+    meaning: "The job, key, effect, channel or cursor does not exist, or belongs to another tenant.",
   },
   {
     name: "refused",

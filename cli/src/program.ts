@@ -1,6 +1,7 @@
 import { Command, CommanderError, Option } from "commander";
 import { usageError } from "./cli-error.js";
 import { addCancelCommand } from "./commands/cancel.js";
+import { addCursorsCommand } from "./commands/cursors.js";
 import { addDoctorCommand } from "./commands/doctor.js";
 import { addEffectsCommand } from "./commands/effects.js";
 import { addEventsCommand } from "./commands/events.js";
@@ -13,6 +14,7 @@ import { addListCommand } from "./commands/list.js";
 import { addRetentionCommand } from "./commands/retention.js";
 import { addRetryCommand } from "./commands/retry.js";
 import { addSessionsCommand } from "./commands/sessions.js";
+import { addSignalsCommand } from "./commands/signals.js";
 import { addStartCommand } from "./commands/start.js";
 import { addStatusCommand } from "./commands/status.js";
 import { addSubmitCommand } from "./commands/submit.js";
@@ -38,6 +40,8 @@ const ADD_COMMANDS = [
   addCancelCommand,
   addRetryCommand,
   addEffectsCommand,
+  addSignalsCommand,
+  addCursorsCommand,
   addKeysCommand,
   addStatusCommand,
   addSessionsCommand,

@@ -5,18 +5,8 @@ import { toMs } from "./sql-text.js";
 /** Pages looked at by one read. */
 const pagesPerReadMax = 1_000;
 
-/**
- * The text form of a page would be twice as long, and decoding it the slowest part of a restore. Other columns are
- * cast to text all the same: the driver's decoding of binary numbers is not exact. It reuses its buffer, hence the copy.
- */
-const bytea = 17;
-const binaryColumns = {
-  getTypeParser: (type: number) =>
-    type === bytea ? (value: Buffer) => Buffer.from(value) : (value: Buffer) => value.toString(),
-};
-
 const readText = `
-select first_sequence::text, last_sequence::text, at_ms::text, producer, body from (
+select first_sequence, last_sequence, at_ms, producer, body from (
   select p.first_sequence, p.last_sequence, ${toMs("p.at")} as at_ms, o.name as producer, p.body,
     sum(octet_length(p.body)) over (order by p.first_sequence) - octet_length(p.body) as bytes_before
   from (
@@ -30,7 +20,7 @@ select first_sequence::text, last_sequence::text, at_ms::text, producer, body fr
   join signal_producer o on o.producer_id = p.producer_id
 ) as read
 where bytes_before < $4 and last_sequence >= $3
-order by read.first_sequence`;
+order by first_sequence`;
 
 /**
  * Pages from the one that holds a sequence on, or from the first held after it: in order, and some more bytes than
@@ -47,20 +37,18 @@ export async function readSignals(
     name: "read_signals",
     text: readText,
     values: [channelId, partition, from, bytes],
-    binary: true,
-    types: binaryColumns,
   };
   const { rows } = await db.query<{
     first_sequence: string;
     last_sequence: string;
-    at_ms: string;
+    at_ms: number;
     producer: string;
     body: Buffer;
   }>(query);
   return rows.map((row) => ({
     firstSequence: Number(row.first_sequence),
     lastSequence: Number(row.last_sequence),
-    publishedAtMs: Number(row.at_ms),
+    publishedAtMs: row.at_ms,
     producer: row.producer,
     body: row.body,
   }));
