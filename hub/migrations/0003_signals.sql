@@ -85,6 +85,15 @@ create table signal_cursor (
   constraint signal_cursor_after_checkpoint check (checkpoint_sequence between 0 and acked_through)
 ) with (fillfactor = 40);
 
+-- Streams that share a consumer's partitions, until they leave or expire.
+create table signal_member (
+  channel_id bigint not null references channel on delete cascade,
+  consumer text not null,
+  member uuid not null,
+  expires_at timestamptz not null,
+  primary key (channel_id, consumer, member)
+) with (fillfactor = 40);
+
 create table signal_checkpoint (
   cursor_id bigint primary key references signal_cursor on delete cascade,
   sequence bigint not null,

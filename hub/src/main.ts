@@ -57,12 +57,8 @@ import { SessionLiveness } from "./services/session-liveness.js";
 import type { RevokedLease } from "./services/session-messages.js";
 import { SessionReports } from "./services/session-reports.js";
 import { Sessions } from "./services/sessions.js";
-import { SignalChannels } from "./services/signal-channels.js";
 import { signalMetrics, watchSignals } from "./services/signal-metrics.js";
-import { SignalPublishers } from "./services/signal-publishers.js";
-import { SignalRetention } from "./services/signal-retention.js";
-import { SignalRouter } from "./services/signal-router.js";
-import { Signals } from "./services/signals.js";
+import { signalServices } from "./services/signal-services.js";
 import { Timers } from "./services/timers.js";
 import { UnaryWorkers } from "./services/unary-workers.js";
 import { JetStreamSink } from "./sinks/jetstream-sink.js";
@@ -191,11 +187,11 @@ async function startOn(
     config.watchesMax,
     new DirectLeases(dispatcher, directLeaseCounter()),
   );
+  const signals = signalServices(ledger, peers, config, markDead, signalMetrics(), onTrouble);
   const endKey = (keyId: string) => {
     sessions.endKey(keyId);
     jobs.endKey(keyId);
     signals.endKey(keyId);
-    publishers.endKey(keyId);
   };
   const access = new Access(ledger, {
     revoked: (keyId) => {
@@ -205,32 +201,24 @@ async function startOn(
     closed: () => peers.configChanged("keys"),
   });
   const leaseCheck = new LeaseCheck(config.heartbeatIntervalMs, ledger, sessions, onTrouble);
-  const keyCheck = new KeyCheck(ledger, () => jobs.watchingKeys(), endKey, onTrouble);
+  const keyCheck = new KeyCheck(
+    ledger,
+    () => [...jobs.watchingKeys(), ...signals.keysInUse()],
+    endKey,
+    onTrouble,
+  );
   const laneNews = new LaneNews(
     book,
     { starved: (laneId) => refill.starved(laneId), dispatch: () => dispatcher.wake() },
     onTrouble,
   );
   book.onMade((laneIds) => peers.wake(laneIds));
-  heedPeers(bus, { sessions, feed, access, laneNews, leaseCheck, keyCheck, endKey });
+  heedPeers(bus, { sessions, feed, access, laneNews, leaseCheck, keyCheck, signals: signals.router, endKey });
   const sink = openSink(config, nats);
   forwarder = sink ? openForwarder(ledger, sink, log, onTrouble) : undefined;
   const effects = new Effects(ledger, feed, effectCounter());
   const fleet = new Fleet(ledger, lanes, book, sessions, { hubVersion, isEmbedded: postgres !== null });
-  const signalObserver = signalMetrics();
-  const channels = new SignalChannels(ledger.signals, config.channelsPerTenantMax);
-  const router = new SignalRouter(ledger.signals, onTrouble);
-  const signals = new Signals(
-    ledger.signals,
-    channels,
-    router,
-    config.signalStreamsMax,
-    markDead,
-    signalObserver,
-  );
-  const publishers = new SignalPublishers(ledger.signals, channels, router, config, signalObserver);
-  const signalRetention = new SignalRetention(ledger.signals, config.signalTrimIntervalMs, onTrouble);
-  watchSignals(signals, publishers);
+  watchSignals(signals);
   watchHub(ledger, sessions, lanes, book);
   watchPeers(peers, nats);
 
@@ -245,7 +233,7 @@ async function startOn(
     fleetService(fleet),
     eventService(new Forwarding(ledger, sink?.name ?? null)),
     accessService(access),
-    signalService({ channels, signals, publishers, limits: config, onDefect }),
+    signalService({ ...signals, limits: config, onDefect }),
   ];
   const stopServices = async () => {
     dispatcher.stop();
@@ -256,7 +244,7 @@ async function startOn(
     relay.stop();
     feed.stop();
     await forwarder?.stop();
-    await Promise.all([router.stop(), signalRetention.stop()]);
+    await signals.stop();
     await ledger.stop();
     await sink?.close();
     await lanes.stop();
@@ -276,8 +264,7 @@ async function startOn(
     keyCheck.start();
     laneNews.start();
     peers.start();
-    router.start();
-    signalRetention.start();
+    signals.start();
     const ports = await startConnectors(config, await readTls(config), services, access, {
       isReady: async () => !isStopping && ledger.isConnected() && (await ledger.readFacts()).roundTripMs >= 0,
       metrics: telemetry.serveMetrics,
@@ -294,7 +281,6 @@ async function startOn(
       // What a worker has not acknowledged here it may well hold: the hub that it goes to is told.
       liveness.stop();
       sessions.stop(config.drainGraceMs);
-      publishers.endAll();
       signals.endAll();
       await Promise.all([ports.grpc.stop(config.drainGraceMs), ports.http.stop(config.drainGraceMs)]);
       sessions.endAll();

@@ -33,6 +33,8 @@ describe("a message between hubs", () => {
     '{"type":"jobs_changed","jobIds":["x"]}',
     '{"type":"wake","laneIds":[-1]}',
     '{"type":"wake","laneIds":["1"]}',
+    '{"type":"signals_stored"}',
+    '{"type":"signals_stored","channelIds":[0.5]}',
     '{"type":"key_revoked"}',
     '{"type":"config_changed","what":"weather"}',
     '{"type":"revoke"}',

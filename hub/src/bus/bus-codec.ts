@@ -32,6 +32,8 @@ const readers: { readonly [Type in BusMessage["type"]]: (fields: Fields) => BusM
   jobs_changed: ({ jobIds }) => (isListOf(jobIds, isId) ? { type: "jobs_changed", jobIds } : null),
   any_job_changed: () => ({ type: "any_job_changed" }),
   wake: ({ laneIds }) => (isListOf(laneIds, isCount) ? { type: "wake", laneIds } : null),
+  signals_stored: ({ channelIds }) =>
+    isListOf(channelIds, isCount) ? { type: "signals_stored", channelIds } : null,
   key_revoked: ({ keyId }) => (isText(keyId) ? { type: "key_revoked", keyId } : null),
   config_changed: ({ what }) =>
     configParts.includes(what) ? { type: "config_changed", what: what as ConfigPart } : null,

@@ -28,6 +28,8 @@ export type BusMessage =
   | { readonly type: "any_job_changed" }
   /** There is work, or may be soon, in these lanes; some may be new. */
   | { readonly type: "wake"; readonly laneIds: readonly number[] }
+  /** Signals were stored in these channels. */
+  | { readonly type: "signals_stored"; readonly channelIds: readonly number[] }
   | { readonly type: "key_revoked"; readonly keyId: string }
   /** Something that hubs keep a copy of was changed in the ledger. */
   | { readonly type: "config_changed"; readonly what: ConfigPart };

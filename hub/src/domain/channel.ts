@@ -53,13 +53,14 @@ export function deadLetterName(name: string): string {
   return `${name.slice(0, 123)}.dead`;
 }
 
-/**
- * The partition of a key: FNV-1a (http://www.isthe.com/chongo/tech/comp/fnv/) over its UTF-16 code units. It must
- * never change: a key whose partition moved would lose its order.
- */
+/** The partition of a key. It must never change: a key whose partition moved would lose its order. */
 export function partitionOf(key: string, partitions: number): number {
-  if (partitions === 1 || key === "") return 0;
+  return partitions === 1 || key === "" ? 0 : partitionHash(key) % partitions;
+}
+
+/** FNV-1a (http://www.isthe.com/chongo/tech/comp/fnv/) over the UTF-16 code units of a text, in 32 bits. */
+export function partitionHash(text: string): number {
   let hash = 0x811c9dc5;
-  for (let at = 0; at < key.length; at += 1) hash = Math.imul(hash ^ key.charCodeAt(at), 0x01000193);
-  return (hash >>> 0) % partitions;
+  for (let at = 0; at < text.length; at += 1) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
+  return hash >>> 0;
 }

@@ -70,3 +70,38 @@ export function lastWithin(page: SignalPage, signals: number, bytes: number): nu
   }
   return page.firstSequence + low - 1;
 }
+
+/** What may be sent. */
+export interface Allowance {
+  readonly signals: number;
+  readonly bytes: number;
+}
+
+export interface PackedPages extends Allowance {
+  readonly pages: readonly SignalPage[];
+}
+
+/** Pages that follow each other, cut to the sequences from one through another and to what may be sent. */
+export function packPages(
+  pages: readonly SignalPage[],
+  from: number,
+  through: number,
+  allowance: Allowance,
+): PackedPages {
+  const packed: SignalPage[] = [];
+  let signals = 0;
+  let bytes = 0;
+  for (const whole of pages) {
+    if (whole.firstSequence > through) break;
+    if (whole.lastSequence < from) continue;
+    const page = slicePage(whole, from, through);
+    const last = lastWithin(page, allowance.signals - signals, allowance.bytes - bytes);
+    if (last < page.firstSequence) break;
+    const part = slicePage(page, page.firstSequence, last);
+    packed.push(part);
+    signals += part.lastSequence - part.firstSequence + 1;
+    bytes += part.body.length;
+    if (last < page.lastSequence) break;
+  }
+  return { pages: packed, signals, bytes };
+}

@@ -9,6 +9,7 @@ import { type PublishItem, type PublishResult, publishSignals } from "./publish-
 import type { ReadPool } from "./read-pool.js";
 import { readSignals } from "./read-signals.js";
 import * as cursors from "./signal-cursors.js";
+import { type GroupMember, removeMember, renewMembers } from "./signal-members.js";
 import * as producers from "./signal-producers.js";
 import * as trims from "./trim-signals.js";
 
@@ -55,6 +56,9 @@ export function signalLedger(
       one(
         writes.commit(item.deadLetter ? burySignals : noteFailures, [item], patience.streamMs),
       ) as Promise<FailResult>,
+
+    renewMembers: (members: readonly GroupMember[], ttlMs: number) => renewMembers(db, members, ttlMs),
+    removeMember: (member: GroupMember) => removeMember(db, member),
 
     listTrimCandidates: (after: Parameters<typeof trims.listTrimCandidates>[1], limit: number) =>
       trims.listTrimCandidates(db, after, limit),

@@ -11,20 +11,17 @@ import {
   type Signal,
   type SignalPage as SignalPageMessage,
   SignalPageSchema,
-  SignalSchema,
   SubscribeResponseSchema,
 } from "@holdfast/gen/holdfast/v1/signal_service_pb";
 import { type ChannelName, OwnerType, partitionsMax } from "../domain/channel.js";
 import type { SignalPage } from "../domain/signal-page.js";
+import type { MarkDead } from "../services/dead-letters.js";
 import type { PublishReceipt, SubscriptionMessage } from "../services/signal-messages.js";
-import type { NewSignal } from "../services/signal-publisher.js";
-import type { MarkDead } from "../services/signals.js";
+import type { NewSignal } from "../services/signal-parts.js";
 import { checkBytes, checkCount, checkInteger, checkName, checkText, checkUuid, invalid } from "./check.js";
 import { EncodedResponse } from "./encoded.js";
 import { type EdgeLimits, publishBytesMax, publishSignalsMax } from "./limits.js";
-
-/** SignalPage.signals; a body is a row of these. */
-const signalsField = 4;
+import { encodeRecord } from "./signal-record.js";
 
 export function checkSequence(field: string, sequence: bigint, min: number): number {
   return checkInteger(field, sequence, min, Number.MAX_SAFE_INTEGER);
@@ -77,14 +74,6 @@ export function toNewSignals(
   if (bytes > publishBytesMax)
     throw invalid("batch.signals", `must have at most ${publishBytesMax} bytes together`);
   return { signals: checked, bytes };
-}
-
-function encodeRecord(signal: Signal): Uint8Array {
-  signal.$unknown = undefined;
-  return new BinaryWriter()
-    .tag(signalsField, WireType.LengthDelimited)
-    .bytes(toBinary(SignalSchema, signal))
-    .finish();
 }
 
 export function toReceiptsMessage(receipts: readonly PublishReceipt[]): PublishResponse {

@@ -8,6 +8,7 @@ import { type ChannelPolicy, defaultPolicy, OwnerType, partitionsMax } from "../
 import type { CursorView } from "../domain/cursor.js";
 import { type SignalPage, slicePage } from "../domain/signal-page.js";
 import type { HeldChannel, SignalChannels } from "../services/signal-channels.js";
+import type { SignalOperations } from "../services/signal-operations.js";
 import { checkDuration, checkEnum, checkInteger, checkPageSize, checkText, invalid } from "./check.js";
 import { type ImplementedService, implement } from "./implementation.js";
 import { dayMs } from "./limits.js";
@@ -23,9 +24,10 @@ const deliveryPolicies = {
 } as const;
 
 export function signalService(
-  parts: PublishParts & SubscribeParts & { readonly channels: SignalChannels },
+  parts: PublishParts &
+    SubscribeParts & { readonly channels: SignalChannels; readonly operations: SignalOperations },
 ): ImplementedService {
-  const { channels, signals } = parts;
+  const { channels, operations } = parts;
   return implement(SignalService, {
     publish: (requests, call) => publish(parts, requests, call),
 
@@ -66,7 +68,7 @@ export function signalService(
         ? decodeNumber(request.pageToken, listed)
         : checkSequence("from_sequence", request.fromSequence, 0);
       const pageSize = checkPageSize(request.pageSize);
-      const pages = firstSignals(await signals.list(principal, name, partition, from), from, pageSize);
+      const pages = firstSignals(await operations.list(principal, name, partition, from), from, pageSize);
       const last = pages.at(-1);
       return {
         pages: pages.map(toPageMessage),
@@ -81,7 +83,7 @@ export function signalService(
       const after = request.pageToken
         ? decodeCursorPlace(request.pageToken, listed)
         : { partition: -1, consumer: "" };
-      const cursors = await signals.cursors(principal, name, after, pageSize);
+      const cursors = await operations.cursors(principal, name, after, pageSize);
       const last = cursors.at(-1);
       return {
         cursors: cursors.map(toCursorMessage),
@@ -93,7 +95,7 @@ export function signalService(
     },
 
     async resetCursor(request, { principal }) {
-      const cursor = await signals.resetCursor(principal, toChannelName(request.channel, "channel"), {
+      const cursor = await operations.resetCursor(principal, toChannelName(request.channel, "channel"), {
         consumer: checkText("consumer", request.consumer, 128, 1),
         partition: checkPartition("partition", request.partition),
         ackedThrough: checkSequence("acked_through", request.ackedThrough, 0),

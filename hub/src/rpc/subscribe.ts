@@ -131,10 +131,16 @@ function toOpen(request: SubscribeRequest | undefined): Subscribe {
   const start = toStart(open);
   if (consumer === "" && start.type === "cursor" && open.start === Start.CURSOR)
     throw invalid("open.consumer", "is required to start at a cursor");
+  if (open.group && consumer === "") throw invalid("open.consumer", "is required to share partitions");
+  if (open.group && partitions.length > 0)
+    throw invalid("open.partitions", "must be empty to share them: the hub says which");
+  if (open.group && start.type === "after")
+    throw invalid("open.start", "must not be a sequence to share partitions: each has its own");
   return {
     channel: toChannelName(open.channel, "open.channel"),
     consumer: consumer === "" ? null : consumer,
     start,
+    isMember: open.group,
     partitions: partitions.length > 0 ? partitions : null,
   };
 }

@@ -4,9 +4,12 @@ import type { SignalLedger } from "../ledger/signal-ledger.js";
 
 export type CursorPlace = Pick<MoveItem, "ackedThrough" | "deliveredThrough">;
 
+/** What was acknowledged waits this long for a write that somebody waits for. */
+const acknowledgedSoonMs = 20;
+
 /**
  * Writes one cursor, one write at a time: whatever changes meanwhile joins the next, and of several checkpoints only
- * the newest is saved.
+ * the newest is saved. Nobody waits for what was acknowledged, so it goes with what is delivered next, or soon.
  */
 export class CursorWriter {
   readonly #ledger: Pick<SignalLedger, "moveCursor">;
@@ -17,6 +20,9 @@ export class CursorWriter {
   #wanted: CursorPlace;
   #checkpoint: MoveItem["checkpoint"] = null;
   #writing: Promise<void> | null = null;
+  #isAwaited = false;
+  #fault: unknown = null;
+  #soon: NodeJS.Timeout | undefined;
 
   constructor(
     ledger: Pick<SignalLedger, "moveCursor">,
@@ -32,13 +38,9 @@ export class CursorWriter {
     this.#onFault = onFault;
   }
 
-  /** Neither falls. */
-  move(ackedThrough: number, deliveredThrough: number): void {
-    this.#wanted = {
-      ackedThrough: Math.max(ackedThrough, this.#wanted.ackedThrough),
-      deliveredThrough: Math.max(deliveredThrough, this.#wanted.deliveredThrough),
-    };
-    this.#begin();
+  acknowledged(through: number): void {
+    this.#want({ ackedThrough: through, deliveredThrough: 0 });
+    if (!this.#writing) this.#beginSoon();
   }
 
   save(checkpoint: NonNullable<MoveItem["checkpoint"]>): void {
@@ -49,18 +51,28 @@ export class CursorWriter {
   /**
    * Resolves once it is durable that signals up to this one were delivered.
    *
-   * @throws Fault SUPERSEDED
+   * @throws what the write failed with: SUPERSEDED when a newer stream attached
    */
   async delivered(through: number): Promise<void> {
-    this.move(0, through);
+    this.#want({ ackedThrough: 0, deliveredThrough: through });
+    this.#begin();
     while (this.#durable.deliveredThrough < through && this.#writing) await this.#writing;
-    if (this.#durable.deliveredThrough < through)
-      throw new Fault("LEDGER_UNAVAILABLE", "The cursor could not be written.", {}, { retryAfterMs: 1_000 });
+    if (this.#durable.deliveredThrough < through) throw this.#fault;
   }
 
-  /** Resolves when nothing is being written any more. */
+  /** Writes what is to be written; resolves when nothing is being written any more. */
   async settled(): Promise<void> {
+    this.#begin();
     while (this.#writing) await this.#writing;
+  }
+
+  /** Neither falls. */
+  #want({ ackedThrough, deliveredThrough }: CursorPlace): void {
+    const acked = Math.max(ackedThrough, this.#wanted.ackedThrough);
+    this.#wanted = {
+      ackedThrough: acked,
+      deliveredThrough: Math.max(deliveredThrough, this.#wanted.deliveredThrough, acked),
+    };
   }
 
   #isClean(): boolean {
@@ -71,15 +83,28 @@ export class CursorWriter {
     );
   }
 
+  #beginSoon(): void {
+    this.#soon ??= setTimeout(() => this.#begin(), acknowledgedSoonMs);
+  }
+
   #begin(): void {
-    if (this.#writing || this.#isClean()) return;
+    clearTimeout(this.#soon);
+    this.#soon = undefined;
+    if (this.#writing) {
+      this.#isAwaited = true;
+      return;
+    }
+    if (this.#isClean() || this.#fault !== null) return;
+    this.#isAwaited = false;
     this.#writing = this.#write()
       .then(() => {
         this.#writing = null;
-        this.#begin();
+        if (this.#isAwaited) this.#begin();
+        else if (!this.#isClean()) this.#beginSoon();
       })
       .catch((error: unknown) => {
         this.#writing = null;
+        this.#fault = error;
         this.#onFault(error);
       });
   }

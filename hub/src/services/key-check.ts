@@ -4,8 +4,8 @@ import { Rounds } from "./rounds.js";
 const intervalMs = 5_000;
 
 /**
- * Ends watches whose key was revoked on another hub, without a message that says so, or has expired. Sessions need no
- * such check: each renewal looks at its key.
+ * Ends watches and streams of signals whose key was revoked on another hub, without a message that says so, or has
+ * expired. Sessions need no such check: each renewal looks at its key.
  */
 export class KeyCheck {
   readonly #ledger: Pick<Ledger, "readGoodKeys">;

@@ -5,6 +5,7 @@ import type { KeyCheck } from "./key-check.js";
 import type { LaneNews } from "./lane-news.js";
 import type { LeaseCheck } from "./lease-check.js";
 import type { Sessions } from "./sessions.js";
+import type { SignalRouter } from "./signal-router.js";
 
 export interface PeerMessageParts {
   readonly sessions: Pick<Sessions, "revoke">;
@@ -13,6 +14,7 @@ export interface PeerMessageParts {
   readonly laneNews: Pick<LaneNews, "wake" | "lookNow">;
   readonly leaseCheck: Pick<LeaseCheck, "compareAll">;
   readonly keyCheck: Pick<KeyCheck, "checkNow">;
+  readonly signals: Pick<SignalRouter, "wake" | "lookNow">;
   /** Ends streams and watches of a key. */
   readonly endKey: (keyId: string) => void;
 }
@@ -29,6 +31,7 @@ export function heedPeers(bus: Pick<Bus, "onMessage" | "onResumed">, parts: Peer
     parts.keyCheck.checkNow();
     parts.laneNews.lookNow();
     parts.feed.anyChangedElsewhere();
+    parts.signals.lookNow();
   });
 }
 
@@ -45,6 +48,9 @@ function heed(message: BusMessage, parts: PeerMessageParts): void {
       return;
     case "wake":
       parts.laneNews.wake(message.laneIds);
+      return;
+    case "signals_stored":
+      parts.signals.wake(message.channelIds);
       return;
     case "key_revoked":
       parts.access.forget();

@@ -86,6 +86,10 @@ export class Peers {
     this.#tell({ type: "wake", laneIds });
   }
 
+  signalsStored(channelIds: readonly number[]): void {
+    this.#tell({ type: "signals_stored", channelIds });
+  }
+
   /** A lease of a session that is not here was taken away. Those of one turn of the event loop go together. */
   revoke(sessionId: string, lease: RevokedLease): void {
     if (this.#revokes.length === 0) queueMicrotask(() => this.#sendRevokes());

@@ -1,6 +1,6 @@
 import { metrics } from "@opentelemetry/api";
-import type { SignalPublishers } from "./signal-publishers.js";
-import type { SignalObserver, Signals } from "./signals.js";
+import type { SignalObserver } from "./signal-observer.js";
+import type { SignalServices } from "./signal-services.js";
 
 /** Counts what is published, delivered and dropped. */
 export function signalMetrics(): SignalObserver {
@@ -22,7 +22,7 @@ export function signalMetrics(): SignalObserver {
 }
 
 /** Gauges of signals that are read when somebody scrapes. */
-export function watchSignals(signals: Signals, publishers: SignalPublishers): void {
+export function watchSignals({ signals, publishers }: Pick<SignalServices, "signals" | "publishers">): void {
   const meter = metrics.getMeter("holdfast");
   meter
     .createObservableGauge("holdfast.signals.streams", {

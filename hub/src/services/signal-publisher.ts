@@ -1,20 +1,15 @@
 // One Publish stream: a producer and the chain of its numbers. Batches are on their way side by side, and each names
 // the number before it, so that none is stored after one that was not.
-import { type Channel, partitionOf } from "../domain/channel.js";
+import type { Channel } from "../domain/channel.js";
 import { Fault } from "../domain/fault.js";
 import type { PublishItem, PublishResult, SignalPart } from "../ledger/publish-signals.js";
 import type { SignalLedger } from "../ledger/signal-ledger.js";
 import type { Producer } from "../ledger/signal-producers.js";
+import { joinReceipts, receiptsOf } from "./publish-receipts.js";
 import type { PublishReceipt } from "./signal-messages.js";
+import type { SignalObserver } from "./signal-observer.js";
+import { type NewSignal, toParts } from "./signal-parts.js";
 import type { SignalRouter } from "./signal-router.js";
-import type { SignalObserver } from "./signals.js";
-
-/** A signal on its way in: its record is as it will be stored. */
-export interface NewSignal {
-  readonly number: number;
-  readonly key: string;
-  readonly record: Uint8Array;
-}
 
 /** Tries of a batch whose predecessors took longer than itself to come to rest. */
 const triesMax = 5;
@@ -200,67 +195,4 @@ export class SignalPublisher {
     );
     return joinReceipts(receipts.sort((a, b) => a.number - b.number));
   }
-}
-
-function receiptsOf(part: SignalPart, first: number, numbers: readonly number[]): PublishReceipt[] {
-  const last = numbers.at(-1) as number;
-  const { partition } = part;
-  // One receipt says it all, unless the numbers have gaps.
-  if (last - (numbers[0] as number) === numbers.length - 1)
-    return [
-      {
-        type: "stored",
-        number: numbers[0] as number,
-        count: numbers.length,
-        partition,
-        firstSequence: first,
-        isDuplicate: false,
-      },
-    ];
-  return numbers.map((number, at) => ({
-    type: "stored",
-    number,
-    count: 1,
-    partition,
-    firstSequence: first + at,
-    isDuplicate: false,
-  }));
-}
-
-/** Neighbours whose numbers and sequences follow each other become one. */
-function joinReceipts(receipts: readonly PublishReceipt[]): PublishReceipt[] {
-  const joined: PublishReceipt[] = [];
-  for (const receipt of receipts) {
-    const before = joined.at(-1);
-    if (
-      before?.type === "stored" &&
-      receipt.type === "stored" &&
-      receipt.number === before.number + before.count &&
-      receipt.partition === before.partition &&
-      receipt.firstSequence === before.firstSequence + before.count &&
-      receipt.isDuplicate === before.isDuplicate
-    )
-      joined[joined.length - 1] = { ...before, count: before.count + receipt.count };
-    else joined.push(receipt);
-  }
-  return joined;
-}
-
-function toParts(signals: readonly NewSignal[], partitions: number): SignalPart[] {
-  const parts = new Map<number, { partition: number; numbers: number[]; records: Uint8Array[] }>();
-  for (const { key, number, record } of signals) {
-    const partition = partitionOf(key, partitions);
-    let part = parts.get(partition);
-    if (!part) {
-      part = { partition, numbers: [], records: [] };
-      parts.set(partition, part);
-    }
-    part.numbers.push(number);
-    part.records.push(record);
-  }
-  return [...parts.values()].map(({ partition, numbers, records }) => ({
-    partition,
-    numbers,
-    body: Buffer.concat(records),
-  }));
 }

@@ -4,9 +4,9 @@ import type { Principal } from "../domain/scope.js";
 import type { PublishItem } from "../ledger/publish-signals.js";
 import type { SignalLedger } from "../ledger/signal-ledger.js";
 import type { SignalChannels } from "./signal-channels.js";
+import type { SignalObserver } from "./signal-observer.js";
 import { SignalPublisher } from "./signal-publisher.js";
 import type { SignalRouter } from "./signal-router.js";
-import type { SignalObserver } from "./signals.js";
 
 /** What a Publish stream is told beside its receipts. */
 export interface PublisherLink {
@@ -111,6 +111,11 @@ export class SignalPublishers {
   /** Resolves when producers may be read. */
   room(): Promise<void> | null {
     return this.#paused?.over ?? null;
+  }
+
+  /** Keys whose streams are open. */
+  keysInUse(): string[] {
+    return [...new Set(this.#links.values())].filter((keyId) => keyId !== "");
   }
 
   /** A key was revoked: its streams end. */

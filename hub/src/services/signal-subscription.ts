@@ -3,28 +3,25 @@
 import { type Credit, grantCredit, noCredit } from "../domain/credit.js";
 import type { SequenceRange } from "../domain/cursor.js";
 import { Fault } from "../domain/fault.js";
-import type { SignalFollower } from "./signal-follower.js";
+import type { Refusal } from "./dead-letters.js";
+import type { Parcel, SignalFollower } from "./signal-follower.js";
 import type { SubscriptionMessage } from "./signal-messages.js";
+import type { SignalObserver } from "./signal-observer.js";
 
 const creditMax = { jobsMax: 1_000_000, bytesMax: 1 << 30 };
 
-export interface SubscriptionObserver {
-  readonly delivered: (signals: number, isRedelivered: boolean) => void;
+export interface SubscriptionParts {
+  readonly observer: Pick<SignalObserver, "delivered">;
+  readonly redeliveriesMax: number;
+  /** It shares its partitions with others, and may lose one. */
+  readonly isMember: boolean;
+  /** Gives up on a signal; resolves once it is a dead letter. */
+  readonly bury: (refusal: Refusal) => Promise<void>;
+  readonly countFailure: (refusal: Refusal) => Promise<void>;
 }
 
-/** Gives up on a signal: answers once it is buried. */
-export type Bury = (
-  follower: SignalFollower,
-  sequence: number,
-  failures: number,
-  reason: string,
-) => Promise<void>;
-
 export class SignalSubscription {
-  readonly #observer: SubscriptionObserver;
-  readonly #bury: Bury;
-  readonly #noteFailure: (follower: SignalFollower, sequence: number, failures: number) => Promise<void>;
-  readonly #redeliveriesMax: number;
+  readonly #parts: SubscriptionParts;
   readonly #followers = new Map<number, SignalFollower>();
   readonly #said: SubscriptionMessage[] = [];
   readonly #revoked = new Set<number>();
@@ -34,20 +31,16 @@ export class SignalSubscription {
   #hasChanged = false;
   #onChange: () => void = () => undefined;
 
-  constructor(parts: {
-    readonly observer: SubscriptionObserver;
-    readonly bury: Bury;
-    readonly noteFailure: (follower: SignalFollower, sequence: number, failures: number) => Promise<void>;
-    readonly redeliveriesMax: number;
-  }) {
-    this.#observer = parts.observer;
-    this.#bury = parts.bury;
-    this.#noteFailure = parts.noteFailure;
-    this.#redeliveriesMax = parts.redeliveriesMax;
+  constructor(parts: SubscriptionParts) {
+    this.#parts = parts;
   }
 
   get followers(): readonly SignalFollower[] {
     return this.#order;
+  }
+
+  get isMember(): boolean {
+    return this.#parts.isMember;
   }
 
   get isEnded(): boolean {
@@ -61,18 +54,36 @@ export class SignalSubscription {
     this.wake();
   }
 
-  /** Another member serves the partition now. */
-  async remove(partition: number): Promise<void> {
-    const follower = this.#followers.get(partition);
-    if (!follower) return;
-    this.#followers.delete(partition);
+  follows(partition: number): boolean {
+    return this.#followers.has(partition);
+  }
+
+  /** Another member serves the partition from now on. */
+  revoke(partition: number): void {
+    if (!this.#followers.delete(partition)) return;
     this.#revoked.add(partition);
     this.#order = [...this.#followers.values()];
     this.say({ type: "revoked", partition });
-    await follower.leave();
   }
 
+  /** A partition cannot go on: a member that was fenced out loses it, for everybody else it is the end. */
+  failed(partition: number, error: unknown): void {
+    const isFenced = error instanceof Fault && error.reason === "SUPERSEDED";
+    const follower = this.#followers.get(partition);
+    if (!this.#parts.isMember || !isFenced) return this.end(error);
+    this.revoke(partition);
+    void follower?.leave();
+  }
+
+  /** What waits of the same kind and partition is out of date: so a consumer that does not read costs no memory. */
   say(message: SubscriptionMessage): void {
+    const isLatest = message.type === "cursor" || message.type === "checkpoint_saved";
+    const stale = isLatest
+      ? this.#said.findIndex(
+          ({ type, partition }) => type === message.type && partition === message.partition,
+        )
+      : -1;
+    if (stale >= 0) this.#said.splice(stale, 1);
     this.#said.push(message);
     this.wake();
   }
@@ -117,10 +128,14 @@ export class SignalSubscription {
     const follower = this.#follower(partition, "nack.partition");
     const failures = follower?.countFailure(sequence);
     if (!follower || failures === null || failures === undefined) return;
-    if (failures > this.#redeliveriesMax) return await this.#bury(follower, sequence, failures, reason);
-    await this.#noteFailure(follower, sequence, failures);
+    const refusal = { follower, sequence, failures, reason };
+    try {
+      if (failures > this.#parts.redeliveriesMax) return await this.#parts.bury(refusal);
+      await this.#parts.countFailure(refusal);
+    } catch (error) {
+      return this.failed(partition, error);
+    }
     follower.deliverAgain(sequence, delayMs);
-    this.wake();
   }
 
   /** What the consumer is told, in order. Throws what the subscription ended with. */
@@ -138,8 +153,8 @@ export class SignalSubscription {
 
   async #nextSignals(): Promise<SubscriptionMessage | null> {
     for (const follower of this.#order) {
-      const parcel = await follower.next({ signals: this.#credit.jobs, bytes: this.#credit.bytes });
-      if (!parcel || this.#followers.get(follower.partition) !== follower) continue;
+      const parcel = await this.#next(follower);
+      if (!parcel) continue;
       this.#credit = {
         jobs: this.#credit.jobs - parcel.signals,
         bytes: this.#credit.bytes - parcel.bytes,
@@ -148,10 +163,22 @@ export class SignalSubscription {
       this.#order = [...this.#order.filter((other) => other !== follower), follower];
       const { pages, isRedelivered } = parcel.message;
       const count = pages.reduce((sum, page) => sum + page.lastSequence - page.firstSequence + 1, 0);
-      this.#observer.delivered(count, isRedelivered);
+      this.#parts.observer.delivered(count, isRedelivered);
       return parcel.message;
     }
     return null;
+  }
+
+  /** Null also when the partition was taken away meanwhile. */
+  async #next(follower: SignalFollower): Promise<Parcel | null> {
+    const isHere = () => this.#followers.get(follower.partition) === follower;
+    try {
+      const parcel = await follower.next({ signals: this.#credit.jobs, bytes: this.#credit.bytes });
+      return isHere() ? parcel : null;
+    } catch (error) {
+      if (isHere()) throw error;
+      return null;
+    }
   }
 
   #change(): Promise<void> {

@@ -160,6 +160,7 @@ export const everyMessage: readonly BusMessage[] = [
   { type: "jobs_changed", jobIds: [jobId, sessionId] },
   { type: "any_job_changed" },
   { type: "wake", laneIds: [1, 2] },
+  { type: "signals_stored", channelIds: [3, 4_000_000_000] },
   { type: "key_revoked", keyId: "4k2m9x0a7c1d" },
   { type: "config_changed", what: "keys" },
 ];

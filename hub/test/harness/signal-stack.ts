@@ -2,12 +2,9 @@ import { type ChannelName, OwnerType } from "../../src/domain/channel.js";
 import { type Principal, scopes } from "../../src/domain/scope.js";
 import type { Ledger } from "../../src/ledger/ledger.js";
 import { markDead } from "../../src/rpc/signal-messages.js";
-import { SignalChannels } from "../../src/services/signal-channels.js";
 import type { SubscriptionMessage } from "../../src/services/signal-messages.js";
-import { SignalPublishers } from "../../src/services/signal-publishers.js";
-import { SignalRouter } from "../../src/services/signal-router.js";
+import { signalServices } from "../../src/services/signal-services.js";
 import type { SignalSubscription } from "../../src/services/signal-subscription.js";
-import { Signals } from "../../src/services/signals.js";
 import { until } from "./raw-wait.js";
 
 export const anybody: Principal = {
@@ -20,15 +17,17 @@ export const anybody: Principal = {
 };
 
 const quiet = { delivered: () => undefined, dropped: () => undefined, published: () => undefined };
-const limits = { signalStreamsMax: 1_000, signalWaitingBytesMax: 64 << 20 };
+const nobody = { count: 0, signalsStored: () => undefined };
+const limits = {
+  channelsPerTenantMax: 100_000,
+  signalStreamsMax: 1_000,
+  signalWaitingBytesMax: 64 << 20,
+  signalTrimIntervalMs: 60_000,
+};
 
 /** What one hub has for signals, on a ledger: a crash is to forget it. */
 export function openSignalStack(ledger: Ledger) {
-  const router = new SignalRouter(ledger.signals, () => undefined);
-  const channels = new SignalChannels(ledger.signals, 100_000);
-  const signals = new Signals(ledger.signals, channels, router, 1_000, markDead, quiet);
-  const publishers = new SignalPublishers(ledger.signals, channels, router, limits, quiet);
-  return { router, channels, signals, publishers };
+  return signalServices(ledger, nobody, limits, markDead, quiet, () => undefined);
 }
 export type SignalStack = ReturnType<typeof openSignalStack>;
 
@@ -57,6 +56,7 @@ export async function consume(stack: SignalStack, name: string, consumer = "read
   const subscription = await stack.signals.subscribe(anybody, {
     channel: named(name),
     consumer,
+    isMember: false,
     start: { type: "cursor" },
     partitions: null,
   });

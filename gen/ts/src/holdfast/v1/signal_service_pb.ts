@@ -710,8 +710,10 @@ export type SubscribeOpen = Message<"holdfast.v1.SubscribeOpen"> & {
   partitions: number[];
 
   /**
-   * Share the partitions with the other members of this consumer: each is
-   * served by one member at a time. With it partitions must be empty.
+   * Share the partitions with the other members of this consumer, over all
+   * hubs: each is served by one member at a time. Needs a consumer; partitions
+   * must be empty, and start not START_AT. A member of a hub that was lost is
+   * gone after 5 s.
    *
    * @generated from field: bool group = 6;
    */
@@ -1267,8 +1269,8 @@ export type ChannelPolicy = Message<"holdfast.v1.ChannelPolicy"> & {
   trimPastCursors: boolean;
 
   /**
-   * How often a signal that is not acknowledged comes again before it goes to
-   * the dead-letter channel, 1 to 1000. Default 5.
+   * How often a signal that a consumer refuses (Nack) comes again before it
+   * goes to the dead-letter channel, 1 to 1000. Default 5.
    *
    * @generated from field: int32 redeliveries_max = 6;
    */
