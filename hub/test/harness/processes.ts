@@ -41,6 +41,7 @@ export interface HubProcessOptions {
 
 const cli = fileURLToPath(new URL("../../../cli/bin/holdfast.js", import.meta.url));
 const worker = fileURLToPath(new URL("./processes-worker.mjs", import.meta.url));
+const signals = fileURLToPath(new URL("./processes-signals.mjs", import.meta.url));
 const startLimitMs = 20_000;
 
 export async function startHubProcess(options: HubProcessOptions): Promise<HubProcess> {
@@ -69,6 +70,11 @@ export function startWorkerProcess(options: Readonly<Record<string, unknown>>): 
   const child = startProcess([worker, JSON.stringify(options)]);
   const none = { started: 0, committed: 0, duplicate: 0, stale: 0 };
   return { ...child, counts: () => (child.said.at(-1) ?? none) as unknown as WorkerCounts };
+}
+
+/** A producer or a consumer of signals. */
+export function startSignalProcess(options: Readonly<Record<string, unknown>>): TestProcess {
+  return startProcess([signals, JSON.stringify(options)]);
 }
 
 /** A port that was free a moment ago: for a hub that must come back where it was. */
