@@ -13,11 +13,12 @@ import { pinned } from "./life/pinned.js";
 import { describeMachine } from "./machine.js";
 import { describeOptions, UsageError } from "./options.js";
 import { type Report, reportText, writeReport } from "./report.js";
+import { signals } from "./signals/signals.js";
 import { openStage } from "./stage.js";
 import { stopPrograms } from "./start-program.js";
 import { streams } from "./streams/streams.js";
 
-const benchmarks: readonly Benchmark[] = [drain, life, latency, streams, backlog, pinned, ghz];
+const benchmarks: readonly Benchmark[] = [drain, life, latency, signals, streams, backlog, pinned, ghz];
 
 const say = (line: string) => process.stderr.write(`${line}\n`);
 
