@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { SignalService } from "@holdfast/gen/holdfast/v1/signal_service_pb";
 import { afterEach, expect, test } from "vitest";
 import { useHub } from "../../hub/test/harness/raw-hub.js";
 import { until } from "../../hub/test/harness/raw-wait.js";
@@ -64,6 +65,68 @@ test("a state made of signals is the same as if nothing had happened, although t
   await until(() => latest.signals === 200, "every signal counted");
   expect(latest).toEqual({ total: 20_100, signals: 200 });
   await subscription.stop();
+});
+
+test("a reducer that throws is restored from its newest checkpoint, and what it did to its state is forgotten", async () => {
+  const client = connect();
+  for (let n = 1; n <= 30; n += 1) await client.publish("fragile", { n });
+  let throwsLeft = 2;
+  let latest = { numbers: [] as number[] };
+  const subscription = client.subscribe<{ numbers: number[] }>(
+    "fragile",
+    (signal, state) => {
+      const { n } = signal.json<{ n: number }>();
+      state.numbers.push(n);
+      if (n === 20 && throwsLeft-- > 0) throw new Error("half-way");
+      latest = state;
+      return state;
+    },
+    { consumer: "collector", checkpoint: { initial: () => ({ numbers: [] }), everySignals: 7 } },
+  );
+  await until(() => latest.numbers.at(-1) === 30, "the last signal");
+  expect(latest.numbers).toEqual(Array.from({ length: 30 }, (_, at) => at + 1));
+  await subscription.stop();
+});
+
+test("a reducer that cannot take a signal ends the subscription with its error, and nothing is skipped", async () => {
+  const client = connect();
+  await client.publish("stuck", "good");
+  await client.publish("stuck", "bad");
+  const subscription = client.subscribe<number>(
+    "stuck",
+    (signal, count) => {
+      if (signal.text() === "bad") throw new Error("no idea");
+      return count + 1;
+    },
+    { consumer: "counter", checkpoint: { initial: () => 0 } },
+  );
+  await expect(subscription.done).rejects.toThrow("no idea");
+  const seen: string[] = [];
+  const after = client.subscribe("stuck", (signal) => void seen.push(signal.text()), { consumer: "counter" });
+  await until(() => seen.includes("bad"), "the signal that was not skipped");
+  await after.stop();
+});
+
+test("members of a group share the partitions of a channel, and go on without the one that stops", async () => {
+  const client = connect();
+  await house
+    .client()
+    .call(SignalService.method.configureChannel, { channel: { name: "team" }, partitions: 4 });
+  const handled = [new Set<string>(), new Set<string>()];
+  const members = handled.map((own) =>
+    client.subscribe("team", (signal) => void own.add(signal.text()), { consumer: "team", group: true }),
+  );
+  const publish = async (from: number) => {
+    const keys = Array.from({ length: 100 }, (_, at) => `key ${from + at}`);
+    await Promise.all(keys.map((key) => client.publish("team", key, { key })));
+  };
+  const all = () => new Set(handled.flatMap((own) => [...own])).size;
+  await publish(0);
+  await until(() => all() === 100, "every signal handled by one of them");
+  await members[0]?.stop();
+  await publish(100);
+  await until(() => all() === 200, "every signal handled by the other");
+  await members[1]?.stop();
 });
 
 test("a handler that throws gets the signal again, and in the end it is a dead letter with the reason", async () => {

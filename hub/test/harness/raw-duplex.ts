@@ -11,7 +11,8 @@ import { type RawFailure, readFailure } from "./raw-failure.js";
 
 type OneOf<Message> = Message extends { message: infer Down } ? Down : never;
 export type CaseOf<Message> = Extract<OneOf<Message>, { case: string }>["case"];
-export type ValueOf<Message, Case> = Extract<OneOf<Message>, { case: Case }>["value"];
+export type ValueOf<Message, Case> =
+  Extract<OneOf<Message>, { case: Case }> extends { value: infer Value } ? Value : never;
 
 /** One bidirectional stream whose messages are a oneof named `message`, message by message. */
 export interface RawDuplex<Up extends DescMessage, Down extends DescMessage> {

@@ -4,12 +4,19 @@ import {
   type Receipt,
   type SignalSchema,
   SignalService,
-  type SubscribeOpenSchema,
+  type Start,
 } from "@holdfast/gen/holdfast/v1/signal_service_pb";
 import type { RawClient } from "./raw-client.js";
 
 type ChannelInit = MessageInitShape<typeof ChannelRefSchema>;
 type SignalInit = MessageInitShape<typeof SignalSchema>;
+type OpenInit = {
+  readonly consumer?: string;
+  readonly start?: Start;
+  readonly startSequence?: bigint;
+  readonly partitions?: number[];
+  readonly group?: boolean;
+};
 
 export type RawPublisher = Awaited<ReturnType<typeof openPublisher>>;
 export type RawSubscriber = ReturnType<typeof openSubscriber>;
@@ -52,7 +59,7 @@ export interface SeenSignal {
 export function openSubscriber(
   client: RawClient,
   channel: ChannelInit,
-  open: MessageInitShape<typeof SubscribeOpenSchema> = {},
+  open: OpenInit = {},
   credit = { signals: 100_000, bytes: 256 << 20 },
 ) {
   const stream = client.duplex(SignalService.method.subscribe);

@@ -26,7 +26,7 @@ const limits = {
 };
 
 /** What one hub has for signals, on a ledger: a crash is to forget it. */
-export function openSignalStack(ledger: Ledger) {
+export function openSignalStack(ledger: Pick<Ledger, "signals">) {
   return signalServices(ledger, nobody, limits, markDead, quiet, () => undefined);
 }
 export type SignalStack = ReturnType<typeof openSignalStack>;

@@ -10,9 +10,12 @@ const passing: ReadonlySet<string> = new Set([
   "BACKLOG_FULL",
 ]);
 
-/** The stream was lost or must wait, rather than refused for good. Some losses show as an internal transport error. */
+/**
+ * The stream was lost or must wait, rather than refused for good. Some losses show as an internal transport error, and a
+ * hub that is stopped with streams open as a cancel that nobody here asked for.
+ */
 export function isPassing({ grpcCode, reason }: HoldfastError): boolean {
-  if (grpcCode === status.UNAVAILABLE || passing.has(reason)) return true;
+  if (grpcCode === status.UNAVAILABLE || grpcCode === status.CANCELLED || passing.has(reason)) return true;
   return grpcCode === status.INTERNAL && reason === "INTERNAL";
 }
 
