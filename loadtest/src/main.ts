@@ -3,6 +3,7 @@ import { constants } from "node:os";
 import { join } from "node:path";
 import type { Benchmark, PreparedBenchmark } from "./benchmark.js";
 import { drain } from "./drain/drain.js";
+import { events } from "./events/events.js";
 import { drawProfiles } from "./flame/draw-profiles.js";
 import { ghz } from "./ghz/ghz.js";
 import { GoError } from "./go-programs.js";
@@ -18,7 +19,17 @@ import { openStage } from "./stage.js";
 import { stopPrograms } from "./start-program.js";
 import { streams } from "./streams/streams.js";
 
-const benchmarks: readonly Benchmark[] = [drain, life, latency, signals, streams, backlog, pinned, ghz];
+const benchmarks: readonly Benchmark[] = [
+  drain,
+  life,
+  latency,
+  events,
+  signals,
+  streams,
+  backlog,
+  pinned,
+  ghz,
+];
 
 const say = (line: string) => process.stderr.write(`${line}\n`);
 
