@@ -32,7 +32,7 @@ export interface ForwarderSettings {
   readonly pagesPerReadMax: number;
   /** Events on their way to the sink; also what is made ready in one go, while the hub does nothing else. */
   readonly batchEventsMax: number;
-  /** From this utilization of the hub's event loop on, forwarding makes room for the work that people wait for … */
+  /** From this utilization of the hub's event loop by others on, forwarding makes room for the work that people wait for … */
   readonly busyAbove: number;
   /** … and takes about this share of the time. */
   readonly busyShare: number;
@@ -260,7 +260,8 @@ export class Forwarder {
 
   /** After a step that took so long; bounded so that no claim runs out. */
   async #makeRoom(stepMs: number): Promise<void> {
-    await this.#pause(Math.min(this.#share.pauseMsAfter(stepMs), this.#settings.claimTtlMs / 4));
+    const longestMs = this.#settings.claimTtlMs / 4;
+    await this.#share.rest(stepMs, (ms) => this.#pause(Math.min(ms, longestMs)));
   }
 
   #hasTime(): boolean {
