@@ -129,21 +129,22 @@ test("submitting again with the same key returns the first job, with other conte
 
 // Last, because its keys close the open hub.
 test("a report for another tenant's job is STALE, even an exact copy of its result, and writes nothing (D4)", async () => {
-  const client = house.client();
+  const { apiKey: admin } = await house.client().call(AccessService.method.createKey, {
+    subject: "admin",
+    scopes: ["access:admin"],
+  });
+  const clientOf = async (tenant: string) => {
+    const scopes = ["workers:attach", "jobs:submit"];
+    const key = { subject: tenant, tenant, scopes };
+    const { apiKey } = await house.client({ apiKey: admin }).call(AccessService.method.createKey, key);
+    return house.client({ apiKey });
+  };
+  const client = await clientOf("default");
   const jobId = await submitOne(client);
   const worker = await attachWorker(client);
   worker.credit(1);
   const lease = await worker.lease();
-  const { apiKey: admin } = await client.call(AccessService.method.createKey, {
-    subject: "admin",
-    scopes: ["access:admin"],
-  });
-  const { apiKey } = await house.client({ apiKey: admin }).call(AccessService.method.createKey, {
-    subject: "stranger",
-    tenant: "elsewhere",
-    scopes: ["workers:attach"],
-  });
-  const stranger = await attachWorker(house.client({ apiKey }));
+  const stranger = await attachWorker(await clientOf("elsewhere"));
   const before = await house.query("select * from job where id = $1", [jobId]);
   expect((await stranger.succeed(lease)).verdict).toBe(Verdict.STALE);
   expect(await house.query("select * from job where id = $1", [jobId])).toEqual(before);
