@@ -30,7 +30,7 @@ with input as (
   where d.session_id = g.id and d.delivery = g.delivery
 )
 update session s set
-    expires_at = now() + i.ttl_ms * interval '1 ms',
+    writer_id = $10, expires_at = now() + i.ttl_ms * interval '1 ms',
     delivered_through = greatest(s.delivered_through, i.delivered_through), is_draining = i.is_draining,
     last_request_id = coalesce(i.request_id, s.last_request_id),
     last_request_delivery = coalesce(i.request_delivery, s.last_request_delivery)
@@ -49,7 +49,10 @@ const judgeText = `
 select s.session_id, s.epoch, s.state = 1 and s.expires_at > now() as is_live, ${hasGoodKey} as has_good_key
 from unnest($1::uuid[]) as i (id) join session s on s.session_id = i.id`;
 
-/** Renews sessions, and with them all their leases: one row write each per heartbeat. */
+/**
+ * Renews sessions, and with them all their leases: one row write each per heartbeat. Whoever renews the newest attachment
+ * holds the session, under the number that it writes under now: another may have ended its former life.
+ */
 export const renewSessions: BatchStatement<RenewItem, RenewResult> = {
   name: "renew_sessions",
   itemsMax: 500,
@@ -74,6 +77,7 @@ export const renewSessions: BatchStatement<RenewItem, RenewResult> = {
         numberArray(distinct.map((item) => item.lastRequest?.delivery ?? null)),
         uuidArray(settled.map((item) => item.sessionId)),
         numberArray(settled.map((item) => item.delivery)),
+        on.writerId,
       ],
     });
     const renewed = new Set(
