@@ -289,8 +289,10 @@ class JetstreamLanes implements Lanes {
     return performance.now() - Math.max(lane.pull.sinceMs, lane.movedAtMs) >= ms;
   }
 
+  /** Nothing is to be had from the stream: it is away, does not answer, or has nothing. */
   #isDry(lane: SharedLane): boolean {
-    return !this.#stream.isOpen || this.#isQuietFor(lane, this.#settings.dryAfterMs);
+    if (!this.#stream.isOpen || lane.isUnanswered) return true;
+    return this.#isQuietFor(lane, this.#settings.dryAfterMs);
   }
 
   #opened(isNew: boolean): void {
@@ -353,6 +355,7 @@ class JetstreamLanes implements Lanes {
           lane.consumerSureUntilMs = 0;
           this.#restPull(lane);
         } else {
+          lane.isUnanswered = false;
           lane.pull = { type: "none" };
           this.#pull(lane);
         }
@@ -363,6 +366,7 @@ class JetstreamLanes implements Lanes {
   }
 
   #restPull(lane: SharedLane): void {
+    lane.isUnanswered = true;
     lane.pull = { type: "resting", untilMs: performance.now() + restAfterFailureMs };
   }
 
@@ -370,6 +374,7 @@ class JetstreamLanes implements Lanes {
     const refs = decodeRefs(message.data) ?? [];
     const first = refs[0];
     lane.movedAtMs = performance.now();
+    lane.isUnanswered = false;
     if (first) lane.newestPulledKey = Math.max(lane.newestPulledKey, first.readyKey);
     this.#observer.moved("pulled", refs.length);
     if (deliveryOf(message).deliveries > 1) this.#observer.moved("redelivered", refs.length);

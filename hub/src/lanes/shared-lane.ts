@@ -20,6 +20,8 @@ export class SharedLane {
   readonly #taken = new Set<string>();
   pull: PullState = { type: "none" };
   consumerSureUntilMs = 0;
+  /** The stream was asked for more in vain, and has not answered since. */
+  isUnanswered = false;
   /** When sessions of this hub were last hungry for it. */
   soughtAtMs = Number.NEGATIVE_INFINITY;
   /** When refs last came into the window or were taken. */

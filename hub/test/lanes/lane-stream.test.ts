@@ -1,4 +1,5 @@
-import { jetstreamManager } from "@nats-io/jetstream";
+import { setTimeout as delay } from "node:timers/promises";
+import { AckPolicy, jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import { afterEach, describe, expect, it } from "vitest";
 import { useNats } from "../harness/nats.js";
@@ -11,6 +12,16 @@ const hubs: SharedLanes[] = [];
 afterEach(async () => {
   await Promise.all(hubs.splice(0).map((hub) => hub.close()));
 });
+
+/** Sessions of the hub stay hungry: each time that the ledger is asked, it has nothing. */
+async function asksTheLedger({ lanes }: SharedLanes, times: number): Promise<void> {
+  for (let asked = 0; asked < times; asked += 1) {
+    const stretch = await until(() => lanes.seek(laneId), "the ledger to be asked");
+    lanes.beginFill(laneId, stretch);
+    lanes.fill(laneId, [], true);
+    await delay(200);
+  }
+}
 
 describe("the stream of lanes in a cluster of three servers", () => {
   const nats = useNats({ serversCount: 3 });
@@ -35,7 +46,23 @@ describe("the stream of lanes in a cluster of three servers", () => {
       60_000,
     );
     expect(keysOf(hub.lanes.take(laneId, 3, 1_000))).toEqual([1, 2, 3]);
+    hub.lanes.settle(refsAt([1, 2, 3]));
+    await nats.servers().at(-1)?.start();
   });
+
+  it("leaves the work to the ledger when it has no majority, however long that lasts (D9)", async () => {
+    const hub = await openSharedLanes(nats.url(), { prefix: "three", pullExpiresMs: 500 });
+    hubs.push(hub);
+    const { state } = hub.link;
+    const own = state.status === "up" ? state.server : "";
+    await asksTheLedger(hub, 1);
+
+    await Promise.all(nats.servers().flatMap((server) => (server.url.endsWith(own) ? [] : [server.kill()])));
+    await until(() => hub.lines.some((line) => line.includes("does not answer")), "a warning", 60_000);
+
+    await asksTheLedger(hub, 20);
+    expect(hub.link.state.status).toBe("up");
+  }, 120_000);
 });
 
 describe("the stream of lanes on one server", () => {
@@ -56,6 +83,18 @@ describe("the stream of lanes on one server", () => {
     await connection.close();
 
     hubs.push(await opening);
+  });
+
+  it("leaves a lane to the ledger whose consumer cannot be made (D9)", async () => {
+    const hub = await openSharedLanes(nats.url(), { prefix: "taken" });
+    hubs.push(hub);
+    const connection = await connect({ servers: nats.url().replace("nats://", "") });
+    const manager = await jetstreamManager(connection);
+    const other = { durable_name: "other", filter_subject: "taken.lane.>", ack_policy: AckPolicy.Explicit };
+    await manager.consumers.add("taken_LANES", other);
+    await connection.close();
+
+    await asksTheLedger(hub, 3);
   });
 
   it("keeps the consumer of a lane between hubs, and one for all of them", async () => {
