@@ -151,12 +151,12 @@ export class Attachments {
           )
         : new Map<string, bigint>();
     const kept = new Set(hello.held.filter(isKept).map((held) => held.jobId));
-    const keptLeases = resumed.leases.filter((lease) => kept.has(lease.jobId));
-    const session = this.#enter(principal, sessionId, { ...resumed, leases: keptLeases }, link);
+    const session = this.#enter(principal, sessionId, resumed, link);
     // Whatever is held now has been delivered, and whatever is not held goes back.
     session.deliveredThrough = session.lastDelivery;
     link.lastSent = session.lastDelivery;
     this.#leases.giveBack(
+      session,
       resumed.leases
         .filter((lease) => !kept.has(lease.jobId))
         .map(({ jobId, fencingToken, delivery }) => ({

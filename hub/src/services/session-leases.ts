@@ -1,5 +1,6 @@
 // Leases between the ledger and a session: what was granted is held and sent down, what a worker never received is
 // taken back.
+import { setTimeout as delay } from "node:timers/promises";
 import { Fault } from "../domain/fault.js";
 import type { LeaseToReturn, ReturnLeases } from "./leases-back.js";
 import type { LaneLease } from "./session-messages.js";
@@ -17,8 +18,18 @@ export class SessionLeases {
   /** Leases that were granted to an attachment: held and sent, or returned when it is gone. */
   granted(session: WorkerSession, epoch: number, delivery: number, leases: readonly LaneLease[]): void {
     const { link, sessionId } = session;
+    for (const { lease } of leases)
+      session.hold({
+        jobId: lease.jobId,
+        fencingToken: lease.fencingToken,
+        attempt: lease.attempt,
+        attemptsMax: lease.attemptsMax,
+        delivery,
+        options: lease.options,
+      });
     if (session.epoch !== epoch || !link || session.state.type === "draining") {
       this.giveBack(
+        session,
         leases.map(({ lease: { jobId, fencingToken } }) => ({
           jobId,
           sessionId,
@@ -29,15 +40,6 @@ export class SessionLeases {
       );
       return;
     }
-    for (const { lease } of leases)
-      session.hold({
-        jobId: lease.jobId,
-        fencingToken: lease.fencingToken,
-        attempt: lease.attempt,
-        attemptsMax: lease.attemptsMax,
-        delivery,
-        options: lease.options,
-      });
     if (link.type === "stream") {
       link.lastSent = delivery;
       link.outbox.send({ type: "leases", delivery, leases });
@@ -61,6 +63,7 @@ export class SessionLeases {
     const undelivered = session.undelivered();
     for (const { jobId, fencingToken } of undelivered) session.letGo(jobId, fencingToken);
     this.giveBack(
+      session,
       undelivered.map(({ jobId, fencingToken }) => ({
         jobId,
         sessionId,
@@ -72,8 +75,31 @@ export class SessionLeases {
     );
   }
 
-  /** If the ledger stays away, the leases go back when the session expires. */
-  giveBack(leases: readonly LeaseToReturn[], why: "released" | "expired"): void {
-    if (leases.length > 0) this.#returnLeases(leases, why).catch(this.#onReturnFailed);
+  /**
+   * Leases that the session holds until the ledger has taken them back. A ledger that is away or overrun is asked again:
+   * as long as the session lives, nobody else looks for them.
+   */
+  giveBack(session: WorkerSession, leases: readonly LeaseToReturn[], why: "released" | "expired"): void {
+    if (leases.length > 0) void this.#giveBack(session, leases, why);
+  }
+
+  async #giveBack(
+    session: WorkerSession,
+    leases: readonly LeaseToReturn[],
+    why: "released" | "expired",
+  ): Promise<void> {
+    for (;;) {
+      try {
+        await this.#returnLeases(leases, why);
+        break;
+      } catch (error) {
+        this.#onReturnFailed(error);
+        const afterMs = error instanceof Fault ? error.retryAfterMs : undefined;
+        if (afterMs === undefined) return;
+        await delay(afterMs, undefined, { ref: false });
+      }
+    }
+    for (const { jobId, fencingToken } of leases)
+      if (fencingToken !== null) session.letGo(jobId, fencingToken);
   }
 }

@@ -1,0 +1,91 @@
+import { expect, it } from "vitest";
+import { until } from "../../test/harness/raw-wait.js";
+import { idOf } from "../../test/harness/refs.js";
+import { principal, RememberingOutbox } from "../../test/harness/sessions.js";
+import { Fault } from "../domain/fault.js";
+import type { ResumeResult, StandingLease } from "../ledger/resume-session.js";
+import { Attachments } from "./attachments.js";
+import type { LeaseToReturn } from "./leases-back.js";
+import { SessionLeases } from "./session-leases.js";
+import { Sessions } from "./sessions.js";
+
+const sessionId = idOf(1);
+const standing = (number: number, delivery: number): StandingLease => ({
+  jobId: idOf(number),
+  fencingToken: 1n,
+  attempt: 1,
+  attemptsMax: 3,
+  delivery,
+  options: {},
+});
+
+/** A hub whose ledger has these leases of the session, and refuses to take any back for so many times. */
+function hubWith(leases: readonly StandingLease[], refusals: readonly Fault[]) {
+  const resumed: ResumeResult = {
+    type: "resumed",
+    epoch: 2,
+    deliveredThrough: 1,
+    lastDelivery: 2,
+    workerName: "greeter",
+    profile: { kinds: ["greet"], capabilities: [], products: [], queues: [] },
+    leases,
+    deliveries: leases.map(({ delivery }) => delivery),
+    lastRequest: null,
+  };
+  const returned: LeaseToReturn[] = [];
+  const left = [...refusals];
+  const sessions = new Sessions(10, { jobsMax: 10, bytesMax: 10 });
+  const sessionLeases = new SessionLeases(
+    async (items) => {
+      const refusal = left.shift();
+      if (refusal) throw refusal;
+      returned.push(...items);
+      return items.length;
+    },
+    () => undefined,
+  );
+  const ledger = {
+    openSession: async () => true as const,
+    resumeSession: async () => resumed,
+    closeSession: async () => true as const,
+    readReportedTokens: async () => new Map<string, bigint>(),
+  };
+  const attachments = new Attachments(30_000, ledger, sessions, sessionLeases, () => undefined);
+  return { attachments, returned };
+}
+
+const hello = {
+  workerName: "greeter",
+  kinds: ["greet"],
+  capabilities: [],
+  products: [],
+  queues: [],
+  sessionId,
+  held: [{ jobId: idOf(10), fencingToken: 1n }],
+};
+
+it("a lease that its worker does not name goes back, also when the ledger is overrun just then (D3, D6)", async () => {
+  const full = new Fault("BACKLOG_FULL", "The hub's write queue is full.", {}, { retryAfterMs: 1 });
+  const { attachments, returned } = hubWith([standing(10, 1), standing(11, 2)], [full, full]);
+
+  const { session, welcome } = await attachments.attach(principal, hello, new RememberingOutbox());
+
+  expect(welcome.held).toEqual([{ jobId: idOf(10), fencingToken: 1n, lostReason: null }]);
+  // By its record in the ledger it is found when the session ends: that stays until the lease is back.
+  expect(session.takeSettledDeliveries()).toEqual([]);
+  await until(() => returned.length > 0, "the lease to go back");
+  expect(returned.map(({ jobId, isStarted }) => [jobId, isStarted])).toEqual([[idOf(11), false]]);
+  await until(() => session.leases.size === 1, "the session to let go of it");
+  expect(session.takeSettledDeliveries()).toEqual([2]);
+});
+
+it("a hub that stops leaves it to the session's end", async () => {
+  const stopping = new Fault("HUB_STOPPING", "The hub is stopping.");
+  const { attachments, returned } = hubWith([standing(11, 2)], [stopping]);
+
+  const { session } = await attachments.attach(principal, { ...hello, held: [] }, new RememberingOutbox());
+  await new Promise(setImmediate);
+
+  expect(returned).toEqual([]);
+  expect(session.leases.size).toBe(1);
+});
