@@ -3,22 +3,44 @@ import { liveSession } from "../../test/harness/sessions.js";
 import { SessionLeases } from "./session-leases.js";
 import { SessionLiveness } from "./session-liveness.js";
 import { Sessions } from "./sessions.js";
+import { unaryLink } from "./worker-session.js";
 
 beforeEach(() => vi.useFakeTimers());
 afterEach(() => vi.useRealTimers());
 
-it("a session that was lost is kept for its lifetime, and forgotten then: it ran out, or lives on another hub (D6)", () => {
+function liveHub() {
   const sessions = new Sessions(10, { jobsMax: 10, bytesMax: 10 });
   const leases = new SessionLeases(
     async () => 0,
     () => undefined,
   );
   const settings = { sessionTtlMs: 30_000, heartbeatIntervalMs: 5_000 };
-  const liveness = new SessionLiveness(settings, { renewSessions: async () => [] }, sessions, leases);
+  const ledger = { renewSessions: async () => ["renewed" as const] };
+  return { sessions, liveness: new SessionLiveness(settings, ledger, sessions, leases) };
+}
+
+it("a session that was lost is kept for its lifetime, and forgotten then: it ran out, or lives on another hub (D6)", () => {
+  const { sessions, liveness } = liveHub();
   const { session } = liveSession(1, { jobs: 1 });
   sessions.enter(session);
 
   sessions.leave(session, "lost");
+  vi.advanceTimersByTime(29_000);
+  expect(sessions.get(session.sessionId)).toBe(session);
+  vi.advanceTimersByTime(2_000);
+
+  expect(sessions.get(session.sessionId)).toBeUndefined();
+  liveness.stop();
+});
+
+it("a session whose worker calls is forgotten a lifetime after its last call, whichever hub found that it ran out", async () => {
+  const { sessions, liveness } = liveHub();
+  const { session } = liveSession(1, { jobs: 0 });
+  session.state = { type: "live", link: unaryLink(Date.now()) };
+  sessions.enter(session);
+
+  vi.advanceTimersByTime(20_000);
+  await liveness.renew(session);
   vi.advanceTimersByTime(29_000);
   expect(sessions.get(session.sessionId)).toBe(session);
   vi.advanceTimersByTime(2_000);

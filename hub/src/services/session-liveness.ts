@@ -70,7 +70,10 @@ export class SessionLiveness {
           lastRequest: lastClaim,
         },
       ]);
-      if (result === "renewed") return this.settings.sessionTtlMs;
+      if (result === "renewed") {
+        if (session.link?.type === "unary") session.link.renewedAtMs = Date.now();
+        return this.settings.sessionTtlMs;
+      }
       if (result instanceof Fault) throw result;
       if (result === "unauthorised")
         throw new Fault("UNAUTHENTICATED", "The API key was revoked or has expired.");
@@ -98,8 +101,14 @@ export class SessionLiveness {
       if (state.type === "lost" && now - state.sinceMs > this.settings.heartbeatIntervalMs)
         this.#leases.returnUndelivered(session);
       // Nothing here renewed it for a lifetime: by now it ran out, or lives on another hub.
-      if (state.type === "lost" && now - state.sinceMs > this.settings.sessionTtlMs)
+      if (now - (silentSinceMs(session) ?? now) > this.settings.sessionTtlMs)
         this.#sessions.leave(session, "expired");
     }
   }
+}
+
+/** Since when nothing has renewed it; null: it has a stream, which ends when nothing comes over it. */
+function silentSinceMs({ state, link }: WorkerSession): number | null {
+  if (state.type === "lost") return state.sinceMs;
+  return link?.type === "unary" ? link.renewedAtMs : null;
 }

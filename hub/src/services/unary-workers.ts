@@ -128,7 +128,7 @@ export class UnaryWorkers {
     principal: Principal,
     worker: WorkerHello,
   ): Promise<{ session: WorkerSession; link: UnaryLink }> {
-    const link = unaryLink();
+    const link = unaryLink(Date.now());
     return { session: await this.#attachments.open(principal, worker, link), link };
   }
 
@@ -136,7 +136,7 @@ export class UnaryWorkers {
     principal: Principal,
     sessionId: string,
   ): Promise<{ session: WorkerSession; link: UnaryLink }> {
-    const adopted = await this.#attachments.adopt(principal, sessionId, unaryLink);
+    const adopted = await this.#attachments.adopt(principal, sessionId, () => unaryLink(Date.now()));
     const { session, lastRequest } = adopted;
     const { link } = session;
     if (link?.type !== "unary") throw new Fault("SUPERSEDED", "A stream has resumed this session.");

@@ -48,6 +48,8 @@ export interface StreamLink {
 /** A worker that calls. What it has not fetched yet waits here. */
 export interface UnaryLink {
   readonly type: "unary";
+  /** When a call last renewed the session. */
+  renewedAtMs: number;
   readonly waiting: { readonly delivery: number; readonly leases: readonly LaneLease[] }[];
   readonly revoked: RevokedLease[];
   /** The newest claim and its answer; the leases may have been read back from the ledger. */
@@ -198,6 +200,6 @@ export function streamLink(outbox: Outbox, nowMs: number): StreamLink {
   };
 }
 
-export function unaryLink(): UnaryLink {
-  return { type: "unary", waiting: [], revoked: [], lastClaim: null, onLeases: null };
+export function unaryLink(nowMs: number): UnaryLink {
+  return { type: "unary", renewedAtMs: nowMs, waiting: [], revoked: [], lastClaim: null, onLeases: null };
 }
