@@ -89,18 +89,20 @@ export class Attachments {
   }
 
   /**
-   * The session of a unary call: this hub's, or taken over from the ledger with all its leases.
+   * The session of a unary call: this hub's, or taken over from the ledger with all its leases. A worker that received
+   * more than this hub sent was served by another meanwhile.
    *
    * @throws Fault SESSION_EXPIRED
    */
   async adopt(
     principal: Principal,
     sessionId: string,
+    deliveredThrough: number,
     link: () => Link,
-  ): Promise<{ session: WorkerSession; lastRequest: Resumed["lastRequest"] }> {
+  ): Promise<{ session: WorkerSession; resumed: Resumed | null }> {
     const known = this.#sessions.get(sessionId);
-    if (known && isSamePrincipal(known.principal, principal) && known.link?.type === "unary")
-      return { session: known, lastRequest: null };
+    const isOurs = known?.link?.type === "unary" && isSamePrincipal(known.principal, principal);
+    if (known && isOurs && deliveredThrough <= known.lastDelivery) return { session: known, resumed: null };
     const resumed = await this.#ledger.resumeSession({
       sessionId,
       tenantId: principal.tenantId,
@@ -108,7 +110,7 @@ export class Attachments {
       ttlMs: this.#sessionTtlMs,
     });
     if (resumed.type === "expired") throw sessionExpired();
-    return { session: this.#enter(principal, sessionId, resumed, link()), lastRequest: resumed.lastRequest };
+    return { session: this.#enter(principal, sessionId, resumed, link()), resumed };
   }
 
   /** The stream is gone, in good order or not. Called once per stream. */

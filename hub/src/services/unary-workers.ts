@@ -70,9 +70,10 @@ export class UnaryWorkers {
   /** Takes leases, waiting for the first; repeating the newest request repeats its answer. */
   async claim(principal: Principal, request: UnaryClaim, signal: AbortSignal): Promise<UnaryClaimed> {
     const { session, link } = request.sessionId
-      ? await this.#adopt(principal, request.sessionId)
+      ? await this.#adopt(principal, request.sessionId, request.deliveredThrough)
       : await this.#open(principal, request.worker as WorkerHello);
     session.acknowledge(request.deliveredThrough);
+    link.waiting = link.waiting.filter(({ delivery }) => delivery > session.deliveredThrough);
     const repeated = link.lastClaim?.requestId === request.requestId ? link.lastClaim : null;
     if (!repeated) {
       if (link.onLeases)
@@ -104,7 +105,7 @@ export class UnaryWorkers {
     sessionId: string,
     deliveredThrough: number,
   ): Promise<{ timeLeftMs: number; revoked: readonly RevokedLease[] }> {
-    const { session, link } = await this.#adopt(principal, sessionId);
+    const { session, link } = await this.#adopt(principal, sessionId, deliveredThrough);
     session.acknowledge(deliveredThrough);
     const timeLeftMs = await this.#liveness.renew(session);
     return { timeLeftMs, revoked: link.revoked.splice(0) };
@@ -115,7 +116,7 @@ export class UnaryWorkers {
     sessionId: string,
     report: UnaryReport,
   ): Promise<{ verdicts: readonly ResultVerdict[]; checkpoints: readonly CheckpointVerdict[] }> {
-    const { session } = await this.#adopt(principal, sessionId);
+    const { session } = await this.#adopt(principal, sessionId, report.deliveredThrough);
     session.acknowledge(report.deliveredThrough);
     // Checkpoints first: a result ends the lease that they belong to.
     const checkpoints = await this.#reports.checkpoint(session, report.checkpoints);
@@ -135,12 +136,19 @@ export class UnaryWorkers {
   async #adopt(
     principal: Principal,
     sessionId: string,
+    deliveredThrough: number,
   ): Promise<{ session: WorkerSession; link: UnaryLink }> {
-    const adopted = await this.#attachments.adopt(principal, sessionId, () => unaryLink(Date.now()));
-    const { session, lastRequest } = adopted;
+    const newLink = () => unaryLink(Date.now());
+    const { session, resumed } = await this.#attachments.adopt(
+      principal,
+      sessionId,
+      deliveredThrough,
+      newLink,
+    );
     const { link } = session;
     if (link?.type !== "unary") throw new Fault("SUPERSEDED", "A stream has resumed this session.");
-    if (lastRequest) link.lastClaim = await this.#readClaim(session, lastRequest);
+    if (resumed?.lastRequest) link.lastClaim = await this.#readClaim(session, resumed.lastRequest);
+    if (resumed) link.waiting.push(...(await this.#readUnanswered(session, resumed.lastRequest)));
     return { session, link };
   }
 
@@ -150,23 +158,40 @@ export class UnaryWorkers {
     request: { readonly requestId: string; readonly delivery: number },
   ): Promise<NonNullable<UnaryLink["lastClaim"]>> {
     const jobIds = await this.#ledger.readDelivery(session.sessionId, request.delivery);
+    return { ...request, leases: await this.#readLeases(session, jobIds) };
+  }
+
+  /** What another hub was granted and did not answer a Claim with: nobody knows of it but the ledger. */
+  async #readUnanswered(
+    session: WorkerSession,
+    answered: { readonly delivery: number } | null,
+  ): Promise<UnaryLink["waiting"]> {
+    const open = session.undelivered().filter(({ delivery }) => delivery !== answered?.delivery);
+    const deliveries = new Set(open.map(({ delivery }) => delivery).sort((one, other) => one - other));
+    const leases = await this.#readLeases(
+      session,
+      open.map(({ jobId }) => jobId),
+    );
+    const waiting = [...deliveries].map((delivery) => ({
+      delivery,
+      leases: leases.filter(({ lease }) => session.leases.get(lease.jobId)?.delivery === delivery),
+    }));
+    return waiting.filter((one) => one.leases.length > 0);
+  }
+
+  async #readLeases(session: WorkerSession, jobIds: readonly string[]): Promise<LaneLease[]> {
     const grants = jobIds.length > 0 ? await this.#ledger.readGrants(session.sessionId, jobIds) : [];
-    const leases = grants.flatMap((lease) => {
+    return grants.flatMap((lease) => {
       const lane = this.#book.get(lease.laneId);
       return lane ? [{ lease, lane }] : [];
     });
-    return { ...request, leases };
   }
 
   /** Leases that came too late for the Claim before are this one's, unless they are more than it asks for. */
   async #returnExcess(session: WorkerSession, link: UnaryLink, request: UnaryClaim): Promise<void> {
     const excess = link.waiting.filter(({ leases }) => !fits(leases, request));
     if (excess.length === 0) return;
-    link.waiting.splice(
-      0,
-      link.waiting.length,
-      ...link.waiting.filter(({ leases }) => fits(leases, request)),
-    );
+    link.waiting = link.waiting.filter(({ leases }) => fits(leases, request));
     await this.#reports.release(
       session,
       excess.flatMap(({ leases }) =>

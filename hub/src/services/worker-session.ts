@@ -50,7 +50,7 @@ export interface UnaryLink {
   readonly type: "unary";
   /** When a call last renewed the session. */
   renewedAtMs: number;
-  readonly waiting: { readonly delivery: number; readonly leases: readonly LaneLease[] }[];
+  waiting: { readonly delivery: number; readonly leases: readonly LaneLease[] }[];
   readonly revoked: RevokedLease[];
   /** The newest claim and its answer; the leases may have been read back from the ledger. */
   lastClaim: {

@@ -8,6 +8,7 @@ import {
   WorkerService,
 } from "@holdfast/gen/holdfast/v1/worker_service_pb";
 import { expect, test } from "vitest";
+import { openLedgerRoom } from "../harness/ledger-room.js";
 import { useHub } from "../harness/raw-hub.js";
 import { duration, getJob, submitMany, submitOne } from "../harness/raw-jobs.js";
 import { until } from "../harness/raw-wait.js";
@@ -161,4 +162,23 @@ test("Report gives leases back; nobody acts on a lease of another session (D4)",
     releases: [{ jobId, fencingToken, started: false }],
   });
   expect(await getJob(client, jobId)).toMatchObject({ state: JobState.READY, attempt: 0 });
+});
+
+test("what a hub granted and died before it answered is the answer of another hub, unless the worker had it (D6)", async () => {
+  const client = house.client();
+  const { sessionId } = await client.call(claim, { requestId: "1", worker: workerOf("granted"), maxJobs: 1 });
+  const [lost = "", had = ""] = await submitMany(client, [{ kind: "granted" }, { kind: "granted" }]);
+  const dying = await openLedgerRoom(house.hub().databaseUrl);
+  await dying.ledger.resumeSession({ sessionId, tenantId: 1, subject: "", ttlMs: 60_000 });
+  await dying.ledger.claim([{ jobId: had, sessionId, delivery: 1 }]);
+  await dying.ledger.claim([{ jobId: lost, sessionId, delivery: 2 }]);
+  await dying.close();
+  const request = { requestId: "2", sessionId, maxJobs: 1, deliveredThrough: 1n };
+
+  const claimed = await client.call(claim, request);
+
+  expect(claimed.leases?.delivery).toBe(2n);
+  expect(firstOf(claimed)).toMatchObject({ jobId: lost, attempt: 1 });
+  const next = await client.call(claim, { ...request, requestId: "3", deliveredThrough: 2n });
+  expect(next.leases).toBeUndefined();
 });
