@@ -55,11 +55,15 @@ export interface CloseItem {
 }
 
 const closeText = `
-update session s set state = 3, ended_at = now()
-from unnest($1::uuid[], $2::integer[]) as i (id, epoch)
-where s.session_id = i.id and s.epoch = i.epoch and s.state = 1`;
+with closed as (
+  update session s set state = 3, ended_at = now()
+  from unnest($1::uuid[], $2::integer[]) as i (id, epoch)
+  where s.session_id = i.id and s.epoch = i.epoch and s.state = 1
+  returning s.session_id
+)
+delete from delivery d using closed c where d.session_id = c.session_id`;
 
-/** Ends sessions whose workers left in good order and hold nothing. */
+/** Ends sessions whose workers left in good order and hold nothing, and forgets their deliveries: all are settled. */
 export const closeSessions: BatchStatement<CloseItem, true> = {
   name: "close_sessions",
   itemsMax: 200,

@@ -4,11 +4,13 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Fault } from "../domain/fault.js";
 import type { LeaseToReturn, ReturnLeases } from "./leases-back.js";
 import type { LaneLease } from "./session-messages.js";
-import type { WorkerSession } from "./worker-session.js";
+import type { HeldLease, WorkerSession } from "./worker-session.js";
 
 export class SessionLeases {
   readonly #returnLeases: ReturnLeases;
   readonly #onReturnFailed: (error: unknown) => void;
+  /** Undelivered leases that are on their way back. */
+  readonly #returning = new WeakSet<HeldLease>();
 
   constructor(returnLeases: ReturnLeases, onReturnFailed: (error: unknown) => void) {
     this.#returnLeases = returnLeases;
@@ -60,8 +62,8 @@ export class SessionLeases {
   /** Not when another hub holds the session by now: there its worker has said what it received. */
   returnUndelivered(session: WorkerSession): void {
     const { sessionId } = session;
-    const undelivered = session.undelivered();
-    for (const { jobId, fencingToken } of undelivered) session.letGo(jobId, fencingToken);
+    const undelivered = session.undelivered().filter((lease) => !this.#returning.has(lease));
+    for (const lease of undelivered) this.#returning.add(lease);
     this.giveBack(
       session,
       undelivered.map(({ jobId, fencingToken }) => ({

@@ -32,6 +32,7 @@ test("a worker that drains gets no new leases, reports what it holds, closes, an
     const [row] = await house.query("select state from session where session_id = $1", [sessionId]);
     return row?.state === 3;
   }, "the closed session");
+  expect(await house.query("select from delivery where session_id = $1", [sessionId])).toEqual([]);
   const other = await attachWorker(client, { kinds: ["leaving"] });
   other.credit(1);
   expect((await other.lease()).jobId).toBe(later);
