@@ -16,7 +16,11 @@ export interface LeaseToReturn {
   readonly mustHoldSession?: boolean;
 }
 
-/** Takes leases back in the ledger and puts their jobs into their lanes again. Answers how many were current. */
+/**
+ * Takes leases back in the ledger and puts their jobs into their lanes again. Answers how many were current.
+ *
+ * @throws Fault when the ledger refused one of them; the others are back all the same
+ */
 export type ReturnLeases = (leases: readonly LeaseToReturn[], why: "released" | "expired") => Promise<number>;
 
 export function leaseReturner(
@@ -34,6 +38,8 @@ export function leaseReturner(
       if (result.type === "ready") lanes.offer([result.ref]);
       feed.changed((leases[at] as LeaseToReturn).jobId);
     }
+    const refused = results.find((result) => result instanceof Fault);
+    if (refused) throw refused;
     return current;
   };
 }

@@ -1,4 +1,6 @@
+import { Fault } from "../domain/fault.js";
 import type { Ledger } from "../ledger/ledger.js";
+import type { ExpiredSession } from "../ledger/read-fleet.js";
 import type { ReturnLeases } from "./leases-back.js";
 
 const lookIntervalMs = 1_000;
@@ -57,17 +59,32 @@ export class Reaper {
     const expired = await this.#ledger.expireSessions(sessionsPerLookMax);
     if (expired.length > 0) this.#onExpired(expired);
     const sessions = await this.#ledger.readExpiredSessions(sessionsPerLookMax, deliveriesPerLookMax);
-    for (const { sessionId, deliveries } of sessions) {
-      const leases = deliveries.flatMap(({ jobIds, isDelivered }) =>
-        jobIds.map((jobId) => ({ jobId, sessionId, fencingToken: null, isStarted: isDelivered })),
-      );
-      await this.#returnLeases(leases, "expired");
-      await this.#ledger.dropDeliveries({
-        sessionId,
-        deliveries: deliveries.map(({ delivery }) => delivery),
-        isEmpty: deliveries.length === 0,
-      });
+    let hasMore = false;
+    for (const session of sessions) {
+      const isTakenBack = await this.#takeBack(session);
+      hasMore ||= isTakenBack && session.deliveries.length === deliveriesPerLookMax;
     }
-    return sessions.some(({ deliveries }) => deliveries.length === deliveriesPerLookMax);
+    return hasMore;
+  }
+
+  /** A delivery is forgotten when each of its leases is back: nothing else leads to them. */
+  async #takeBack({ sessionId, deliveries }: ExpiredSession): Promise<boolean> {
+    const leases = deliveries.flatMap(({ jobIds, isDelivered }) =>
+      jobIds.map((jobId) => ({ jobId, sessionId, fencingToken: null, isStarted: isDelivered })),
+    );
+    try {
+      await this.#returnLeases(leases, "expired");
+    } catch (error) {
+      // One lease that the ledger refuses does not keep those of other sessions.
+      if (!(error instanceof Fault) || error.reason !== "ITEM_POISONED") throw error;
+      this.#onError(error);
+      return false;
+    }
+    await this.#ledger.dropDeliveries({
+      sessionId,
+      deliveries: deliveries.map(({ delivery }) => delivery),
+      isEmpty: deliveries.length === 0,
+    });
+    return true;
   }
 }

@@ -1,0 +1,47 @@
+import { expect, it } from "vitest";
+import { until } from "../../test/harness/raw-wait.js";
+import { idOf } from "../../test/harness/refs.js";
+import { Fault } from "../domain/fault.js";
+import { createMemoryLanes } from "../lanes/memory-lanes.js";
+import type { DropDeliveriesItem } from "../ledger/expire-sessions.js";
+import type { ReturnItem } from "../ledger/return-leases.js";
+import { JobFeed } from "./job-feed.js";
+import { leaseReturner } from "./leases-back.js";
+import { Reaper } from "./reaper.js";
+
+it("a delivery is kept as long as one of its leases is not back, and holds up no other session (D3, D6)", async () => {
+  const [refused, other] = [idOf(1), idOf(2)];
+  const expired = [refused, other].map((sessionId) => ({
+    sessionId,
+    deliveries: [{ delivery: 1, jobIds: [sessionId], isDelivered: true }],
+  }));
+  const dropped: DropDeliveriesItem[] = [];
+  const errors: unknown[] = [];
+  const fault = new Fault("ITEM_POISONED", "The ledger refused this item.");
+  const ledger = {
+    expireSessions: async () => [],
+    readExpiredSessions: async () => expired,
+    dropDeliveries: async (item: DropDeliveriesItem) => {
+      dropped.push(item);
+      return true as const;
+    },
+    returnLeases: async (items: readonly ReturnItem[]) =>
+      items.map((item) => (item.sessionId === refused ? fault : ({ type: "stale" } as const))),
+  };
+  const feed = new JobFeed({ changed: () => undefined, watching: () => undefined });
+  const returnLeases = leaseReturner(ledger, createMemoryLanes({ windowRefsMax: 10 }), feed);
+  const reaper = new Reaper(
+    ledger,
+    returnLeases,
+    () => undefined,
+    (error) => errors.push(error),
+  );
+
+  reaper.start();
+  await until(() => dropped.length > 0, "a look at the expired sessions");
+  await reaper.stop();
+  feed.stop();
+
+  expect(dropped.map(({ sessionId }) => sessionId)).toEqual([other]);
+  expect(errors).toEqual([fault]);
+});
