@@ -244,8 +244,10 @@ export class Forwarder {
     const isBehind =
       own?.writerId === this.#committed.writerId && own.forwardedThrough < this.#committed.page;
     this.#behindMs = isBehind ? Math.min(Math.max(2 * this.#behindMs, 1), lookIntervalMs) : 0;
-    // A page that is committed and yet not read waits for a number before it that came to nothing, or came just now.
+    // A page that is committed and yet not read waits for a number before it that came to nothing, or came just now;
+    // pages that are in other hands are asked for now and then, not with each that is committed.
     if (isBehind) await this.#pause(this.#behindMs);
+    else if (own === null) await this.#pause(lookIntervalMs);
     else await this.#pause(isUnsaved ? saveIntervalMs : lookIntervalMs, (wake) => (this.#wake = wake));
   }
 

@@ -1,5 +1,6 @@
 import pg from "pg";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Ledger } from "../../src/ledger/ledger.js";
 import { runRetention } from "../../src/ledger/retention.js";
 import { MemorySink } from "../../src/sinks/memory-sink.js";
 import { SinkError } from "../../src/sinks/sink.js";
@@ -246,6 +247,21 @@ describe("several hubs", () => {
 
     expect(cut.currentWriterId()).toBeGreaterThan(before);
     await expectInOrder();
+  });
+
+  it("are not asked for with each commit while another hub has them", async () => {
+    await room.ledger.beginSink(sink.name);
+    await room.ledger.claimCursor(sink.name, room.ledger.writerId, room.ledger.writerId + 1_000, 600_000);
+    let asked = 0;
+    const claimCursor: Ledger["claimCursor"] = (...wanted) => {
+      asked += 1;
+      return room.ledger.claimCursor(...wanted);
+    };
+    await forward(room, { ...room.ledger, claimCursor }, sink, { lookIntervalMs: 60_000 });
+
+    for (let job = 0; job < 30; job += 1) await submitOne(room);
+
+    expect(asked).toBeLessThan(4);
   });
 
   it("repeat what a hub had not saved, in order (D20, D21)", async () => {
