@@ -33,6 +33,12 @@ export interface JetStreamSinkSettings {
 const noTenant = "_";
 const streamNotFound = 10_059;
 
+interface Ready {
+  readonly connection: NatsConnection;
+  readonly inbox: string;
+  readonly answers: Subscription;
+}
+
 /** Messages that wait for their acknowledgement. */
 interface Waiting {
   missing: number;
@@ -45,9 +51,9 @@ export class JetStreamSink implements EventSink {
   readonly #link: NatsLink;
   readonly #settings: JetStreamSinkSettings;
   readonly #forgetDown: () => void;
-  #ready:
-    | { readonly connection: NatsConnection; readonly inbox: string; readonly answers: Subscription }
-    | undefined;
+  #ready: Ready | undefined;
+  /** Batches that come meanwhile wait for the same. */
+  #preparing: { readonly connection: NatsConnection; readonly done: Promise<Ready> } | undefined;
   readonly #waiting = new Map<number, Waiting>();
   #batches = 0;
   #isClosed = false;
@@ -102,11 +108,21 @@ export class JetStreamSink implements EventSink {
   }
 
   /** A connection with the stream behind it; looked for once for each connection, and again when it was missed. */
-  async #prepare() {
+  async #prepare(): Promise<Ready> {
     const { state } = this.#link;
     if (state.status !== "up") throw new SinkError("NATS is away.");
     const { connection } = state;
     if (this.#ready?.connection === connection) return this.#ready;
+    if (this.#preparing?.connection !== connection) {
+      const done = this.#open(connection).finally(() => {
+        if (this.#preparing?.done === done) this.#preparing = undefined;
+      });
+      this.#preparing = { connection, done };
+    }
+    return await this.#preparing.done;
+  }
+
+  async #open(connection: NatsConnection): Promise<Ready> {
     this.#forgetConnection();
     try {
       await ensureStream(
