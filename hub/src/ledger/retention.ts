@@ -27,7 +27,7 @@ export interface RetentionReport {
  * Drops history that is older than asked for, by partitions. Open jobs are never dropped: a partition that holds
  * some is replaced by one that holds only them. Events of kept jobs may go with their day; the history of such a
  * job then begins later. Idempotency keys, checkpoints, effects and notes of dropped jobs go too, and effects of no job
- * that nobody has touched since. Pages that a sink has not got stay, unless they are to go: then what is missing is
+ * that nobody has touched since, and sessions that ended before. Pages that a sink has not got stay, unless they are to go: then what is missing is
  * written down for the forwarder to announce.
  */
 export async function runRetention(options: RetentionOptions): Promise<RetentionReport> {
@@ -59,7 +59,10 @@ export async function runRetention(options: RetentionOptions): Promise<Retention
       else dropped.push(partition);
       if (pages === 0 && !options.dryRun) await dropPages(client, partition);
     }
-    if (!options.dryRun) await dropOldEffects(client, options.keepDays);
+    if (!options.dryRun) {
+      await dropOldEffects(client, options.keepDays);
+      await dropOldSessions(client, options.keepDays);
+    }
     return { dropped, kept, unforwarded };
   } finally {
     await client.end();
@@ -71,6 +74,16 @@ async function dropOldEffects(client: pg.Client, keepDays: number): Promise<void
   await client.query(
     `delete from effect where job_id = ${noJob}
        and greatest(claimed_at, expires_at, completed_at, abandoned_at) < now() - make_interval(days => $1)`,
+    [keepDays],
+  );
+}
+
+/** There is one for each time that a worker came; those whose leases have not all gone back stay. */
+async function dropOldSessions(client: pg.Client, keepDays: number): Promise<void> {
+  await client.query(
+    `delete from session s
+     where s.state <> 1 and s.ended_at < now() - make_interval(days => $1)
+       and not exists (select from delivery d where d.session_id = s.session_id)`,
     [keepDays],
   );
 }

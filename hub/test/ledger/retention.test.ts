@@ -162,6 +162,28 @@ describe("retention", () => {
     expect(shop.map(({ name }) => name.key)).toEqual(["recent"]);
   });
 
+  it("forgets sessions that ended before, unless leases of theirs have not gone back yet", async () => {
+    const [recent, old, holding] = [
+      await openSession(room),
+      await openSession(room),
+      await openSession(room),
+    ];
+    await room.sql(
+      "update session set state = 3, ended_at = now() - interval '29 days' where session_id = $1",
+      [recent],
+    );
+    await room.sql(
+      "update session set state = 2, ended_at = now() - interval '31 days' where session_id = any($1)",
+      [[old, holding]],
+    );
+    await room.sql("insert into delivery values ($1, 1, '{}')", [holding]);
+
+    await retain(false);
+
+    expect(await count("session", "session_id", [recent, holding])).toBe(2);
+    expect(await count("session", "session_id", [old])).toBe(0);
+  });
+
   it("waits for a read of events that has begun, and takes nothing that such a read comes to", async () => {
     await makeOldDay(42);
     const reader = new pg.Client({ connectionString: room.url, application_name: "holdfast-test-reader" });
