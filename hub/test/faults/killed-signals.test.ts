@@ -13,7 +13,7 @@ const consumers = ["one", "two", "three"];
 /** One is killed whenever another such part is stored. */
 const kills = 12;
 const perSecond = Math.max(2_000, signals / 20);
-const limitMs = 60_000 + signals;
+const limitMs = 150_000 + signals;
 
 test(
   "every consumer's digest is the oracle's although producer, hub and consumers are killed in rotation (D11 to D14)",
