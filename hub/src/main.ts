@@ -52,6 +52,7 @@ import { Maintenance } from "./services/maintenance.js";
 import { heedPeers } from "./services/peer-messages.js";
 import { Peers } from "./services/peers.js";
 import { Reaper } from "./services/reaper.js";
+import { Runs } from "./services/runs.js";
 import { SessionLeases } from "./services/session-leases.js";
 import { SessionLiveness } from "./services/session-liveness.js";
 import type { RevokedLease } from "./services/session-messages.js";
@@ -113,6 +114,7 @@ async function startOn(
     log(`warning: ${error instanceof Error ? error.message : String(error)}`);
   const commitMetrics = ledgerMetrics();
   let forwarder: Forwarder | undefined;
+  let runs: Runs | undefined;
   const ledger = await openLedger({
     databaseUrl,
     hubVersion,
@@ -121,6 +123,7 @@ async function startOn(
     observer: {
       committed: commitMetrics.committed,
       pageCommitted: (writerId, page) => forwarder?.pageCommitted(writerId, page),
+      runsAdvanced: (changes) => runs?.advanced(changes),
       disconnected: (error) => {
         commitMetrics.disconnected();
         onTrouble(error);
@@ -188,6 +191,7 @@ async function startOn(
     new DirectLeases(dispatcher, directLeaseCounter()),
   );
   const signals = signalServices(ledger, peers, config, markDead, signalMetrics(), onTrouble);
+  runs = new Runs(ledger, lanes, book, feed, noteDue, revoke);
   const endKey = (keyId: string) => {
     sessions.endKey(keyId);
     jobs.endKey(keyId);
@@ -224,7 +228,7 @@ async function startOn(
 
   let isStopping = false;
   const services = [
-    jobService(jobs, config),
+    jobService(jobs, runs, config),
     workerService(
       { attachments, sessions, liveness, reports, effects, limits: config, hubVersion, onDefect },
       new UnaryWorkers(attachments, sessions, liveness, reports, ledger, book),

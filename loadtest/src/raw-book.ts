@@ -34,6 +34,7 @@ export async function openRawBook(databaseUrl: string): Promise<RawBook> {
     observer: {
       committed: () => undefined,
       pageCommitted: () => undefined,
+      runsAdvanced: () => undefined,
       disconnected: fail,
       reconnected: () => undefined,
       poisoned: (_statement, error) => fail(error),
@@ -59,7 +60,14 @@ export async function openRawBook(databaseUrl: string): Promise<RawBook> {
     const leases = await ledger.claim(jobIds.map((jobId) => ({ jobId, sessionId, delivery: number })));
     const reports = leases.map((lease) => {
       if (lease === null || lease instanceof Error) throw new Error("A job that was ready was not leased.");
-      return { jobId: lease.jobId, sessionId, fencingToken: lease.fencingToken, outcome: done, decision };
+      return {
+        jobId: lease.jobId,
+        sessionId,
+        fencingToken: lease.fencingToken,
+        outcome: done,
+        decision,
+        isLinked: false,
+      };
     });
     const verdicts = await ledger.report(reports);
     if (!verdicts.every((verdict) => "type" in verdict && verdict.type === "committed"))

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { Dependency } from "./dependency.js";
 import type { RetryPolicy } from "./retry.js";
 
 /** What a submitter asks for, checked and with every default filled in. */
@@ -28,6 +29,22 @@ export interface JobOptions {
   readonly finishAndReport?: { readonly limitMs: number };
   readonly traceContext?: { readonly traceparent: string; readonly tracestate: string };
   readonly idempotencyKey?: string;
+  /** Whether its end concerns other jobs, as far as was known when it was submitted; a parent gets their outcomes. */
+  readonly run?: "parent" | "member";
+}
+
+/** A job that waits for others, or that another one undoes. */
+export interface LinkedSpec {
+  readonly spec: JobSpec;
+  readonly dependsOn: readonly Dependency[];
+  readonly compensation: CompensationSpec | null;
+}
+
+/** What undoes a job. */
+export interface CompensationSpec {
+  readonly spec: JobSpec;
+  /** Also when the job succeeded and its run fails. */
+  readonly onRunFailure: boolean;
 }
 
 /** Priority class, also its order: a higher one scores higher. The numbers are stored and sent. */
@@ -55,4 +72,18 @@ export function contentDigest(spec: JobSpec): Buffer {
     labels,
   ]);
   return createHash("sha256").update(described).update("\0").update(spec.payload).digest();
+}
+
+/** The same for a linked job and, of a parent, for its children and what else makes its run. */
+export function linkedDigest(
+  job: LinkedSpec,
+  children: readonly LinkedSpec[],
+  run: readonly number[],
+): Buffer {
+  const { compensation } = job;
+  const digest = createHash("sha256").update(contentDigest(job.spec));
+  digest.update(JSON.stringify([job.dependsOn, compensation?.onRunFailure ?? null, run]));
+  if (compensation) digest.update(contentDigest(compensation.spec));
+  for (const child of children) digest.update(linkedDigest(child, [], [])).update(child.spec.idempotencyKey);
+  return digest.digest();
 }

@@ -41,6 +41,7 @@ export const JobEventType = {
   CancelRequested: 10,
   Revived: 11,
   EffectCompleted: 12,
+  Unblocked: 13,
 } as const;
 export type JobEventType = (typeof JobEventType)[keyof typeof JobEventType];
 

@@ -28,6 +28,8 @@ export interface JobView {
   /** Empty unless it was asked for. */
   readonly payload: Uint8Array;
   readonly contentType: string;
+  /** Null when it stands alone, or was not asked for. */
+  readonly runId: string | null;
 }
 
 export interface JobFilter {

@@ -1,4 +1,5 @@
 import type { JobOptions } from "./job-spec.js";
+import type { ChildrenPage } from "./run-view.js";
 
 /** A granted lease, with all that its worker needs. */
 export interface GrantedLease {
@@ -13,4 +14,13 @@ export interface GrantedLease {
   readonly options: JobOptions;
   readonly deadlineMs: number | null;
   readonly submittedAtMs: number;
+  /** What became of the first of its children; only of a parent. */
+  readonly children?: ChildrenPage;
+}
+
+/** A lease whose worker is to be told that it ends, or has ended. */
+export interface EndedLease {
+  readonly jobId: string;
+  readonly sessionId: string;
+  readonly fencingToken: bigint;
 }

@@ -1,4 +1,5 @@
 import { JobEventType, JobState } from "../domain/job-state.js";
+import { endJobs, lockRuns } from "./advance-runs.js";
 import { distinctItems, tenantJobKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
 import { linkHistory, numberArray, toMs, uuidArray, writePage } from "./sql-text.js";
@@ -66,14 +67,14 @@ export const cancelJobs: BatchStatement<CancelItem, CancelResult> = {
     const byJob = distinctItems(items, tenantJobKey);
     const distinct = [...byJob.values()];
     const ids = distinct.map((item) => item.jobId);
-    const { rows } = await on.connection.query<{
+    const { rows, advanced } = await endJobs<{
       id: string;
       tenant_id: number;
       is_graceful: boolean;
       event_session: string | null;
       token_before: string;
       due_at_ms: number | null;
-    }>({
+    }>(on, lockRuns(ids), {
       name: "cancel_jobs",
       text: cancelText,
       values: [
@@ -109,6 +110,10 @@ export const cancelJobs: BatchStatement<CancelItem, CancelResult> = {
         else results.set(item, { type: "already_cancelled" });
       }
     }
-    return { results: items.map((item) => results.get(item) as CancelResult), wrotePage: rows.length > 0 };
+    return {
+      results: items.map((item) => results.get(item) as CancelResult),
+      wrotePage: rows.length > 0,
+      advanced,
+    };
   },
 };

@@ -2,9 +2,11 @@ import type pg from "pg";
 import type { JobOptions } from "../domain/job-spec.js";
 import { JobEventType, JobState } from "../domain/job-state.js";
 import type { GrantedLease } from "../domain/lease.js";
+import { firstUuid } from "../domain/uuid.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
 import { heldSessions, heldSessionsText } from "./held-sessions.js";
 import type { ReadPool } from "./read-pool.js";
+import { readChildren } from "./read-runs.js";
 import { addToDelivery, linkHistory, numberArray, toMs, uuidArray, writePage } from "./sql-text.js";
 
 export interface ClaimItem {
@@ -85,8 +87,7 @@ export const claimJobs: BatchStatement<ClaimItem, ClaimResult> = {
       values: [on.writerId, on.batch, uuidArray(ids), sessions, deliveries, holders],
     });
     const rows = on.isRetry ? await readHeld(on, ids, sessions, deliveries) : claimed;
-    const states = await readCheckpoints((query) => on.connection.query(query), rows);
-    const grants = new Map(rows.map((row) => [row.id, toGrant(row, states.get(row.id))]));
+    const grants = await toGrants((query) => on.connection.query(query), rows);
     const held = rows.length < distinct.length ? await readHeldSessions(on, holders) : null;
     const granted = new Map(distinct.map((item) => [item, grants.get(item.jobId) ?? null]));
     const results = items.map(
@@ -126,22 +127,35 @@ export async function readGrants(
     `select ${grantColumns} from job where id = any($1) and state = ${JobState.Leased} and session_id = $2 order by id`,
     [uuidArray(jobIds), sessionId],
   );
-  const states = await readCheckpoints((query) => db.query<CheckpointRow>(query), rows);
-  return rows.map((row) => toGrant(row, states.get(row.id)));
+  return [...(await toGrants((query) => db.query(query), rows)).values()];
 }
+
+type Query = <Row extends object>(config: pg.QueryConfig) => Promise<pg.QueryResult<Row & pg.QueryResultRow>>;
+
+/** Leases with what few of them have: a checkpoint, or children. */
+async function toGrants(query: Query, rows: readonly GrantRow[]): Promise<Map<string, GrantedLease>> {
+  const states = await readCheckpoints(query, rows);
+  const grants = new Map(rows.map((row) => [row.id, toGrant(row, states.get(row.id))]));
+  for (const { id, options } of rows) {
+    if (options?.run !== "parent") continue;
+    const children = await readChildren(query, null, id, leasedChildren);
+    grants.set(id, { ...(grants.get(id) as GrantedLease), children });
+  }
+  return grants;
+}
+
+/** What a lease of a parent holds of its children; the rest is to be asked for. */
+const leasedChildren = { afterId: firstUuid, childrenMax: 1_000, bytesMax: 64 << 10 };
 
 interface CheckpointRow {
   readonly job_id: string;
   readonly state: Buffer;
 }
 
-async function readCheckpoints(
-  query: (config: pg.QueryConfig) => Promise<pg.QueryResult<CheckpointRow>>,
-  rows: readonly GrantRow[],
-): Promise<Map<string, Buffer>> {
+async function readCheckpoints(query: Query, rows: readonly GrantRow[]): Promise<Map<string, Buffer>> {
   const ids = rows.filter((row) => row.checkpoint_sequence !== "0").map((row) => row.id);
   if (ids.length === 0) return new Map();
-  const { rows: saved } = await query({
+  const { rows: saved } = await query<CheckpointRow>({
     name: "read_checkpoints",
     text: checkpointText,
     values: [uuidArray(ids)],

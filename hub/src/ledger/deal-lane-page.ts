@@ -1,7 +1,7 @@
 import { JobState } from "../domain/job-state.js";
 import type { Ref } from "../domain/lane.js";
 import type { ReadPool } from "./read-pool.js";
-import { type RefRow, refColumns, toRef } from "./return-leases.js";
+import { type RefRow, refColumns, toRef } from "./ref-row.js";
 
 /** What was dealt and never claimed is dealt again after this long: the hub that had it may be gone. */
 const roundLength = "interval '30 s'";

@@ -1,18 +1,13 @@
 import { JobEventType, JobState } from "../domain/job-state.js";
 import type { Ref } from "../domain/lane.js";
+import type { EndedLease } from "../domain/lease.js";
+import { endJobs } from "./advance-runs.js";
 import type { BatchStatement } from "./group-commit.js";
-import { type RefRow, refColumns, toRef } from "./return-leases.js";
+import { type RefRow, refColumns, toRef } from "./ref-row.js";
 import { linkHistory, retryLane, writePage } from "./sql-text.js";
 
 /** How many timers to fire at most. */
 export type FireLimit = number;
-
-/** A lease that a timer took away. */
-export interface EndedLease {
-  readonly jobId: string;
-  readonly sessionId: string;
-  readonly fencingToken: bigint;
-}
 
 // Due timers are taken whoever wrote them; skip locked lets hubs share them.
 const takeDue = (purpose: number, limit: string) => `
@@ -109,19 +104,31 @@ export const fireReadyTimers: BatchStatement<FireLimit, FiredReady> = {
   },
 };
 
-function endingTimers(name: string, text: string): BatchStatement<FireLimit, FiredEnds> {
+/** Locks the runs of jobs whose timers are due. */
+const lockDueText = (purpose: number) => `
+select r.run_id from (
+  select distinct n.run_id from (
+    select job_id from timer where purpose = ${purpose} and due_at <= now() order by due_at, job_id limit $1) t
+  join run_node n on n.job_id = t.job_id
+) d join run r on r.run_id = d.run_id order by r.run_id for update of r`;
+
+function endingTimers(name: string, purpose: number, text: string): BatchStatement<FireLimit, FiredEnds> {
   return {
     name,
     itemsMax: 1,
     bytesMax: 1 << 20,
     bytesOf: () => 64,
     run: async (on, [limit = 0]) => {
-      const { rows } = await on.connection.query<{
+      const { rows, advanced } = await endJobs<{
         taken: number;
         id: string | null;
         event_session: string | null;
         token_before: string;
-      }>({ name, text, values: [on.writerId, on.batch, limit] });
+      }>(
+        on,
+        { name: `${name}_lock`, text: lockDueText(purpose), values: [limit] },
+        { name, text, values: [on.writerId, on.batch, limit] },
+      );
       const ended = rows.filter((row) => row.id !== null);
       const leases = ended
         .filter((row) => row.event_session !== null)
@@ -133,13 +140,14 @@ function endingTimers(name: string, text: string): BatchStatement<FireLimit, Fir
       return {
         results: [{ endedJobIds: ended.map((row) => row.id as string), leases, taken: rows[0]?.taken ?? 0 }],
         wrotePage: ended.length > 0,
+        advanced,
       };
     },
   };
 }
 
 /** Open jobs whose deadline has passed are dead-lettered (D8). */
-export const fireDeadlines = endingTimers("fire_deadlines", fireDeadlinesText);
+export const fireDeadlines = endingTimers("fire_deadlines", 2, fireDeadlinesText);
 
 /** Leases whose grace after a cancel has passed are taken away. */
-export const fireCancelGraces = endingTimers("fire_cancel_graces", fireCancelsText);
+export const fireCancelGraces = endingTimers("fire_cancel_graces", 3, fireCancelsText);

@@ -13,6 +13,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Fault } from "../domain/fault.js";
 import { ReadyClock } from "../domain/ready-clock.js";
+import type { RunChanges } from "../domain/run-changes.js";
 import { type BatchBounds, type CallPart, partsOf } from "./call-parts.js";
 import { classifyFailure } from "./failure.js";
 import type { WriterConnection } from "./writer-connection.js";
@@ -39,6 +40,8 @@ export interface BatchResult<Result> {
   /** One per item, in order. */
   readonly results: readonly Result[];
   readonly wrotePage: boolean;
+  /** What it did to runs besides. */
+  readonly advanced?: RunChanges;
 }
 
 export interface GroupCommitLimits {
@@ -50,6 +53,8 @@ export interface GroupCommitObserver {
   readonly committed: (statement: string, items: number, seconds: number) => void;
   /** A page of events is committed; pages of a writer are said in order. */
   readonly pageCommitted: (writerId: number, page: number) => void;
+  /** Jobs of runs changed because others ended. */
+  readonly runsAdvanced: (changes: RunChanges) => void;
   readonly disconnected: (error: unknown) => void;
   readonly reconnected: (afterMs: number) => void;
   /** The ledger refused one item by itself. */
@@ -286,10 +291,12 @@ export class GroupCommit {
     };
     let tried: Tried;
     let wrotePage = false;
+    let advanced: RunChanges | undefined;
     try {
       const done = await statement.run(on, items);
       wrotePage = done.wrotePage;
       tried = { type: "done", results: done.results };
+      advanced = done.advanced;
     } catch (error) {
       const failure = classifyFailure(error);
       if (failure === "connection") throw error;
@@ -299,6 +306,7 @@ export class GroupCommit {
       connection.keepPage(page);
       this.#observer.pageCommitted(on.writerId, page);
     } else if (page !== undefined) await connection.returnPage(page);
+    if (advanced && advanced.jobIds.length > 0) this.#observer.runsAdvanced(advanced);
     return tried;
   }
 

@@ -3,7 +3,7 @@ import type { Priority } from "../domain/job-spec.js";
 import { JobState } from "../domain/job-state.js";
 import type { Lane, LaneKey, Ref } from "../domain/lane.js";
 import type { ReadPool } from "./read-pool.js";
-import { type RefRow, refColumns, toRef } from "./return-leases.js";
+import { type RefRow, refColumns, toRef } from "./ref-row.js";
 
 const laneColumns =
   "lane_id, tenant_id, product, queue, kind, priority, capabilities, is_retry, retry_lane_id, low_key";

@@ -34,15 +34,17 @@ import { raiseLowKeys } from "./raise-low-keys.js";
 import * as fleet from "./read-fleet.js";
 import * as jobs from "./read-jobs.js";
 import { ReadPool } from "./read-pool.js";
+import * as runs from "./read-runs.js";
 import { type ProgressItem, recordProgress } from "./record-progress.js";
 import { type RenewItem, type RenewResult, renewSessions } from "./renew-sessions.js";
-import { type ReportItem, type ReportResult, reportResults } from "./report-results.js";
+import { type ReportItem, type ReportResult, type ReportVerdict, reportResults } from "./report-results.js";
 import { type ResumeResult, type ResumeSessionItem, resumeSession } from "./resume-session.js";
 import { type ReturnItem, type ReturnResult, returnLeases } from "./return-leases.js";
 import { type ReviveItem, type ReviveResult, reviveJobs } from "./revive-job.js";
 import { type CheckpointItem, type CheckpointResult, saveCheckpoints } from "./save-checkpoints.js";
 import { signalLedger } from "./signal-ledger.js";
 import { type SubmitItem, type SubmitResult, submitJobs } from "./submit-jobs.js";
+import { type LinkedResult, type LinkedSubmit, submitLinked } from "./submit-linked.js";
 import { WriterConnection } from "./writer-connection.js";
 
 export interface LedgerOptions {
@@ -91,14 +93,33 @@ export async function openLedger(options: LedgerOptions) {
 
     submit: (items: readonly SubmitItem[]): Committed<SubmitResult> =>
       writes.commit(submitJobs, items, patience.callMs),
+    submitLinked: (item: LinkedSubmit): Promise<LinkedResult> =>
+      one(writes.commit(submitLinked, [item], patience.callMs)),
+    findKeys: (tenantId: number, keys: readonly string[]) => runs.findKeys(db, tenantId, keys),
+    readDag: (tenantId: number, jobId: string, afterId: string, limit: number) =>
+      runs.readDag(db, tenantId, jobId, afterId, limit),
+    readChildren: (tenantId: number, runId: string, bounds: runs.ChildrenBounds) =>
+      runs.readChildren((query) => db.query(query), tenantId, runId, bounds),
     /** Rejects with SUPERSEDED when another hub holds a session by now; what was granted before, that hub takes over. */
     claim: async (items: readonly ClaimItem[]): Committed<GrantedLease | null> =>
       (await writes.commit(claimJobs, items, patience.streamMs)).map((result) => {
         if (result !== "superseded") return result;
         throw new Fault("SUPERSEDED", "Another hub holds this session by now.");
       }),
-    report: (items: readonly ReportItem[]): Committed<ReportResult> =>
-      writes.commit(reportResults, items, patience.streamMs),
+    /** Jobs that were linked only after their leases were granted are noticed by the ledger, and reported again. */
+    report: async (items: readonly ReportItem[]): Committed<ReportVerdict> => {
+      const results = await writes.commit(reportResults, items, patience.streamMs);
+      const linked = items.filter((_, at) => isLeftAsLinked(results[at]));
+      if (linked.length === 0) return results as readonly (ReportVerdict | Fault)[];
+      const again = linked.map((item) => ({ ...item, isLinked: true }));
+      const verdicts = [...(await writes.commit(reportResults, again, patience.streamMs))];
+      return results.map((result) => {
+        const verdict = isLeftAsLinked(result) ? verdicts.shift() : result;
+        if (verdict === undefined || isLeftAsLinked(verdict))
+          throw new Error("A result that was reported as linked was left alone.");
+        return verdict;
+      });
+    },
     returnLeases: (items: readonly ReturnItem[]): Committed<ReturnResult> =>
       writes.commit(returnLeases, items, patience.streamMs),
     saveCheckpoints: (items: readonly CheckpointItem[]): Committed<CheckpointResult> =>
@@ -216,4 +237,8 @@ export async function openLedger(options: LedgerOptions) {
       await db.end();
     },
   };
+}
+
+function isLeftAsLinked(result: ReportResult | Fault | undefined): result is { readonly type: "linked" } {
+  return result !== undefined && !(result instanceof Fault) && result.type === "linked";
 }

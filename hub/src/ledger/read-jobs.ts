@@ -33,6 +33,7 @@ interface JobRow {
   readonly checkpoint_sequence: string;
   readonly payload: Buffer | null;
   readonly content_type: string | null;
+  readonly run_id?: string | null;
 }
 
 const summaryColumns = `
@@ -73,6 +74,7 @@ function toView(row: JobRow): JobView {
     checkpointSequence: BigInt(row.checkpoint_sequence),
     payload: row.payload ?? new Uint8Array(),
     contentType: row.content_type ?? "",
+    runId: row.run_id ?? null,
   };
 }
 
@@ -81,7 +83,8 @@ export async function readJob(db: ReadPool, tenantId: number, jobId: string): Pr
   if (!isUuid(jobId)) return null;
   const { rows } = await db.query<JobRow>({
     name: "read_job",
-    text: `select ${summaryColumns}, j.payload, j.result
+    text: `select ${summaryColumns}, j.payload, j.result,
+        (select n.run_id from run_node n where n.job_id = j.id) as run_id
       from job j join lane l on l.lane_id = j.lane_id where j.id = $1 and j.tenant_id = $2`,
     values: [jobId, tenantId],
   });

@@ -1,6 +1,7 @@
 import { JobState } from "../domain/job-state.js";
 import type { Outcome, OutcomeDecision } from "../domain/outcome.js";
 import { outcomeFingerprint } from "../domain/outcome.js";
+import { endJobs, lockRuns } from "./advance-runs.js";
 import { distinctItems, type LeaseRow, leaseKey, leaseRowKey } from "./distinct-items.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
 import {
@@ -20,10 +21,12 @@ export interface ReportItem {
   readonly fencingToken: bigint;
   readonly outcome: Outcome;
   readonly decision: OutcomeDecision;
+  /** Its end may concern other jobs. When in doubt, true: plain jobs take the shorter way. */
+  readonly isLinked: boolean;
 }
 
 /** The verdict on a result (D5). */
-export type ReportResult =
+export type ReportVerdict =
   | {
       readonly type: "committed";
       readonly state: JobState;
@@ -33,7 +36,11 @@ export type ReportResult =
   | { readonly type: "duplicate" }
   | { readonly type: "stale" };
 
-const reportText = `
+/** "linked": nothing was changed; its end concerns other jobs, so it has to be reported as linked. */
+export type ReportResult = ReportVerdict | { readonly type: "linked" };
+
+/** A plain job's end is nobody else's business; in the same words, a linked one is left alone. */
+const reportText = (isPlain: boolean) => `
 with input as (
   select * from unnest($3::uuid[], $4::uuid[], $5::bigint[], $6::smallint[], $7::float8[], $8::bigint[],
     $9::integer[], $10::integer[], $11::text[], $12::text[], $13::text[])
@@ -52,7 +59,7 @@ with input as (
       result_content_type = i.result_content_type, outcome = i.outcome::jsonb, ${linkHistory}
   from input i
   where j.id = i.id and j.fencing_token = i.fencing_token
-    and j.session_id = i.session_id and j.state = ${JobState.Leased}
+    and j.session_id = i.session_id and j.state = ${JobState.Leased} ${isPlain ? "and j.is_linked is null" : ""}
   returning j.id, j.state, j.revision, j.attempt, j.fencing_token, j.run_at, j.checkpoint_sequence,
     j.prior_at, j.prior_writer, j.prior_batch,
     ${eventOfSettledState} as event, i.session_id as event_session, i.reason
@@ -67,11 +74,16 @@ select id, state, case when state = ${JobState.Scheduled} then ${toMs("run_at")}
   event_session as session_id, fencing_token
 from settled`;
 
+const plainText = reportText(true);
+const linkedText = reportText(false);
+
 /** Only within the reporter's tenant: another tenant's job is as if it were absent. */
 const refusedText = `
-select i.ordinal, j.outcome_token, j.outcome_fingerprint
-from unnest($1::uuid[], $2::uuid[]) with ordinality as i (id, session_id, ordinal)
-join job j on j.id = i.id and j.outcome_token is not null
+select i.ordinal, j.outcome_token, j.outcome_fingerprint,
+  j.is_linked and j.state = ${JobState.Leased} and j.session_id = i.session_id
+    and j.fencing_token = i.fencing_token as is_current
+from unnest($1::uuid[], $2::uuid[], $3::bigint[]) with ordinality as i (id, session_id, fencing_token, ordinal)
+join job j on j.id = i.id and (j.outcome_token is not null or j.is_linked)
 join session s on s.session_id = i.session_id and s.tenant_id = j.tenant_id`;
 
 /** Commits results under their fencing tokens (D3, D4, D5, D8). */
@@ -88,9 +100,10 @@ export const reportResults: BatchStatement<ReportItem, ReportResult> = {
     const results = packBytes(
       distinct.map(({ outcome }) => (outcome.type === "success" ? outcome.result : null)),
     );
-    const { rows } = await on.connection.query<LeaseRow & { state: JobState; due_at_ms: number | null }>({
-      name: "report_results",
-      text: reportText,
+    const isLinked = distinct.some((item) => item.isLinked);
+    const statement = {
+      name: isLinked ? "report_linked_results" : "report_results",
+      text: isLinked ? linkedText : plainText,
       values: [
         on.writerId,
         on.batch,
@@ -111,7 +124,10 @@ export const reportResults: BatchStatement<ReportItem, ReportResult> = {
         textArray(distinct.map(({ outcome }) => reasonOf(outcome))),
         results.blob,
       ],
-    });
+    };
+    const { rows, advanced } = isLinked
+      ? await endJobs<SettledRow>(on, lockRuns(ids), statement)
+      : { ...(await on.connection.query<SettledRow>(statement)), advanced: undefined };
     const settled = new Map<ReportItem, ReportResult>();
     for (const row of rows)
       settled.set(byLease.get(leaseRowKey(row)) as ReportItem, {
@@ -124,9 +140,15 @@ export const reportResults: BatchStatement<ReportItem, ReportResult> = {
     return {
       results: items.map((item) => settled.get(item) ?? (verdicts.shift() as ReportResult)),
       wrotePage: rows.length > 0,
+      ...(advanced && { advanced }),
     };
   },
 };
+
+interface SettledRow extends LeaseRow {
+  readonly state: JobState;
+  readonly due_at_ms: number | null;
+}
 
 /** What the history shows; the full outcome is on the job. */
 function reasonOf(outcome: Outcome): string | null {
@@ -143,11 +165,13 @@ function reasonOf(outcome: Outcome): string | null {
 async function judgeRefused(on: BatchContext, items: readonly ReportItem[]): Promise<ReportResult[]> {
   const ids = items.map((item) => item.jobId);
   const sessions = uuidArray(items.map((item) => item.sessionId));
+  const tokens = numberArray(items.map((item) => item.fencingToken));
   const { rows } = await on.connection.query<{
     ordinal: string;
     outcome_token: string;
     outcome_fingerprint: string;
-  }>({ name: "judge_reports", text: refusedText, values: [uuidArray(ids), sessions] });
+    is_current: boolean | null;
+  }>({ name: "judge_reports", text: refusedText, values: [uuidArray(ids), sessions, tokens] });
   const accepted = new Map(rows.map((row) => [Number(row.ordinal), row]));
   return items.map((item, at) => {
     const row = accepted.get(at + 1);
@@ -155,6 +179,7 @@ async function judgeRefused(on: BatchContext, items: readonly ReportItem[]): Pro
       row !== undefined &&
       row.outcome_token === String(item.fencingToken) &&
       row.outcome_fingerprint === String(outcomeFingerprint(item.outcome));
+    if (row?.is_current) return { type: "linked" };
     return { type: isSame ? "duplicate" : "stale" };
   });
 }

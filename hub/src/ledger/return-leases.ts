@@ -1,9 +1,11 @@
 import { JobEventType, JobState } from "../domain/job-state.js";
 import type { Ref } from "../domain/lane.js";
+import { endJobs, lockRuns } from "./advance-runs.js";
 import { distinctItems, type LeaseRow, leaseKey, leaseRowKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
 import { heldSessions } from "./held-sessions.js";
-import { booleanArray, linkHistory, numberArray, retryLane, toMs, uuidArray, writePage } from "./sql-text.js";
+import { type RefRow, refColumns, toRef } from "./ref-row.js";
+import { booleanArray, linkHistory, numberArray, retryLane, uuidArray, writePage } from "./sql-text.js";
 
 export interface ReturnItem {
   readonly jobId: string;
@@ -22,31 +24,6 @@ export type ReturnResult =
   /** It was being cancelled, or had no attempt left. */
   | { readonly type: "ended"; readonly state: JobState }
   | { readonly type: "stale" };
-
-/** Yields the columns of a Ref for a job row. */
-export const refColumns = `
-  id, lane_id, ready_key, attempt, ${toMs("ready_at")} as ready_at_ms,
-  octet_length(payload) + checkpoint_bytes as bytes`;
-
-export interface RefRow {
-  readonly id: string;
-  readonly lane_id: number;
-  readonly ready_key: string;
-  readonly attempt: number;
-  readonly ready_at_ms: number;
-  readonly bytes: number;
-}
-
-export function toRef(row: RefRow): Ref {
-  return {
-    jobId: row.id,
-    laneId: row.lane_id,
-    readyKey: Number(row.ready_key),
-    readyAtMs: row.ready_at_ms,
-    attempt: row.attempt,
-    bytes: row.bytes,
-  };
-}
 
 const lostOutcome = JSON.stringify({
   type: "failure",
@@ -90,7 +67,7 @@ export const returnLeases: BatchStatement<ReturnItem, ReturnResult> = {
     const distinct = [...distinctItems(items, leaseKey).values()];
     const ids = distinct.map((item) => item.jobId);
     const firstKey = on.reserveReadyKeys(distinct.length);
-    const { rows } = await on.connection.query<RefRow & LeaseRow & { state: JobState }>({
+    const { rows, advanced } = await endJobs<RefRow & LeaseRow & { state: JobState }>(on, lockRuns(ids), {
       name: "return_leases",
       text: returnText,
       values: [
@@ -118,6 +95,7 @@ export const returnLeases: BatchStatement<ReturnItem, ReturnResult> = {
     return {
       results: items.map((item) => results.get(item) ?? { type: "stale" }),
       wrotePage: rows.length > 0,
+      advanced,
     };
   },
 };

@@ -2,7 +2,7 @@ import { JobEventType, JobState } from "../domain/job-state.js";
 import type { Ref } from "../domain/lane.js";
 import { distinctItems, tenantJobKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
-import { type RefRow, refColumns, toRef } from "./return-leases.js";
+import { type RefRow, refColumns, toRef } from "./ref-row.js";
 import { linkHistory, numberArray, retryLane, uuidArray, writePage } from "./sql-text.js";
 
 export interface ReviveItem {

@@ -97,6 +97,19 @@ export class WriterConnection {
     return this.#client.query(config);
   }
 
+  /**
+   * One transaction. All its statements are sent at once, so that no other statement comes between them; when one
+   * fails, none takes effect.
+   */
+  async together(configs: readonly pg.QueryConfig[]): Promise<pg.QueryResult[]> {
+    const all = [{ text: "begin" }, ...configs, { text: "commit" }];
+    const answers = await Promise.allSettled(all.map((config) => this.query(config)));
+    // What comes after the statement that failed is refused only because it failed.
+    const failed = answers.find((answer) => answer.status === "rejected");
+    if (failed) throw failed.reason;
+    return answers.slice(1, -1).map((answer) => (answer as PromiseFulfilledResult<pg.QueryResult>).value);
+  }
+
   /** Connects, once; a lost connection is noticed and leaves this closed. */
   async open(): Promise<void> {
     const client = new pg.Client({

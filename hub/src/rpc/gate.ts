@@ -10,6 +10,10 @@ const effectHolders: readonly Scope[] = ["effects:claim", "workers:attach"];
 const methodScopes: Readonly<Record<string, Scope | readonly Scope[]>> = {
   "JobService.Submit": "jobs:submit",
   "JobService.SubmitBatch": "jobs:submit",
+  "JobService.SubmitRun": "jobs:submit",
+  "JobService.AddChildren": "jobs:submit",
+  "JobService.GetDag": "jobs:read",
+  "JobService.ListChildren": "jobs:read",
   "JobService.Get": "jobs:read",
   "JobService.List": "jobs:read",
   "JobService.Watch": "jobs:read",

@@ -23,6 +23,7 @@ import type {
 } from "../services/session-messages.js";
 import { toEffectVerdict } from "./effect-messages.js";
 import { type EdgeLimits, reportResultsMax } from "./limits.js";
+import { toChildrenMessage } from "./run-messages.js";
 
 export function toWelcomeMessage(welcome: Welcome, limits: EdgeLimits, hubVersion: string): AttachResponse {
   return create(AttachResponseSchema, {
@@ -117,6 +118,7 @@ export function toLeaseMessage({ lease, lane }: LaneLease): MessageInitShape<typ
     ...(options.traceContext && { traceContext: options.traceContext }),
     ...(options.labels && { labels: { ...options.labels } }),
     ...(options.idempotencyKey && { idempotencyKey: options.idempotencyKey }),
+    ...(lease.children && { children: toChildrenMessage(lease.jobId, lease.children) }),
   };
 }
 

@@ -149,6 +149,7 @@ export function toJobMessage(job: JobView): MessageInitShape<typeof JobSchema> {
     checkpointSequence: job.checkpointSequence,
     payload: job.payload as Uint8Array<ArrayBuffer>,
     contentType: job.contentType || defaultContentType,
+    runId: job.runId ?? "",
   };
 }
 
@@ -173,7 +174,7 @@ export function toProgressMessage(
   return { percent, message, ...optionalTime("at", Date.parse(at)) };
 }
 
-function toOutcomeMessage(outcome: Outcome): MessageInitShape<typeof OutcomeSchema> {
+export function toOutcomeMessage(outcome: Outcome): MessageInitShape<typeof OutcomeSchema> {
   switch (outcome.type) {
     case "success":
       return {

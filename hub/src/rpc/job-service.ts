@@ -9,11 +9,13 @@ import {
 } from "@holdfast/gen/holdfast/v1/job_service_pb";
 import { Fault } from "../domain/fault.js";
 import type { JobNotes } from "../domain/job-note.js";
-import type { JobSpec } from "../domain/job-spec.js";
+import type { JobSpec, LinkedSpec } from "../domain/job-spec.js";
 import { JobState } from "../domain/job-state.js";
 import type { JobFilter } from "../domain/job-view.js";
-import { isUuid, lastUuid } from "../domain/uuid.js";
+import { RunPolicy } from "../domain/run.js";
+import { firstUuid, isUuid, lastUuid } from "../domain/uuid.js";
 import type { Jobs, Submitted, WatchUpdate } from "../services/jobs.js";
+import type { Runs } from "../services/runs.js";
 import {
   checkCount,
   checkDuration,
@@ -36,15 +38,28 @@ import {
   toNoteMessage,
   toProgressMessage,
 } from "./job-messages.js";
-import { dayMs, type EdgeLimits } from "./limits.js";
+import { childrenPerCallMax, dagNodesMax, dayMs, type EdgeLimits } from "./limits.js";
 import { decodePageToken, encodePageToken } from "./page-token.js";
+import {
+  isLinked,
+  listedChildren,
+  toChildrenMessage,
+  toDagNode,
+  toLinkedSpec,
+  toLinkedSpecs,
+} from "./run-messages.js";
 
+const defaultStopGraceMs = 30_000;
 const noNotes: JobNotes = { notes: [], isTruncated: false };
 
-export function jobService(jobs: Jobs, limits: EdgeLimits): ImplementedService {
+export function jobService(jobs: Jobs, runs: Runs, limits: EdgeLimits): ImplementedService {
   return implement(JobService, {
     async submit(request, { principal }) {
       if (!request.job) throw invalid("job", "is required");
+      if (isLinked(request.job)) {
+        const linked = await runs.submit(principal, toLinkedSpec(request.job, "job", limits));
+        return { jobId: linked.jobId, existing: linked.isExisting };
+      }
       const [submitted] = await jobs.submit(principal, [toJobSpec(request.job, "job", limits)]);
       if (submitted instanceof Fault) throw submitted;
       return { jobId: submitted?.jobId ?? "", existing: submitted?.isExisting ?? false };
@@ -52,8 +67,78 @@ export function jobService(jobs: Jobs, limits: EdgeLimits): ImplementedService {
 
     async submitBatch(request, { principal }) {
       checkCount("jobs", request.jobs.length, 1, limits.batchJobsMax);
-      const specs = request.jobs.map((job, at) => attempt(() => toJobSpec(job, `jobs[${at}]`, limits)));
-      return { results: (await jobs.submit(principal, specs)).map(toSubmitResult) };
+      const plain = request.jobs.flatMap((job, at) =>
+        isLinked(job) ? [] : [attempt(() => toJobSpec(job, `jobs[${at}]`, limits))],
+      );
+      const submitted = [...(await jobs.submit(principal, plain))];
+      const results: Submitted[] = [];
+      for (const [at, job] of request.jobs.entries())
+        results.push(
+          isLinked(job)
+            ? await attemptLinked(() => runs.submit(principal, toLinkedSpec(job, `jobs[${at}]`, limits)))
+            : (submitted.shift() as Submitted),
+        );
+      return { results: results.map(toSubmitResult) };
+    },
+
+    async submitRun(request, { principal }) {
+      if (!request.parent) throw invalid("parent", "is required");
+      if (request.parent.dependsOn.length > 0) throw invalid("parent.depends_on", "must be empty");
+      checkCount("children", request.children.length, 1, childrenPerCallMax);
+      const [parent, ...children] = [
+        toLinkedSpec(request.parent, "parent", limits),
+        ...toLinkedSpecs(request.children, "children", limits),
+      ];
+      if (
+        children.some(
+          ({ spec }) => spec.idempotencyKey !== "" && spec.idempotencyKey === parent?.spec.idempotencyKey,
+        )
+      )
+        throw invalid("children", "must not have the idempotency_key of the parent");
+      const settings = {
+        policy: checkEnum("failure_policy", request.failurePolicy, RunPolicy, RunPolicy.FailFast),
+        stopGraceMs: checkDuration("stop_grace", request.stopGrace, dayMs, defaultStopGraceMs),
+      };
+      const run = await runs.submitRun(principal, parent as LinkedSpec, children, settings);
+      return { runId: run.runId, childIds: [...run.childIds], existing: run.isExisting };
+    },
+
+    async addChildren(request, { principal }) {
+      const jobId = checkUuid("job_id", request.jobId);
+      checkCount("children", request.children.length, 1, childrenPerCallMax);
+      const children = await runs.addChildren(
+        principal,
+        jobId,
+        toLinkedSpecs(request.children, "children", limits),
+      );
+      return { children: children.map((child) => ({ jobId: child.jobId, existing: child.isExisting })) };
+    },
+
+    async getDag(request, { principal }) {
+      const jobId = checkUuid("job_id", request.jobId);
+      const listed = ["dag", jobId];
+      const after = request.pageToken ? decodePageToken(request.pageToken, listed) : firstUuid;
+      if (!isUuid(after)) throw invalid("page_token", "is damaged");
+      const limit =
+        request.pageSize === 0 ? 1_000 : checkInteger("page_size", request.pageSize, 1, dagNodesMax);
+      const page = await runs.dag(principal, jobId, after, limit);
+      return {
+        runId: page.runId,
+        failurePolicy: (page.policy ?? 0) as number,
+        jobs: page.jobs,
+        childrenFailed: page.childrenFailed,
+        nodes: page.nodes.map(toDagNode),
+        nextPageToken: page.nextAfterId ? encodePageToken(page.nextAfterId, listed) : "",
+      };
+    },
+
+    async listChildren(request, { principal }) {
+      const jobId = checkUuid("job_id", request.jobId);
+      const after = request.pageToken ? decodePageToken(request.pageToken, listedChildren(jobId)) : firstUuid;
+      if (!isUuid(after)) throw invalid("page_token", "is damaged");
+      const page = await runs.children(principal, jobId, after, checkPageSize(request.pageSize));
+      const { outcomes, nextPageToken } = toChildrenMessage(jobId, page);
+      return { children: outcomes ?? [], nextPageToken: nextPageToken ?? "" };
     },
 
     async get(request, { principal }) {
@@ -105,6 +190,15 @@ export function jobService(jobs: Jobs, limits: EdgeLimits): ImplementedService {
 function attempt(read: () => JobSpec): JobSpec | Fault {
   try {
     return read();
+  } catch (error) {
+    if (error instanceof Fault) return error;
+    throw error;
+  }
+}
+
+async function attemptLinked(submit: () => Promise<Submitted>): Promise<Submitted> {
+  try {
+    return await submit();
   } catch (error) {
     if (error instanceof Fault) return error;
     throw error;

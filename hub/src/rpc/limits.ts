@@ -17,6 +17,9 @@ export const messageBytesMax = 128 << 20;
 
 export const reportResultsMax = 1_000;
 export const heldLeasesMax = 100_000;
+/** Children that one call can submit. */
+export const childrenPerCallMax = 1_000;
+export const dagNodesMax = 10_000;
 export const unaryLeasesMax = 1_000;
 export const unaryBytesMax = 64 << 20;
 

@@ -4,15 +4,14 @@ import type { JobNotes } from "../domain/job-note.js";
 import type { JobSpec } from "../domain/job-spec.js";
 import { isTerminal } from "../domain/job-state.js";
 import type { JobEvent, JobFilter, JobPage, JobView } from "../domain/job-view.js";
-import type { Lane, LaneKey, Ref } from "../domain/lane.js";
+import type { Lane, Ref } from "../domain/lane.js";
 import type { Principal } from "../domain/scope.js";
 import type { Lanes } from "../lanes/lanes.js";
 import type { Ledger } from "../ledger/ledger.js";
 import type { SubmitResult } from "../ledger/submit-jobs.js";
-import { requireKinds } from "./access.js";
 import type { DirectLeases, NewJob } from "./direct-leases.js";
 import type { JobFeed } from "./job-feed.js";
-import type { LaneBook } from "./lane-book.js";
+import { type LaneBook, laneOf } from "./lane-book.js";
 import type { RevokedLease } from "./session-messages.js";
 
 /** What became of one submitted job. */
@@ -275,16 +274,7 @@ export class Jobs {
   async #laneOf(principal: Principal, spec: JobSpec | Fault): Promise<Lane | Fault> {
     if (spec instanceof Fault) return spec;
     try {
-      requireKinds(principal, [spec.kind]);
-      const key: LaneKey = {
-        tenantId: principal.tenantId,
-        product: spec.product,
-        queue: spec.queue,
-        kind: spec.kind,
-        priority: spec.priority,
-        capabilities: spec.capabilities,
-      };
-      return this.#book.find(key) ?? (await this.#book.make(key));
+      return await laneOf(this.#book, principal, spec);
     } catch (error) {
       if (error instanceof Fault) return error;
       throw error;
@@ -292,6 +282,6 @@ export class Jobs {
   }
 }
 
-function jobNotFound(jobId: string): Fault {
+export function jobNotFound(jobId: string): Fault {
   return new Fault("JOB_NOT_FOUND", "There is no such job.", { job_id: jobId });
 }

@@ -1,5 +1,8 @@
+import type { JobSpec } from "../domain/job-spec.js";
 import { type Lane, type LaneKey, laneKeyText } from "../domain/lane.js";
+import type { Principal } from "../domain/scope.js";
 import type { Ledger } from "../ledger/ledger.js";
+import { requireKinds } from "./access.js";
 
 /** A lane may commit after others with higher numbers, but not after this many. */
 const laneIdsInDoubt = 1_000;
@@ -91,4 +94,22 @@ export class LaneBook {
     if (!lane.isRetry) this.#byKey.set(laneKeyText(lane), lane);
     this.#onNew(lane);
   }
+}
+
+/**
+ * The lane that a principal's job waits in.
+ *
+ * @throws Fault KIND_NOT_ALLOWED, LANE_LIMIT
+ */
+export async function laneOf(book: LaneBook, principal: Principal, spec: JobSpec): Promise<Lane> {
+  requireKinds(principal, [spec.kind]);
+  const key: LaneKey = {
+    tenantId: principal.tenantId,
+    product: spec.product,
+    queue: spec.queue,
+    kind: spec.kind,
+    priority: spec.priority,
+    capabilities: spec.capabilities,
+  };
+  return book.find(key) ?? (await book.make(key));
 }

@@ -62,7 +62,8 @@ export class SessionReports {
           { ...policy, maxAttempts: attemptsMax },
           Math.random(),
         );
-        return { jobId, sessionId: session.sessionId, fencingToken, outcome, decision };
+        const isLinked = held === undefined || held.options.run !== undefined;
+        return { jobId, sessionId: session.sessionId, fencingToken, outcome, decision, isLinked };
       }),
     );
     let at = 0;

@@ -85,6 +85,7 @@ export function reportItem(sessionId: string, lease: GrantedLease, outcome: Outc
     fencingToken: lease.fencingToken,
     outcome,
     decision: decideOutcome(outcome, lease.attempt, policy, 0.5),
+    isLinked: lease.options.run !== undefined,
   };
 }
 

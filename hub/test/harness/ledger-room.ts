@@ -23,6 +23,7 @@ export interface LedgerRoom {
 export const quietObserver: GroupCommitObserver = {
   committed: () => undefined,
   pageCommitted: () => undefined,
+  runsAdvanced: () => undefined,
   poisoned: () => undefined,
   disconnected: () => undefined,
   reconnected: () => undefined,

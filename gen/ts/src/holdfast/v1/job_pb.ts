@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdfast/v1/job.proto.
  */
 export const file_holdfast_v1_job: GenFile = /*@__PURE__*/
-  fileDesc("ChVob2xkZmFzdC92MS9qb2IucHJvdG8SC2hvbGRmYXN0LnYxIrsECgdKb2JTcGVjEgwKBGtpbmQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRInCghwcmlvcml0eRgEIAEoDjIVLmhvbGRmYXN0LnYxLlByaW9yaXR5EhQKDGNhcGFiaWxpdGllcxgFIAMoCRIPCgdwYXlsb2FkGAYgASgMEhQKDGNvbnRlbnRfdHlwZRgHIAEoCRIwCgZsYWJlbHMYCCADKAsyIC5ob2xkZmFzdC52MS5Kb2JTcGVjLkxhYmVsc0VudHJ5EhcKD2lkZW1wb3RlbmN5X2tleRgJIAEoCRIqCgZydW5fYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKBXJldHJ5GAsgASgLMhguaG9sZGZhc3QudjEuUmV0cnlQb2xpY3kSLAoIZGVhZGxpbmUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjgKEWRpc2Nvbm5lY3RfcG9saWN5GA0gASgOMh0uaG9sZGZhc3QudjEuRGlzY29ubmVjdFBvbGljeRIzChBkaXNjb25uZWN0X2xpbWl0GA4gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXRyYWNlX2NvbnRleHQYDyABKAsyGS5ob2xkZmFzdC52MS5UcmFjZUNvbnRleHQaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKXAQoLUmV0cnlQb2xpY3kSFAoMbWF4X2F0dGVtcHRzGAEgASgFEjIKD2luaXRpYWxfYmFja29mZhgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZmYWN0b3IYAyABKAESLgoLbWF4X2JhY2tvZmYYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iNwoMVHJhY2VDb250ZXh0EhMKC3RyYWNlcGFyZW50GAEgASgJEhIKCnRyYWNlc3RhdGUYAiABKAki5gUKA0pvYhIKCgJpZBgBIAEoCRIPCgdwcm9kdWN0GAIgASgJEg0KBXF1ZXVlGAMgASgJEgwKBGtpbmQYBCABKAkSJwoIcHJpb3JpdHkYBSABKA4yFS5ob2xkZmFzdC52MS5Qcmlvcml0eRIUCgxjYXBhYmlsaXRpZXMYBiADKAkSLAoGbGFiZWxzGAcgAygLMhwuaG9sZGZhc3QudjEuSm9iLkxhYmVsc0VudHJ5EiQKBXN0YXRlGAggASgOMhUuaG9sZGZhc3QudjEuSm9iU3RhdGUSDwoHYXR0ZW1wdBgJIAEoBRIUCgxtYXhfYXR0ZW1wdHMYCiABKAUSFQoNZmVuY2luZ190b2tlbhgLIAEoAxIQCghyZXZpc2lvbhgMIAEoBRIwCgxzdWJtaXR0ZWRfYXQYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEioKBnJ1bl9hdBgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKc3RhcnRlZF9hdBgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZmluaXNoZWRfYXQYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGRlYWRsaW5lGBEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpzZXNzaW9uX2lkGBIgASgJEiUKB291dGNvbWUYEyABKAsyFC5ob2xkZmFzdC52MS5PdXRjb21lEicKCHByb2dyZXNzGBQgASgLMhUuaG9sZGZhc3QudjEuUHJvZ3Jlc3MSGwoTY2hlY2twb2ludF9zZXF1ZW5jZRgVIAEoAxIPCgdwYXlsb2FkGBYgASgMEhQKDGNvbnRlbnRfdHlwZRgXIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIpMBCgdPdXRjb21lEicKB3N1Y2Nlc3MYASABKAsyFC5ob2xkZmFzdC52MS5TdWNjZXNzSAASJwoHZmFpbHVyZRgCIAEoCzIULmhvbGRmYXN0LnYxLkZhaWx1cmVIABIrCgljYW5jZWxsZWQYAyABKAsyFi5ob2xkZmFzdC52MS5DYW5jZWxsZWRIAEIJCgdvdXRjb21lIi8KB1N1Y2Nlc3MSDgoGcmVzdWx0GAEgASgMEhQKDGNvbnRlbnRfdHlwZRgCIAEoCSJrCgdGYWlsdXJlEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIRCglwZXJtYW5lbnQYAyABKAgSLgoLcmV0cnlfYWZ0ZXIYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iGwoJQ2FuY2VsbGVkEg4KBnJlYXNvbhgBIAEoCSJUCghQcm9ncmVzcxIPCgdwZXJjZW50GAEgASgBEg8KB21lc3NhZ2UYAiABKAkSJgoCYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIvsBCghKb2JFdmVudBIKCgJpZBgBIAEoCRIOCgZqb2JfaWQYAiABKAkSJwoEdHlwZRgDIAEoDjIZLmhvbGRmYXN0LnYxLkpvYkV2ZW50VHlwZRIkCgVzdGF0ZRgEIAEoDjIVLmhvbGRmYXN0LnYxLkpvYlN0YXRlEhAKCHJldmlzaW9uGAUgASgFEg8KB2F0dGVtcHQYBiABKAUSFQoNZmVuY2luZ190b2tlbhgHIAEoAxISCgpzZXNzaW9uX2lkGAggASgJEg4KBnJlYXNvbhgJIAEoCRImCgJhdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAihgEKB0pvYk5vdGUSDgoGbnVtYmVyGAEgASgDEiYKBHR5cGUYAiABKA4yGC5ob2xkZmFzdC52MS5Kb2JOb3RlVHlwZRIMCgRuYW1lGAMgASgJEg0KBWJ5dGVzGAQgASgFEiYKAmF0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCp1CghQcmlvcml0eRIYChRQUklPUklUWV9VTlNQRUNJRklFRBAAEhAKDFBSSU9SSVRZX0xPVxABEhMKD1BSSU9SSVRZX05PUk1BTBACEhEKDVBSSU9SSVRZX0hJR0gQAxIVChFQUklPUklUWV9DUklUSUNBTBAEKnoKEERpc2Nvbm5lY3RQb2xpY3kSIQodRElTQ09OTkVDVF9QT0xJQ1lfVU5TUEVDSUZJRUQQABIaChZESVNDT05ORUNUX1BPTElDWV9TVE9QEAESJwojRElTQ09OTkVDVF9QT0xJQ1lfRklOSVNIX0FORF9SRVBPUlQQAircAQoISm9iU3RhdGUSGQoVSk9CX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRSk9CX1NUQVRFX0JMT0NLRUQQARIXChNKT0JfU1RBVEVfU0NIRURVTEVEEAISEwoPSk9CX1NUQVRFX1JFQURZEAMSFAoQSk9CX1NUQVRFX1BBUktFRBAEEhQKEEpPQl9TVEFURV9MRUFTRUQQBRIXChNKT0JfU1RBVEVfU1VDQ0VFREVEEAYSEgoOSk9CX1NUQVRFX0RFQUQQBxIXChNKT0JfU1RBVEVfQ0FOQ0VMTEVEEAgqdAoLSm9iTm90ZVR5cGUSHQoZSk9CX05PVEVfVFlQRV9VTlNQRUNJRklFRBAAEiIKHkpPQl9OT1RFX1RZUEVfRUZGRUNUX0NPTVBMRVRFRBABEiIKHkpPQl9OT1RFX1RZUEVfRUZGRUNUX0FCQU5ET05FRBACKpkDCgxKb2JFdmVudFR5cGUSHgoaSk9CX0VWRU5UX1RZUEVfVU5TUEVDSUZJRUQQABIcChhKT0JfRVZFTlRfVFlQRV9TVUJNSVRURUQQARIYChRKT0JfRVZFTlRfVFlQRV9SRUFEWRACEhkKFUpPQl9FVkVOVF9UWVBFX0xFQVNFRBADEhsKF0pPQl9FVkVOVF9UWVBFX1JFTEVBU0VEEAQSGgoWSk9CX0VWRU5UX1RZUEVfRVhQSVJFRBAFEiIKHkpPQl9FVkVOVF9UWVBFX1JFVFJZX1NDSEVEVUxFRBAGEhwKGEpPQl9FVkVOVF9UWVBFX1NVQ0NFRURFRBAHEhcKE0pPQl9FVkVOVF9UWVBFX0RFQUQQCBIcChhKT0JfRVZFTlRfVFlQRV9DQU5DRUxMRUQQCRIjCh9KT0JfRVZFTlRfVFlQRV9DQU5DRUxfUkVRVUVTVEVEEAoSGgoWSk9CX0VWRU5UX1RZUEVfUkVWSVZFRBALEiMKH0pPQl9FVkVOVF9UWVBFX0VGRkVDVF9DT01QTEVURUQQDGIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChVob2xkZmFzdC92MS9qb2IucHJvdG8SC2hvbGRmYXN0LnYxIpkFCgdKb2JTcGVjEgwKBGtpbmQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRInCghwcmlvcml0eRgEIAEoDjIVLmhvbGRmYXN0LnYxLlByaW9yaXR5EhQKDGNhcGFiaWxpdGllcxgFIAMoCRIPCgdwYXlsb2FkGAYgASgMEhQKDGNvbnRlbnRfdHlwZRgHIAEoCRIwCgZsYWJlbHMYCCADKAsyIC5ob2xkZmFzdC52MS5Kb2JTcGVjLkxhYmVsc0VudHJ5EhcKD2lkZW1wb3RlbmN5X2tleRgJIAEoCRIqCgZydW5fYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKBXJldHJ5GAsgASgLMhguaG9sZGZhc3QudjEuUmV0cnlQb2xpY3kSLAoIZGVhZGxpbmUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjgKEWRpc2Nvbm5lY3RfcG9saWN5GA0gASgOMh0uaG9sZGZhc3QudjEuRGlzY29ubmVjdFBvbGljeRIzChBkaXNjb25uZWN0X2xpbWl0GA4gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXRyYWNlX2NvbnRleHQYDyABKAsyGS5ob2xkZmFzdC52MS5UcmFjZUNvbnRleHQSKwoKZGVwZW5kc19vbhgQIAMoCzIXLmhvbGRmYXN0LnYxLkRlcGVuZGVuY3kSLwoMY29tcGVuc2F0aW9uGBEgASgLMhkuaG9sZGZhc3QudjEuQ29tcGVuc2F0aW9uGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiagoKRGVwZW5kZW5jeRIQCgZqb2JfaWQYASABKAlIABIZCg9pZGVtcG90ZW5jeV9rZXkYAiABKAlIABIpCgRraW5kGAMgASgOMhsuaG9sZGZhc3QudjEuRGVwZW5kZW5jeUtpbmRCBAoCb24iSQoMQ29tcGVuc2F0aW9uEiEKA2pvYhgBIAEoCzIULmhvbGRmYXN0LnYxLkpvYlNwZWMSFgoOb25fcnVuX2ZhaWx1cmUYAiABKAgikgEKDENoaWxkT3V0Y29tZRIOCgZqb2JfaWQYASABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAIgASgJEgwKBGtpbmQYAyABKAkSJAoFc3RhdGUYBCABKA4yFS5ob2xkZmFzdC52MS5Kb2JTdGF0ZRIlCgdvdXRjb21lGAUgASgLMhQuaG9sZGZhc3QudjEuT3V0Y29tZSJkCg1DaGlsZE91dGNvbWVzEg0KBXRvdGFsGAEgASgFEisKCG91dGNvbWVzGAIgAygLMhkuaG9sZGZhc3QudjEuQ2hpbGRPdXRjb21lEhcKD25leHRfcGFnZV90b2tlbhgDIAEoCSKXAQoLUmV0cnlQb2xpY3kSFAoMbWF4X2F0dGVtcHRzGAEgASgFEjIKD2luaXRpYWxfYmFja29mZhgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZmYWN0b3IYAyABKAESLgoLbWF4X2JhY2tvZmYYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iNwoMVHJhY2VDb250ZXh0EhMKC3RyYWNlcGFyZW50GAEgASgJEhIKCnRyYWNlc3RhdGUYAiABKAki9gUKA0pvYhIKCgJpZBgBIAEoCRIPCgdwcm9kdWN0GAIgASgJEg0KBXF1ZXVlGAMgASgJEgwKBGtpbmQYBCABKAkSJwoIcHJpb3JpdHkYBSABKA4yFS5ob2xkZmFzdC52MS5Qcmlvcml0eRIUCgxjYXBhYmlsaXRpZXMYBiADKAkSLAoGbGFiZWxzGAcgAygLMhwuaG9sZGZhc3QudjEuSm9iLkxhYmVsc0VudHJ5EiQKBXN0YXRlGAggASgOMhUuaG9sZGZhc3QudjEuSm9iU3RhdGUSDwoHYXR0ZW1wdBgJIAEoBRIUCgxtYXhfYXR0ZW1wdHMYCiABKAUSFQoNZmVuY2luZ190b2tlbhgLIAEoAxIQCghyZXZpc2lvbhgMIAEoBRIwCgxzdWJtaXR0ZWRfYXQYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEioKBnJ1bl9hdBgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKc3RhcnRlZF9hdBgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZmluaXNoZWRfYXQYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGRlYWRsaW5lGBEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpzZXNzaW9uX2lkGBIgASgJEiUKB291dGNvbWUYEyABKAsyFC5ob2xkZmFzdC52MS5PdXRjb21lEicKCHByb2dyZXNzGBQgASgLMhUuaG9sZGZhc3QudjEuUHJvZ3Jlc3MSGwoTY2hlY2twb2ludF9zZXF1ZW5jZRgVIAEoAxIPCgdwYXlsb2FkGBYgASgMEhQKDGNvbnRlbnRfdHlwZRgXIAEoCRIOCgZydW5faWQYGCABKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKTAQoHT3V0Y29tZRInCgdzdWNjZXNzGAEgASgLMhQuaG9sZGZhc3QudjEuU3VjY2Vzc0gAEicKB2ZhaWx1cmUYAiABKAsyFC5ob2xkZmFzdC52MS5GYWlsdXJlSAASKwoJY2FuY2VsbGVkGAMgASgLMhYuaG9sZGZhc3QudjEuQ2FuY2VsbGVkSABCCQoHb3V0Y29tZSIvCgdTdWNjZXNzEg4KBnJlc3VsdBgBIAEoDBIUCgxjb250ZW50X3R5cGUYAiABKAkiawoHRmFpbHVyZRIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEQoJcGVybWFuZW50GAMgASgIEi4KC3JldHJ5X2FmdGVyGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIhsKCUNhbmNlbGxlZBIOCgZyZWFzb24YASABKAkiVAoIUHJvZ3Jlc3MSDwoHcGVyY2VudBgBIAEoARIPCgdtZXNzYWdlGAIgASgJEiYKAmF0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCL7AQoISm9iRXZlbnQSCgoCaWQYASABKAkSDgoGam9iX2lkGAIgASgJEicKBHR5cGUYAyABKA4yGS5ob2xkZmFzdC52MS5Kb2JFdmVudFR5cGUSJAoFc3RhdGUYBCABKA4yFS5ob2xkZmFzdC52MS5Kb2JTdGF0ZRIQCghyZXZpc2lvbhgFIAEoBRIPCgdhdHRlbXB0GAYgASgFEhUKDWZlbmNpbmdfdG9rZW4YByABKAMSEgoKc2Vzc2lvbl9pZBgIIAEoCRIOCgZyZWFzb24YCSABKAkSJgoCYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIoYBCgdKb2JOb3RlEg4KBm51bWJlchgBIAEoAxImCgR0eXBlGAIgASgOMhguaG9sZGZhc3QudjEuSm9iTm90ZVR5cGUSDAoEbmFtZRgDIAEoCRINCgVieXRlcxgEIAEoBRImCgJhdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqZQoORGVwZW5kZW5jeUtpbmQSHwobREVQRU5ERU5DWV9LSU5EX1VOU1BFQ0lGSUVEEAASGAoUREVQRU5ERU5DWV9LSU5EX0hBUkQQARIYChRERVBFTkRFTkNZX0tJTkRfU09GVBACKosBCg1GYWlsdXJlUG9saWN5Eh4KGkZBSUxVUkVfUE9MSUNZX1VOU1BFQ0lGSUVEEAASHAoYRkFJTFVSRV9QT0xJQ1lfRkFJTF9GQVNUEAESGwoXRkFJTFVSRV9QT0xJQ1lfQ09OVElOVUUQAhIfChtGQUlMVVJFX1BPTElDWV9XQUlUX0ZPUl9BTEwQAyp1CghQcmlvcml0eRIYChRQUklPUklUWV9VTlNQRUNJRklFRBAAEhAKDFBSSU9SSVRZX0xPVxABEhMKD1BSSU9SSVRZX05PUk1BTBACEhEKDVBSSU9SSVRZX0hJR0gQAxIVChFQUklPUklUWV9DUklUSUNBTBAEKnoKEERpc2Nvbm5lY3RQb2xpY3kSIQodRElTQ09OTkVDVF9QT0xJQ1lfVU5TUEVDSUZJRUQQABIaChZESVNDT05ORUNUX1BPTElDWV9TVE9QEAESJwojRElTQ09OTkVDVF9QT0xJQ1lfRklOSVNIX0FORF9SRVBPUlQQAircAQoISm9iU3RhdGUSGQoVSk9CX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRSk9CX1NUQVRFX0JMT0NLRUQQARIXChNKT0JfU1RBVEVfU0NIRURVTEVEEAISEwoPSk9CX1NUQVRFX1JFQURZEAMSFAoQSk9CX1NUQVRFX1BBUktFRBAEEhQKEEpPQl9TVEFURV9MRUFTRUQQBRIXChNKT0JfU1RBVEVfU1VDQ0VFREVEEAYSEgoOSk9CX1NUQVRFX0RFQUQQBxIXChNKT0JfU1RBVEVfQ0FOQ0VMTEVEEAgqdAoLSm9iTm90ZVR5cGUSHQoZSk9CX05PVEVfVFlQRV9VTlNQRUNJRklFRBAAEiIKHkpPQl9OT1RFX1RZUEVfRUZGRUNUX0NPTVBMRVRFRBABEiIKHkpPQl9OT1RFX1RZUEVfRUZGRUNUX0FCQU5ET05FRBACKrcDCgxKb2JFdmVudFR5cGUSHgoaSk9CX0VWRU5UX1RZUEVfVU5TUEVDSUZJRUQQABIcChhKT0JfRVZFTlRfVFlQRV9TVUJNSVRURUQQARIYChRKT0JfRVZFTlRfVFlQRV9SRUFEWRACEhkKFUpPQl9FVkVOVF9UWVBFX0xFQVNFRBADEhsKF0pPQl9FVkVOVF9UWVBFX1JFTEVBU0VEEAQSGgoWSk9CX0VWRU5UX1RZUEVfRVhQSVJFRBAFEiIKHkpPQl9FVkVOVF9UWVBFX1JFVFJZX1NDSEVEVUxFRBAGEhwKGEpPQl9FVkVOVF9UWVBFX1NVQ0NFRURFRBAHEhcKE0pPQl9FVkVOVF9UWVBFX0RFQUQQCBIcChhKT0JfRVZFTlRfVFlQRV9DQU5DRUxMRUQQCRIjCh9KT0JfRVZFTlRfVFlQRV9DQU5DRUxfUkVRVUVTVEVEEAoSGgoWSk9CX0VWRU5UX1RZUEVfUkVWSVZFRBALEiMKH0pPQl9FVkVOVF9UWVBFX0VGRkVDVF9DT01QTEVURUQQDBIcChhKT0JfRVZFTlRfVFlQRV9VTkJMT0NLRUQQDWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * What a submitter asks for. Every limit named here is a default of the hub's
@@ -142,6 +142,23 @@ export type JobSpec = Message<"holdfast.v1.JobSpec"> & {
    * @generated from field: holdfast.v1.TraceContext trace_context = 15;
    */
   traceContext?: TraceContext | undefined;
+
+  /**
+   * Jobs that must have ended before this one may start. It is BLOCKED until
+   * then, and then released in the commit that ends the last of them. At most
+   * 1,000, each job once. All belong to one run (docs/runs.md); the job joins
+   * it. Default none.
+   *
+   * @generated from field: repeated holdfast.v1.Dependency depends_on = 16;
+   */
+  dependsOn: Dependency[];
+
+  /**
+   * Submitted by the hub when this job needs undoing. Default none.
+   *
+   * @generated from field: holdfast.v1.Compensation compensation = 17;
+   */
+  compensation?: Compensation | undefined;
 };
 
 /**
@@ -150,6 +167,168 @@ export type JobSpec = Message<"holdfast.v1.JobSpec"> & {
  */
 export const JobSpecSchema: GenMessage<JobSpec> = /*@__PURE__*/
   messageDesc(file_holdfast_v1_job, 0);
+
+/**
+ * One job that another waits for.
+ *
+ * @generated from message holdfast.v1.Dependency
+ */
+export type Dependency = Message<"holdfast.v1.Dependency"> & {
+  /**
+   * Exactly one must be set.
+   *
+   * @generated from oneof holdfast.v1.Dependency.on
+   */
+  on: {
+    /**
+     * Id of a job of this tenant.
+     *
+     * @generated from field: string job_id = 1;
+     */
+    value: string;
+    case: "jobId";
+  } | {
+    /**
+     * Idempotency key of a job of the same call, or else of this tenant.
+     *
+     * @generated from field: string idempotency_key = 2;
+     */
+    value: string;
+    case: "idempotencyKey";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * What becomes of the dependent if that job does not succeed. Default
+   * DEPENDENCY_KIND_HARD.
+   *
+   * @generated from field: holdfast.v1.DependencyKind kind = 3;
+   */
+  kind: DependencyKind;
+};
+
+/**
+ * Describes the message holdfast.v1.Dependency.
+ * Use `create(DependencySchema)` to create a new message.
+ */
+export const DependencySchema: GenMessage<Dependency> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job, 1);
+
+/**
+ * A job that undoes what another has done. It is submitted at most once, in
+ * the very commit that calls for it (D8): when the other is dead-lettered
+ * after an attempt has started, and with on_run_failure also when it succeeded
+ * and its parent is dead-lettered or cancelled.
+ *
+ * @generated from message holdfast.v1.Compensation
+ */
+export type Compensation = Message<"holdfast.v1.Compensation"> & {
+  /**
+   * The job. Required. It may have neither depends_on, compensation, run_at,
+   * deadline nor idempotency_key: it is made once by its very nature.
+   *
+   * @generated from field: holdfast.v1.JobSpec job = 1;
+   */
+  job?: JobSpec | undefined;
+
+  /**
+   * Also undo a success when the run fails. Default false.
+   *
+   * @generated from field: bool on_run_failure = 2;
+   */
+  onRunFailure: boolean;
+};
+
+/**
+ * Describes the message holdfast.v1.Compensation.
+ * Use `create(CompensationSchema)` to create a new message.
+ */
+export const CompensationSchema: GenMessage<Compensation> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job, 2);
+
+/**
+ * What became of a child, for its parent.
+ *
+ * @generated from message holdfast.v1.ChildOutcome
+ */
+export type ChildOutcome = Message<"holdfast.v1.ChildOutcome"> & {
+  /**
+   * Id of the child.
+   *
+   * @generated from field: string job_id = 1;
+   */
+  jobId: string;
+
+  /**
+   * Its idempotency key; empty when it has none.
+   *
+   * @generated from field: string idempotency_key = 2;
+   */
+  idempotencyKey: string;
+
+  /**
+   * Its kind.
+   *
+   * @generated from field: string kind = 3;
+   */
+  kind: string;
+
+  /**
+   * Its state; terminal in a lease.
+   *
+   * @generated from field: holdfast.v1.JobState state = 4;
+   */
+  state: JobState;
+
+  /**
+   * How it ended; absent while it is open.
+   *
+   * @generated from field: holdfast.v1.Outcome outcome = 5;
+   */
+  outcome?: Outcome | undefined;
+};
+
+/**
+ * Describes the message holdfast.v1.ChildOutcome.
+ * Use `create(ChildOutcomeSchema)` to create a new message.
+ */
+export const ChildOutcomeSchema: GenMessage<ChildOutcome> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job, 3);
+
+/**
+ * Children of a leased parent.
+ *
+ * @generated from message holdfast.v1.ChildOutcomes
+ */
+export type ChildOutcomes = Message<"holdfast.v1.ChildOutcomes"> & {
+  /**
+   * How many children there are.
+   *
+   * @generated from field: int32 total = 1;
+   */
+  total: number;
+
+  /**
+   * Outcomes of the first of them, in the order of their submission: as many
+   * as fit into 64 KiB of results. Not counted against credit.
+   *
+   * @generated from field: repeated holdfast.v1.ChildOutcome outcomes = 2;
+   */
+  outcomes: ChildOutcome[];
+
+  /**
+   * Where JobService.ListChildren goes on; empty when all are here.
+   *
+   * @generated from field: string next_page_token = 3;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message holdfast.v1.ChildOutcomes.
+ * Use `create(ChildOutcomesSchema)` to create a new message.
+ */
+export const ChildOutcomesSchema: GenMessage<ChildOutcomes> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job, 4);
 
 /**
  * How failures of a job are retried. The delay before attempt n + 1 is
@@ -194,7 +373,7 @@ export type RetryPolicy = Message<"holdfast.v1.RetryPolicy"> & {
  * Use `create(RetryPolicySchema)` to create a new message.
  */
 export const RetryPolicySchema: GenMessage<RetryPolicy> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 1);
+  messageDesc(file_holdfast_v1_job, 5);
 
 /**
  * W3C trace context (https://www.w3.org/TR/trace-context/).
@@ -222,7 +401,7 @@ export type TraceContext = Message<"holdfast.v1.TraceContext"> & {
  * Use `create(TraceContextSchema)` to create a new message.
  */
 export const TraceContextSchema: GenMessage<TraceContext> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 2);
+  messageDesc(file_holdfast_v1_job, 6);
 
 /**
  * A job as the ledger knows it.
@@ -391,6 +570,14 @@ export type Job = Message<"holdfast.v1.Job"> & {
    * @generated from field: string content_type = 23;
    */
   contentType: string;
+
+  /**
+   * The run that it belongs to: the id of the run's first job. Empty when it
+   * stands alone; filled by JobService.Get only.
+   *
+   * @generated from field: string run_id = 24;
+   */
+  runId: string;
 };
 
 /**
@@ -398,7 +585,7 @@ export type Job = Message<"holdfast.v1.Job"> & {
  * Use `create(JobSchema)` to create a new message.
  */
 export const JobSchema: GenMessage<Job> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 3);
+  messageDesc(file_holdfast_v1_job, 7);
 
 /**
  * How an attempt, or the job, ended.
@@ -443,7 +630,7 @@ export type Outcome = Message<"holdfast.v1.Outcome"> & {
  * Use `create(OutcomeSchema)` to create a new message.
  */
 export const OutcomeSchema: GenMessage<Outcome> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 4);
+  messageDesc(file_holdfast_v1_job, 8);
 
 /**
  * A finished piece of work.
@@ -472,7 +659,7 @@ export type Success = Message<"holdfast.v1.Success"> & {
  * Use `create(SuccessSchema)` to create a new message.
  */
 export const SuccessSchema: GenMessage<Success> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 5);
+  messageDesc(file_holdfast_v1_job, 9);
 
 /**
  * A failed attempt.
@@ -483,7 +670,8 @@ export type Failure = Message<"holdfast.v1.Failure"> & {
   /**
    * A short stable code for grouping, such as "HTTP_503" or "PARSE_ERROR": 1
    * to 64 characters of [A-Z0-9_]. The hub itself uses DEADLINE_EXCEEDED,
-   * WORKER_LOST and REVOKED. Default "UNKNOWN".
+   * WORKER_LOST, REVOKED, DEPENDENCY_FAILED and CHILD_FAILED. Default
+   * "UNKNOWN".
    *
    * @generated from field: string code = 1;
    */
@@ -518,7 +706,7 @@ export type Failure = Message<"holdfast.v1.Failure"> & {
  * Use `create(FailureSchema)` to create a new message.
  */
 export const FailureSchema: GenMessage<Failure> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 6);
+  messageDesc(file_holdfast_v1_job, 10);
 
 /**
  * A cancelled piece of work.
@@ -539,7 +727,7 @@ export type Cancelled = Message<"holdfast.v1.Cancelled"> & {
  * Use `create(CancelledSchema)` to create a new message.
  */
 export const CancelledSchema: GenMessage<Cancelled> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 7);
+  messageDesc(file_holdfast_v1_job, 11);
 
 /**
  * How far a running attempt is, for people.
@@ -574,7 +762,7 @@ export type Progress = Message<"holdfast.v1.Progress"> & {
  * Use `create(ProgressSchema)` to create a new message.
  */
 export const ProgressSchema: GenMessage<Progress> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 8);
+  messageDesc(file_holdfast_v1_job, 12);
 
 /**
  * One state change of a job. Written in the same transaction as the change
@@ -661,7 +849,7 @@ export type JobEvent = Message<"holdfast.v1.JobEvent"> & {
  * Use `create(JobEventSchema)` to create a new message.
  */
 export const JobEventSchema: GenMessage<JobEvent> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 9);
+  messageDesc(file_holdfast_v1_job, 13);
 
 /**
  * One line of a job's summary, for people. Written in the same transaction as
@@ -711,7 +899,88 @@ export type JobNote = Message<"holdfast.v1.JobNote"> & {
  * Use `create(JobNoteSchema)` to create a new message.
  */
 export const JobNoteSchema: GenMessage<JobNote> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 10);
+  messageDesc(file_holdfast_v1_job, 14);
+
+/**
+ * How strongly a job depends on another.
+ *
+ * @generated from enum holdfast.v1.DependencyKind
+ */
+export enum DependencyKind {
+  /**
+   * Not set; read as DEPENDENCY_KIND_HARD.
+   *
+   * @generated from enum value: DEPENDENCY_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The other must succeed. If it is dead-lettered or cancelled, the dependent
+   * is dead-lettered unstarted, with failure code DEPENDENCY_FAILED.
+   *
+   * @generated from enum value: DEPENDENCY_KIND_HARD = 1;
+   */
+  HARD = 1,
+
+  /**
+   * The other must have ended, in whatever way.
+   *
+   * @generated from enum value: DEPENDENCY_KIND_SOFT = 2;
+   */
+  SOFT = 2,
+}
+
+/**
+ * Describes the enum holdfast.v1.DependencyKind.
+ */
+export const DependencyKindSchema: GenEnum<DependencyKind> = /*@__PURE__*/
+  enumDesc(file_holdfast_v1_job, 0);
+
+/**
+ * What becomes of a parent and its other children when a child ends without
+ * success.
+ *
+ * @generated from enum holdfast.v1.FailurePolicy
+ */
+export enum FailurePolicy {
+  /**
+   * Not set; read as FAILURE_POLICY_FAIL_FAST.
+   *
+   * @generated from enum value: FAILURE_POLICY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Children that no worker has are cancelled at once, the others are asked to
+   * stop; once all have ended the parent is dead-lettered unstarted, with
+   * failure code CHILD_FAILED.
+   *
+   * @generated from enum value: FAILURE_POLICY_FAIL_FAST = 1;
+   */
+  FAIL_FAST = 1,
+
+  /**
+   * The other children go on; the parent starts when all have ended and sees
+   * what became of each.
+   *
+   * @generated from enum value: FAILURE_POLICY_CONTINUE = 2;
+   */
+  CONTINUE = 2,
+
+  /**
+   * The other children go on; once all have ended the parent is dead-lettered
+   * unstarted, with failure code CHILD_FAILED.
+   *
+   * @generated from enum value: FAILURE_POLICY_WAIT_FOR_ALL = 3;
+   */
+  WAIT_FOR_ALL = 3,
+}
+
+/**
+ * Describes the enum holdfast.v1.FailurePolicy.
+ */
+export const FailurePolicySchema: GenEnum<FailurePolicy> = /*@__PURE__*/
+  enumDesc(file_holdfast_v1_job, 1);
 
 /**
  * Priority class of a job. Lanes of a higher class score higher; they do not
@@ -760,7 +1029,7 @@ export enum Priority {
  * Describes the enum holdfast.v1.Priority.
  */
 export const PrioritySchema: GenEnum<Priority> = /*@__PURE__*/
-  enumDesc(file_holdfast_v1_job, 0);
+  enumDesc(file_holdfast_v1_job, 2);
 
 /**
  * What a worker does with a running handler when its trust window has passed.
@@ -795,7 +1064,7 @@ export enum DisconnectPolicy {
  * Describes the enum holdfast.v1.DisconnectPolicy.
  */
 export const DisconnectPolicySchema: GenEnum<DisconnectPolicy> = /*@__PURE__*/
-  enumDesc(file_holdfast_v1_job, 1);
+  enumDesc(file_holdfast_v1_job, 3);
 
 /**
  * State of a job. The table of allowed transitions is in the hub's domain
@@ -872,7 +1141,7 @@ export enum JobState {
  * Describes the enum holdfast.v1.JobState.
  */
 export const JobStateSchema: GenEnum<JobState> = /*@__PURE__*/
-  enumDesc(file_holdfast_v1_job, 2);
+  enumDesc(file_holdfast_v1_job, 4);
 
 /**
  * What a note tells of.
@@ -906,7 +1175,7 @@ export enum JobNoteType {
  * Describes the enum holdfast.v1.JobNoteType.
  */
 export const JobNoteTypeSchema: GenEnum<JobNoteType> = /*@__PURE__*/
-  enumDesc(file_holdfast_v1_job, 3);
+  enumDesc(file_holdfast_v1_job, 5);
 
 /**
  * What happened to a job.
@@ -1004,11 +1273,18 @@ export enum JobEventType {
    * @generated from enum value: JOB_EVENT_TYPE_EFFECT_COMPLETED = 12;
    */
   EFFECT_COMPLETED = 12,
+
+  /**
+   * All that the job waited for has ended: it is ready, or waits for run_at.
+   *
+   * @generated from enum value: JOB_EVENT_TYPE_UNBLOCKED = 13;
+   */
+  UNBLOCKED = 13,
 }
 
 /**
  * Describes the enum holdfast.v1.JobEventType.
  */
 export const JobEventTypeSchema: GenEnum<JobEventType> = /*@__PURE__*/
-  enumDesc(file_holdfast_v1_job, 4);
+  enumDesc(file_holdfast_v1_job, 6);
 

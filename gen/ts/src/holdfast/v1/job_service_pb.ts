@@ -6,7 +6,7 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Job, JobEvent, JobNote, JobSpec, JobState, Progress } from "./job_pb.js";
+import type { ChildOutcome, Dependency, FailurePolicy, Job, JobEvent, JobNote, JobSpec, JobState, Progress } from "./job_pb.js";
 import { file_holdfast_v1_job } from "./job_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdfast/v1/job_service.proto.
  */
 export const file_holdfast_v1_job_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch1ob2xkZmFzdC92MS9qb2Jfc2VydmljZS5wcm90bxILaG9sZGZhc3QudjEiMgoNU3VibWl0UmVxdWVzdBIhCgNqb2IYASABKAsyFC5ob2xkZmFzdC52MS5Kb2JTcGVjIjIKDlN1Ym1pdFJlc3BvbnNlEg4KBmpvYl9pZBgBIAEoCRIQCghleGlzdGluZxgCIAEoCCI4ChJTdWJtaXRCYXRjaFJlcXVlc3QSIgoEam9icxgBIAMoCzIULmhvbGRmYXN0LnYxLkpvYlNwZWMiQQoTU3VibWl0QmF0Y2hSZXNwb25zZRIqCgdyZXN1bHRzGAEgAygLMhkuaG9sZGZhc3QudjEuU3VibWl0UmVzdWx0InIKDFN1Ym1pdFJlc3VsdBIvCghhY2NlcHRlZBgBIAEoCzIbLmhvbGRmYXN0LnYxLlN1Ym1pdFJlc3BvbnNlSAASJwoHcmVmdXNlZBgCIAEoCzIULmhvbGRmYXN0LnYxLlJlZnVzYWxIAEIICgZyZXN1bHQikQEKB1JlZnVzYWwSDgoGcmVhc29uGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSNAoIbWV0YWRhdGEYAyADKAsyIi5ob2xkZmFzdC52MS5SZWZ1c2FsLk1ldGFkYXRhRW50cnkaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkwKCkdldFJlcXVlc3QSDgoGam9iX2lkGAEgASgJEhcKD2luY2x1ZGVfaGlzdG9yeRgCIAEoCBIVCg1pbmNsdWRlX25vdGVzGAMgASgIIpIBCgtHZXRSZXNwb25zZRIdCgNqb2IYASABKAsyEC5ob2xkZmFzdC52MS5Kb2ISJgoHaGlzdG9yeRgCIAMoCzIVLmhvbGRmYXN0LnYxLkpvYkV2ZW50EiMKBW5vdGVzGAMgAygLMhQuaG9sZGZhc3QudjEuSm9iTm90ZRIXCg9ub3Rlc190cnVuY2F0ZWQYBCABKAgiowIKC0xpc3RSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEiUKBnN0YXRlcxgDIAMoDjIVLmhvbGRmYXN0LnYxLkpvYlN0YXRlEgwKBGtpbmQYBCABKAkSDQoFcXVldWUYBSABKAkSDwoHcHJvZHVjdBgGIAEoCRI0CgZsYWJlbHMYByADKAsyJC5ob2xkZmFzdC52MS5MaXN0UmVxdWVzdC5MYWJlbHNFbnRyeRIzCg9zdWJtaXR0ZWRfYWZ0ZXIYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiRwoMTGlzdFJlc3BvbnNlEh4KBGpvYnMYASADKAsyEC5ob2xkZmFzdC52MS5Kb2ISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIlkKDUNhbmNlbFJlcXVlc3QSDgoGam9iX2lkGAEgASgJEg4KBnJlYXNvbhgCIAEoCRIoCgVncmFjZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIvCg5DYW5jZWxSZXNwb25zZRIdCgNqb2IYASABKAsyEC5ob2xkZmFzdC52MS5Kb2IiLgoMUmV0cnlSZXF1ZXN0Eg4KBmpvYl9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkiLgoNUmV0cnlSZXNwb25zZRIdCgNqb2IYASABKAsyEC5ob2xkZmFzdC52MS5Kb2IiOQoMV2F0Y2hSZXF1ZXN0EikKB3RhcmdldHMYASADKAsyGC5ob2xkZmFzdC52MS5XYXRjaFRhcmdldCI1CgtXYXRjaFRhcmdldBIOCgZqb2JfaWQYASABKAkSFgoOYWZ0ZXJfcmV2aXNpb24YAiABKAUibwoNV2F0Y2hSZXNwb25zZRImCgVldmVudBgBIAEoCzIVLmhvbGRmYXN0LnYxLkpvYkV2ZW50SAASLAoIcHJvZ3Jlc3MYAiABKAsyGC5ob2xkZmFzdC52MS5Kb2JQcm9ncmVzc0gAQggKBnVwZGF0ZSJGCgtKb2JQcm9ncmVzcxIOCgZqb2JfaWQYASABKAkSJwoIcHJvZ3Jlc3MYAiABKAsyFS5ob2xkZmFzdC52MS5Qcm9ncmVzczLdAwoKSm9iU2VydmljZRJBCgZTdWJtaXQSGi5ob2xkZmFzdC52MS5TdWJtaXRSZXF1ZXN0GhsuaG9sZGZhc3QudjEuU3VibWl0UmVzcG9uc2USUAoLU3VibWl0QmF0Y2gSHy5ob2xkZmFzdC52MS5TdWJtaXRCYXRjaFJlcXVlc3QaIC5ob2xkZmFzdC52MS5TdWJtaXRCYXRjaFJlc3BvbnNlEjgKA0dldBIXLmhvbGRmYXN0LnYxLkdldFJlcXVlc3QaGC5ob2xkZmFzdC52MS5HZXRSZXNwb25zZRI7CgRMaXN0EhguaG9sZGZhc3QudjEuTGlzdFJlcXVlc3QaGS5ob2xkZmFzdC52MS5MaXN0UmVzcG9uc2USQQoGQ2FuY2VsEhouaG9sZGZhc3QudjEuQ2FuY2VsUmVxdWVzdBobLmhvbGRmYXN0LnYxLkNhbmNlbFJlc3BvbnNlEj4KBVJldHJ5EhkuaG9sZGZhc3QudjEuUmV0cnlSZXF1ZXN0GhouaG9sZGZhc3QudjEuUmV0cnlSZXNwb25zZRJACgVXYXRjaBIZLmhvbGRmYXN0LnYxLldhdGNoUmVxdWVzdBoaLmhvbGRmYXN0LnYxLldhdGNoUmVzcG9uc2UwAWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_holdfast_v1_job]);
+  fileDesc("Ch1ob2xkZmFzdC92MS9qb2Jfc2VydmljZS5wcm90bxILaG9sZGZhc3QudjEiMgoNU3VibWl0UmVxdWVzdBIhCgNqb2IYASABKAsyFC5ob2xkZmFzdC52MS5Kb2JTcGVjIjIKDlN1Ym1pdFJlc3BvbnNlEg4KBmpvYl9pZBgBIAEoCRIQCghleGlzdGluZxgCIAEoCCI4ChJTdWJtaXRCYXRjaFJlcXVlc3QSIgoEam9icxgBIAMoCzIULmhvbGRmYXN0LnYxLkpvYlNwZWMiQQoTU3VibWl0QmF0Y2hSZXNwb25zZRIqCgdyZXN1bHRzGAEgAygLMhkuaG9sZGZhc3QudjEuU3VibWl0UmVzdWx0InIKDFN1Ym1pdFJlc3VsdBIvCghhY2NlcHRlZBgBIAEoCzIbLmhvbGRmYXN0LnYxLlN1Ym1pdFJlc3BvbnNlSAASJwoHcmVmdXNlZBgCIAEoCzIULmhvbGRmYXN0LnYxLlJlZnVzYWxIAEIICgZyZXN1bHQikQEKB1JlZnVzYWwSDgoGcmVhc29uGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSNAoIbWV0YWRhdGEYAyADKAsyIi5ob2xkZmFzdC52MS5SZWZ1c2FsLk1ldGFkYXRhRW50cnkaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIsMBChBTdWJtaXRSdW5SZXF1ZXN0EiQKBnBhcmVudBgBIAEoCzIULmhvbGRmYXN0LnYxLkpvYlNwZWMSJgoIY2hpbGRyZW4YAiADKAsyFC5ob2xkZmFzdC52MS5Kb2JTcGVjEjIKDmZhaWx1cmVfcG9saWN5GAMgASgOMhouaG9sZGZhc3QudjEuRmFpbHVyZVBvbGljeRItCgpzdG9wX2dyYWNlGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkgKEVN1Ym1pdFJ1blJlc3BvbnNlEg4KBnJ1bl9pZBgBIAEoCRIRCgljaGlsZF9pZHMYAiADKAkSEAoIZXhpc3RpbmcYAyABKAgiTAoSQWRkQ2hpbGRyZW5SZXF1ZXN0Eg4KBmpvYl9pZBgBIAEoCRImCghjaGlsZHJlbhgCIAMoCzIULmhvbGRmYXN0LnYxLkpvYlNwZWMiRAoTQWRkQ2hpbGRyZW5SZXNwb25zZRItCghjaGlsZHJlbhgBIAMoCzIbLmhvbGRmYXN0LnYxLlN1Ym1pdFJlc3BvbnNlIkYKDUdldERhZ1JlcXVlc3QSDgoGam9iX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIrkBCg5HZXREYWdSZXNwb25zZRIOCgZydW5faWQYASABKAkSMgoOZmFpbHVyZV9wb2xpY3kYAiABKA4yGi5ob2xkZmFzdC52MS5GYWlsdXJlUG9saWN5EgwKBGpvYnMYAyABKAUSFwoPY2hpbGRyZW5fZmFpbGVkGAQgASgFEiMKBW5vZGVzGAUgAygLMhQuaG9sZGZhc3QudjEuRGFnTm9kZRIXCg9uZXh0X3BhZ2VfdG9rZW4YBiABKAkijwMKB0RhZ05vZGUSDgoGam9iX2lkGAEgASgJEgwKBGtpbmQYAiABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAMgASgJEiQKBXN0YXRlGAQgASgOMhUuaG9sZGZhc3QudjEuSm9iU3RhdGUSEAoIaXNfY2hpbGQYBSABKAgSKwoKZGVwZW5kc19vbhgGIAMoCzIXLmhvbGRmYXN0LnYxLkRlcGVuZGVuY3kSEQoJd2FpdHNfZm9yGAcgASgFEg8KB2F0dGVtcHQYCCABKAUSMAoMc3VibWl0dGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydGVkX2F0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtmaW5pc2hlZF9hdBgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMZmFpbHVyZV9jb2RlGAwgASgJEhsKE2NvbXBlbnNhdGlvbl9qb2JfaWQYDSABKAkiTAoTTGlzdENoaWxkcmVuUmVxdWVzdBIOCgZqb2JfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiXAoUTGlzdENoaWxkcmVuUmVzcG9uc2USKwoIY2hpbGRyZW4YASADKAsyGS5ob2xkZmFzdC52MS5DaGlsZE91dGNvbWUSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIkwKCkdldFJlcXVlc3QSDgoGam9iX2lkGAEgASgJEhcKD2luY2x1ZGVfaGlzdG9yeRgCIAEoCBIVCg1pbmNsdWRlX25vdGVzGAMgASgIIpIBCgtHZXRSZXNwb25zZRIdCgNqb2IYASABKAsyEC5ob2xkZmFzdC52MS5Kb2ISJgoHaGlzdG9yeRgCIAMoCzIVLmhvbGRmYXN0LnYxLkpvYkV2ZW50EiMKBW5vdGVzGAMgAygLMhQuaG9sZGZhc3QudjEuSm9iTm90ZRIXCg9ub3Rlc190cnVuY2F0ZWQYBCABKAgiowIKC0xpc3RSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEiUKBnN0YXRlcxgDIAMoDjIVLmhvbGRmYXN0LnYxLkpvYlN0YXRlEgwKBGtpbmQYBCABKAkSDQoFcXVldWUYBSABKAkSDwoHcHJvZHVjdBgGIAEoCRI0CgZsYWJlbHMYByADKAsyJC5ob2xkZmFzdC52MS5MaXN0UmVxdWVzdC5MYWJlbHNFbnRyeRIzCg9zdWJtaXR0ZWRfYWZ0ZXIYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiRwoMTGlzdFJlc3BvbnNlEh4KBGpvYnMYASADKAsyEC5ob2xkZmFzdC52MS5Kb2ISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIlkKDUNhbmNlbFJlcXVlc3QSDgoGam9iX2lkGAEgASgJEg4KBnJlYXNvbhgCIAEoCRIoCgVncmFjZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIvCg5DYW5jZWxSZXNwb25zZRIdCgNqb2IYASABKAsyEC5ob2xkZmFzdC52MS5Kb2IiLgoMUmV0cnlSZXF1ZXN0Eg4KBmpvYl9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkiLgoNUmV0cnlSZXNwb25zZRIdCgNqb2IYASABKAsyEC5ob2xkZmFzdC52MS5Kb2IiOQoMV2F0Y2hSZXF1ZXN0EikKB3RhcmdldHMYASADKAsyGC5ob2xkZmFzdC52MS5XYXRjaFRhcmdldCI1CgtXYXRjaFRhcmdldBIOCgZqb2JfaWQYASABKAkSFgoOYWZ0ZXJfcmV2aXNpb24YAiABKAUibwoNV2F0Y2hSZXNwb25zZRImCgVldmVudBgBIAEoCzIVLmhvbGRmYXN0LnYxLkpvYkV2ZW50SAASLAoIcHJvZ3Jlc3MYAiABKAsyGC5ob2xkZmFzdC52MS5Kb2JQcm9ncmVzc0gAQggKBnVwZGF0ZSJGCgtKb2JQcm9ncmVzcxIOCgZqb2JfaWQYASABKAkSJwoIcHJvZ3Jlc3MYAiABKAsyFS5ob2xkZmFzdC52MS5Qcm9ncmVzczKTBgoKSm9iU2VydmljZRJBCgZTdWJtaXQSGi5ob2xkZmFzdC52MS5TdWJtaXRSZXF1ZXN0GhsuaG9sZGZhc3QudjEuU3VibWl0UmVzcG9uc2USUAoLU3VibWl0QmF0Y2gSHy5ob2xkZmFzdC52MS5TdWJtaXRCYXRjaFJlcXVlc3QaIC5ob2xkZmFzdC52MS5TdWJtaXRCYXRjaFJlc3BvbnNlEkoKCVN1Ym1pdFJ1bhIdLmhvbGRmYXN0LnYxLlN1Ym1pdFJ1blJlcXVlc3QaHi5ob2xkZmFzdC52MS5TdWJtaXRSdW5SZXNwb25zZRJQCgtBZGRDaGlsZHJlbhIfLmhvbGRmYXN0LnYxLkFkZENoaWxkcmVuUmVxdWVzdBogLmhvbGRmYXN0LnYxLkFkZENoaWxkcmVuUmVzcG9uc2USQQoGR2V0RGFnEhouaG9sZGZhc3QudjEuR2V0RGFnUmVxdWVzdBobLmhvbGRmYXN0LnYxLkdldERhZ1Jlc3BvbnNlElMKDExpc3RDaGlsZHJlbhIgLmhvbGRmYXN0LnYxLkxpc3RDaGlsZHJlblJlcXVlc3QaIS5ob2xkZmFzdC52MS5MaXN0Q2hpbGRyZW5SZXNwb25zZRI4CgNHZXQSFy5ob2xkZmFzdC52MS5HZXRSZXF1ZXN0GhguaG9sZGZhc3QudjEuR2V0UmVzcG9uc2USOwoETGlzdBIYLmhvbGRmYXN0LnYxLkxpc3RSZXF1ZXN0GhkuaG9sZGZhc3QudjEuTGlzdFJlc3BvbnNlEkEKBkNhbmNlbBIaLmhvbGRmYXN0LnYxLkNhbmNlbFJlcXVlc3QaGy5ob2xkZmFzdC52MS5DYW5jZWxSZXNwb25zZRI+CgVSZXRyeRIZLmhvbGRmYXN0LnYxLlJldHJ5UmVxdWVzdBoaLmhvbGRmYXN0LnYxLlJldHJ5UmVzcG9uc2USQAoFV2F0Y2gSGS5ob2xkZmFzdC52MS5XYXRjaFJlcXVlc3QaGi5ob2xkZmFzdC52MS5XYXRjaFJlc3BvbnNlMAFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_holdfast_v1_job]);
 
 /**
  * Request of JobService.Submit.
@@ -180,6 +180,393 @@ export const RefusalSchema: GenMessage<Refusal> = /*@__PURE__*/
   messageDesc(file_holdfast_v1_job_service, 5);
 
 /**
+ * Request of JobService.SubmitRun.
+ *
+ * @generated from message holdfast.v1.SubmitRunRequest
+ */
+export type SubmitRunRequest = Message<"holdfast.v1.SubmitRunRequest"> & {
+  /**
+   * The job that waits for the children. Required; without depends_on.
+   *
+   * @generated from field: holdfast.v1.JobSpec parent = 1;
+   */
+  parent?: JobSpec | undefined;
+
+  /**
+   * 1 to 1,000 children. More can be added by AddChildren. Each may depend on
+   * others of this call.
+   *
+   * @generated from field: repeated holdfast.v1.JobSpec children = 2;
+   */
+  children: JobSpec[];
+
+  /**
+   * Default FAILURE_POLICY_FAIL_FAST.
+   *
+   * @generated from field: holdfast.v1.FailurePolicy failure_policy = 3;
+   */
+  failurePolicy: FailurePolicy;
+
+  /**
+   * Time for workers of children to stop by themselves when the run is
+   * cancelled or fails. 0 to 24 h. Default 30 s.
+   *
+   * @generated from field: google.protobuf.Duration stop_grace = 4;
+   */
+  stopGrace?: Duration | undefined;
+};
+
+/**
+ * Describes the message holdfast.v1.SubmitRunRequest.
+ * Use `create(SubmitRunRequestSchema)` to create a new message.
+ */
+export const SubmitRunRequestSchema: GenMessage<SubmitRunRequest> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job_service, 6);
+
+/**
+ * Response of JobService.SubmitRun.
+ *
+ * @generated from message holdfast.v1.SubmitRunResponse
+ */
+export type SubmitRunResponse = Message<"holdfast.v1.SubmitRunResponse"> & {
+  /**
+   * Id of the run, which is the id of the parent.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * Ids of the children, in the order of the request.
+   *
+   * @generated from field: repeated string child_ids = 2;
+   */
+  childIds: string[];
+
+  /**
+   * True when the parent's idempotency key had been used before with this run.
+   *
+   * @generated from field: bool existing = 3;
+   */
+  existing: boolean;
+};
+
+/**
+ * Describes the message holdfast.v1.SubmitRunResponse.
+ * Use `create(SubmitRunResponseSchema)` to create a new message.
+ */
+export const SubmitRunResponseSchema: GenMessage<SubmitRunResponse> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job_service, 7);
+
+/**
+ * Request of JobService.AddChildren.
+ *
+ * @generated from message holdfast.v1.AddChildrenRequest
+ */
+export type AddChildrenRequest = Message<"holdfast.v1.AddChildrenRequest"> & {
+  /**
+   * Id of the parent.
+   *
+   * @generated from field: string job_id = 1;
+   */
+  jobId: string;
+
+  /**
+   * 1 to 1,000 children.
+   *
+   * @generated from field: repeated holdfast.v1.JobSpec children = 2;
+   */
+  children: JobSpec[];
+};
+
+/**
+ * Describes the message holdfast.v1.AddChildrenRequest.
+ * Use `create(AddChildrenRequestSchema)` to create a new message.
+ */
+export const AddChildrenRequestSchema: GenMessage<AddChildrenRequest> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job_service, 8);
+
+/**
+ * Response of JobService.AddChildren.
+ *
+ * @generated from message holdfast.v1.AddChildrenResponse
+ */
+export type AddChildrenResponse = Message<"holdfast.v1.AddChildrenResponse"> & {
+  /**
+   * One per child of the request, in its order.
+   *
+   * @generated from field: repeated holdfast.v1.SubmitResponse children = 1;
+   */
+  children: SubmitResponse[];
+};
+
+/**
+ * Describes the message holdfast.v1.AddChildrenResponse.
+ * Use `create(AddChildrenResponseSchema)` to create a new message.
+ */
+export const AddChildrenResponseSchema: GenMessage<AddChildrenResponse> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job_service, 9);
+
+/**
+ * Request of JobService.GetDag.
+ *
+ * @generated from message holdfast.v1.GetDagRequest
+ */
+export type GetDagRequest = Message<"holdfast.v1.GetDagRequest"> & {
+  /**
+   * Id of any job of the run.
+   *
+   * @generated from field: string job_id = 1;
+   */
+  jobId: string;
+
+  /**
+   * Jobs per page, 1 to 10,000. Default 1,000.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * next_page_token of the previous page, of the same job.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message holdfast.v1.GetDagRequest.
+ * Use `create(GetDagRequestSchema)` to create a new message.
+ */
+export const GetDagRequestSchema: GenMessage<GetDagRequest> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job_service, 10);
+
+/**
+ * Response of JobService.GetDag.
+ *
+ * @generated from message holdfast.v1.GetDagResponse
+ */
+export type GetDagResponse = Message<"holdfast.v1.GetDagResponse"> & {
+  /**
+   * Id of the run: of its first job, which is the parent of its children.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * Unspecified when the first job has no children.
+   *
+   * @generated from field: holdfast.v1.FailurePolicy failure_policy = 2;
+   */
+  failurePolicy: FailurePolicy;
+
+  /**
+   * Jobs of the run, on all pages together.
+   *
+   * @generated from field: int32 jobs = 3;
+   */
+  jobs: number;
+
+  /**
+   * Children that ended without success.
+   *
+   * @generated from field: int32 children_failed = 4;
+   */
+  childrenFailed: number;
+
+  /**
+   * Jobs of this page, with the edges that lead to each.
+   *
+   * @generated from field: repeated holdfast.v1.DagNode nodes = 5;
+   */
+  nodes: DagNode[];
+
+  /**
+   * Opaque; empty at the end.
+   *
+   * @generated from field: string next_page_token = 6;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message holdfast.v1.GetDagResponse.
+ * Use `create(GetDagResponseSchema)` to create a new message.
+ */
+export const GetDagResponseSchema: GenMessage<GetDagResponse> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job_service, 11);
+
+/**
+ * One job of a run.
+ *
+ * @generated from message holdfast.v1.DagNode
+ */
+export type DagNode = Message<"holdfast.v1.DagNode"> & {
+  /**
+   * Id of the job.
+   *
+   * @generated from field: string job_id = 1;
+   */
+  jobId: string;
+
+  /**
+   * Its kind.
+   *
+   * @generated from field: string kind = 2;
+   */
+  kind: string;
+
+  /**
+   * Its idempotency key; empty when it has none.
+   *
+   * @generated from field: string idempotency_key = 3;
+   */
+  idempotencyKey: string;
+
+  /**
+   * Its state.
+   *
+   * @generated from field: holdfast.v1.JobState state = 4;
+   */
+  state: JobState;
+
+  /**
+   * Whether the run's first job waits for it.
+   *
+   * @generated from field: bool is_child = 5;
+   */
+  isChild: boolean;
+
+  /**
+   * What it depends on, by job id.
+   *
+   * @generated from field: repeated holdfast.v1.Dependency depends_on = 6;
+   */
+  dependsOn: Dependency[];
+
+  /**
+   * How many of the jobs that it waits for are still open, children included.
+   *
+   * @generated from field: int32 waits_for = 7;
+   */
+  waitsFor: number;
+
+  /**
+   * Starts so far.
+   *
+   * @generated from field: int32 attempt = 8;
+   */
+  attempt: number;
+
+  /**
+   * When the submit committed.
+   *
+   * @generated from field: google.protobuf.Timestamp submitted_at = 9;
+   */
+  submittedAt?: Timestamp | undefined;
+
+  /**
+   * When the newest attempt was granted.
+   *
+   * @generated from field: google.protobuf.Timestamp started_at = 10;
+   */
+  startedAt?: Timestamp | undefined;
+
+  /**
+   * When it reached its terminal state.
+   *
+   * @generated from field: google.protobuf.Timestamp finished_at = 11;
+   */
+  finishedAt?: Timestamp | undefined;
+
+  /**
+   * Code of the failure that it ended with; empty otherwise.
+   *
+   * @generated from field: string failure_code = 12;
+   */
+  failureCode: string;
+
+  /**
+   * The compensation that was submitted for it; empty when there is none.
+   *
+   * @generated from field: string compensation_job_id = 13;
+   */
+  compensationJobId: string;
+};
+
+/**
+ * Describes the message holdfast.v1.DagNode.
+ * Use `create(DagNodeSchema)` to create a new message.
+ */
+export const DagNodeSchema: GenMessage<DagNode> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job_service, 12);
+
+/**
+ * Request of JobService.ListChildren.
+ *
+ * @generated from message holdfast.v1.ListChildrenRequest
+ */
+export type ListChildrenRequest = Message<"holdfast.v1.ListChildrenRequest"> & {
+  /**
+   * Id of the parent.
+   *
+   * @generated from field: string job_id = 1;
+   */
+  jobId: string;
+
+  /**
+   * Children per page, 1 to 500. Default 50.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * next_page_token of the previous page, or of a lease.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message holdfast.v1.ListChildrenRequest.
+ * Use `create(ListChildrenRequestSchema)` to create a new message.
+ */
+export const ListChildrenRequestSchema: GenMessage<ListChildrenRequest> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job_service, 13);
+
+/**
+ * Response of JobService.ListChildren.
+ *
+ * @generated from message holdfast.v1.ListChildrenResponse
+ */
+export type ListChildrenResponse = Message<"holdfast.v1.ListChildrenResponse"> & {
+  /**
+   * Children in the order of their submission.
+   *
+   * @generated from field: repeated holdfast.v1.ChildOutcome children = 1;
+   */
+  children: ChildOutcome[];
+
+  /**
+   * Opaque; empty at the end.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message holdfast.v1.ListChildrenResponse.
+ * Use `create(ListChildrenResponseSchema)` to create a new message.
+ */
+export const ListChildrenResponseSchema: GenMessage<ListChildrenResponse> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job_service, 14);
+
+/**
  * Request of JobService.Get.
  *
  * @generated from message holdfast.v1.GetRequest
@@ -212,7 +599,7 @@ export type GetRequest = Message<"holdfast.v1.GetRequest"> & {
  * Use `create(GetRequestSchema)` to create a new message.
  */
 export const GetRequestSchema: GenMessage<GetRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job_service, 6);
+  messageDesc(file_holdfast_v1_job_service, 15);
 
 /**
  * Response of JobService.Get.
@@ -254,7 +641,7 @@ export type GetResponse = Message<"holdfast.v1.GetResponse"> & {
  * Use `create(GetResponseSchema)` to create a new message.
  */
 export const GetResponseSchema: GenMessage<GetResponse> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job_service, 7);
+  messageDesc(file_holdfast_v1_job_service, 16);
 
 /**
  * Request of JobService.List.
@@ -324,7 +711,7 @@ export type ListRequest = Message<"holdfast.v1.ListRequest"> & {
  * Use `create(ListRequestSchema)` to create a new message.
  */
 export const ListRequestSchema: GenMessage<ListRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job_service, 8);
+  messageDesc(file_holdfast_v1_job_service, 17);
 
 /**
  * Response of JobService.List.
@@ -352,7 +739,7 @@ export type ListResponse = Message<"holdfast.v1.ListResponse"> & {
  * Use `create(ListResponseSchema)` to create a new message.
  */
 export const ListResponseSchema: GenMessage<ListResponse> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job_service, 9);
+  messageDesc(file_holdfast_v1_job_service, 18);
 
 /**
  * Request of JobService.Cancel.
@@ -388,7 +775,7 @@ export type CancelRequest = Message<"holdfast.v1.CancelRequest"> & {
  * Use `create(CancelRequestSchema)` to create a new message.
  */
 export const CancelRequestSchema: GenMessage<CancelRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job_service, 10);
+  messageDesc(file_holdfast_v1_job_service, 19);
 
 /**
  * Response of JobService.Cancel.
@@ -409,7 +796,7 @@ export type CancelResponse = Message<"holdfast.v1.CancelResponse"> & {
  * Use `create(CancelResponseSchema)` to create a new message.
  */
 export const CancelResponseSchema: GenMessage<CancelResponse> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job_service, 11);
+  messageDesc(file_holdfast_v1_job_service, 20);
 
 /**
  * Request of JobService.Retry.
@@ -437,7 +824,7 @@ export type RetryRequest = Message<"holdfast.v1.RetryRequest"> & {
  * Use `create(RetryRequestSchema)` to create a new message.
  */
 export const RetryRequestSchema: GenMessage<RetryRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job_service, 12);
+  messageDesc(file_holdfast_v1_job_service, 21);
 
 /**
  * Response of JobService.Retry.
@@ -458,7 +845,7 @@ export type RetryResponse = Message<"holdfast.v1.RetryResponse"> & {
  * Use `create(RetryResponseSchema)` to create a new message.
  */
 export const RetryResponseSchema: GenMessage<RetryResponse> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job_service, 13);
+  messageDesc(file_holdfast_v1_job_service, 22);
 
 /**
  * Request of JobService.Watch.
@@ -479,7 +866,7 @@ export type WatchRequest = Message<"holdfast.v1.WatchRequest"> & {
  * Use `create(WatchRequestSchema)` to create a new message.
  */
 export const WatchRequestSchema: GenMessage<WatchRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job_service, 14);
+  messageDesc(file_holdfast_v1_job_service, 23);
 
 /**
  * One job to watch.
@@ -507,7 +894,7 @@ export type WatchTarget = Message<"holdfast.v1.WatchTarget"> & {
  * Use `create(WatchTargetSchema)` to create a new message.
  */
 export const WatchTargetSchema: GenMessage<WatchTarget> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job_service, 15);
+  messageDesc(file_holdfast_v1_job_service, 24);
 
 /**
  * One message of JobService.Watch.
@@ -544,7 +931,7 @@ export type WatchResponse = Message<"holdfast.v1.WatchResponse"> & {
  * Use `create(WatchResponseSchema)` to create a new message.
  */
 export const WatchResponseSchema: GenMessage<WatchResponse> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job_service, 16);
+  messageDesc(file_holdfast_v1_job_service, 25);
 
 /**
  * Progress of one watched job.
@@ -572,7 +959,7 @@ export type JobProgress = Message<"holdfast.v1.JobProgress"> & {
  * Use `create(JobProgressSchema)` to create a new message.
  */
 export const JobProgressSchema: GenMessage<JobProgress> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job_service, 17);
+  messageDesc(file_holdfast_v1_job_service, 26);
 
 /**
  * Submit jobs and follow them. Identity and tenant come from the credential
@@ -591,7 +978,9 @@ export const JobService: GenService<{
    * Submits one job. Answered after the commit (D1).
    *
    * Errors: INVALID_FIELD, PAYLOAD_TOO_LARGE, KIND_NOT_ALLOWED,
-   * IDEMPOTENCY_CONFLICT.
+   * IDEMPOTENCY_CONFLICT; with depends_on: DEPENDENCY_NOT_FOUND,
+   * DEPENDENCY_FAILED (a hard one has ended without success already),
+   * DEPENDENCY_ELSEWHERE (they belong to different runs), RUN_LIMIT.
    *
    * @generated from rpc holdfast.v1.JobService.Submit
    */
@@ -613,6 +1002,68 @@ export const JobService: GenService<{
     methodKind: "unary";
     input: typeof SubmitBatchRequestSchema;
     output: typeof SubmitBatchResponseSchema;
+  },
+  /**
+   * Submits a parent with its children, all or nothing, in one commit (D1).
+   * The parent is BLOCKED until all its children have ended. With an
+   * idempotency key of the parent, submitting the same again returns the first
+   * run (D2).
+   *
+   * Errors: INVALID_FIELD, PAYLOAD_TOO_LARGE, KIND_NOT_ALLOWED,
+   * IDEMPOTENCY_CONFLICT (also when a child's key is taken),
+   * DEPENDENCY_CYCLE (metadata "cycle" names it), DEPENDENCY_NOT_FOUND.
+   *
+   * @generated from rpc holdfast.v1.JobService.SubmitRun
+   */
+  submitRun: {
+    methodKind: "unary";
+    input: typeof SubmitRunRequestSchema;
+    output: typeof SubmitRunResponseSchema;
+  },
+  /**
+   * Adds children to a parent that still waits for others, all or nothing:
+   * for example from the handler of a child that finds out what there is to
+   * do. Children that were added before with the same idempotency key and
+   * content are answered as existing.
+   *
+   * Errors: as SubmitRun, and JOB_NOT_FOUND, PARENT_NOT_WAITING (it has no
+   * children, or waits for none any more, or its run is failing),
+   * DEPENDENCY_FAILED, DEPENDENCY_ELSEWHERE (children may depend on children
+   * of the same parent only), RUN_LIMIT.
+   *
+   * @generated from rpc holdfast.v1.JobService.AddChildren
+   */
+  addChildren: {
+    methodKind: "unary";
+    input: typeof AddChildrenRequestSchema;
+    output: typeof AddChildrenResponseSchema;
+  },
+  /**
+   * Reads the run that a job belongs to: its jobs with what they wait for, in
+   * the order of their submission.
+   *
+   * Errors: INVALID_FIELD (page_size, page_token), JOB_NOT_FOUND, NOT_IN_RUN.
+   *
+   * @generated from rpc holdfast.v1.JobService.GetDag
+   */
+  getDag: {
+    methodKind: "unary";
+    input: typeof GetDagRequestSchema;
+    output: typeof GetDagResponseSchema;
+  },
+  /**
+   * Lists the children of a parent with their outcomes, results included, in
+   * the order of their submission. A page holds at most 4 MiB of results, so
+   * it may be shorter than asked.
+   *
+   * Errors: INVALID_FIELD (page_size, page_token), JOB_NOT_FOUND.
+   *
+   * @generated from rpc holdfast.v1.JobService.ListChildren
+   */
+  listChildren: {
+    methodKind: "unary";
+    input: typeof ListChildrenRequestSchema;
+    output: typeof ListChildrenResponseSchema;
   },
   /**
    * Reads one job, payload included.
@@ -644,7 +1095,9 @@ export const JobService: GenService<{
    * and its worker, if any, is revoked: whatever it still reports is STALE.
    * With a grace period a leased job stays leased until its worker
    * acknowledges, or the period ends. Cancelling a cancelled job answers with
-   * the job as it is.
+   * the job as it is. Cancelling a parent also cancels those of its children
+   * that no worker has, and asks the others to stop within the run's
+   * stop_grace.
    *
    * Errors: INVALID_FIELD, JOB_NOT_FOUND, ALREADY_TERMINAL.
    *

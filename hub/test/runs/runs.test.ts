@@ -1,0 +1,404 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { JobEventType, JobState } from "../../src/domain/job-state.js";
+import type { GrantedLease } from "../../src/domain/lease.js";
+import type { Outcome } from "../../src/domain/outcome.js";
+import { childFailedCode, dependencyFailedCode, RunPolicy } from "../../src/domain/run.js";
+import { jobSpec } from "../harness/job-spec.js";
+import {
+  claimAll,
+  claimOne,
+  done,
+  failed,
+  openSession,
+  readRow,
+  reportItem,
+  submitOne,
+  unrefused,
+} from "../harness/ledger-acts.js";
+import { expectBooksInOrder } from "../harness/ledger-books.js";
+import { type LedgerRoom, openLedgerRoom } from "../harness/ledger-room.js";
+import {
+  addChildren,
+  dagStates,
+  hard,
+  linkedJob,
+  linkedSpec,
+  soft,
+  submitAfter,
+  submitRun,
+} from "../harness/run-acts.js";
+
+const fatal: Outcome = { ...failed, permanent: true } as Outcome;
+const { Blocked, Scheduled, Ready, Leased, Succeeded, Dead, Cancelled } = JobState;
+
+let room: LedgerRoom;
+let sessionId: string;
+let delivery = 0;
+beforeAll(async () => {
+  room = await openLedgerRoom();
+  sessionId = await openSession(room, 600_000);
+});
+afterAll(async () => {
+  await expectBooksInOrder(room);
+  await room.close();
+});
+
+async function claim(jobId: string): Promise<GrantedLease> {
+  delivery += 1;
+  return claimOne(room.ledger, sessionId, jobId, delivery);
+}
+
+async function report(lease: GrantedLease, outcome: Outcome) {
+  const [verdict] = unrefused(await room.ledger.report([reportItem(sessionId, lease, outcome)]));
+  return verdict;
+}
+
+async function finish(jobId: string, outcome: Outcome = done): Promise<void> {
+  expect(await report(await claim(jobId), outcome)).toMatchObject({ type: "committed" });
+}
+
+async function stateOf(jobId: string): Promise<number> {
+  return (await readRow(room, jobId)).state;
+}
+
+async function outcomeOf(jobId: string) {
+  return (await room.ledger.readJob(1, jobId))?.outcome;
+}
+
+describe("a job that depends on another", () => {
+  it("is blocked, and released in the commit that ends the other", async () => {
+    const first = await submitOne(room);
+
+    const { jobId, result } = await submitAfter(room, (id) => [hard(first, id)]);
+
+    expect(result).toMatchObject({ type: "accepted", refs: [] });
+    expect(await stateOf(jobId)).toBe(Blocked);
+    await finish(first);
+    expect(await stateOf(jobId)).toBe(Ready);
+    const history = await room.ledger.readHistory(1, jobId, 0, 10);
+    expect(history.map(({ type }) => type)).toEqual([JobEventType.Submitted, JobEventType.Unblocked]);
+  });
+
+  it("is released also when the other was leased before anything depended on it (D3)", async () => {
+    const first = await submitOne(room);
+    const lease = await claim(first);
+    const { jobId } = await submitAfter(room, (id) => [hard(first, id)]);
+
+    const verdict = await report(lease, done);
+
+    expect(verdict).toMatchObject({ type: "committed" });
+    expect(await stateOf(jobId)).toBe(Ready);
+    expect(await report(lease, done)).toMatchObject({ type: "duplicate" });
+  });
+
+  it("waits for its time when all it depends on has ended", async () => {
+    const first = await submitOne(room);
+    const runAtMs = Date.now() + 3_600_000;
+    const { jobId } = await submitAfter(
+      room,
+      (id) => [hard(first, id)],
+      linkedSpec({ spec: jobSpec({ runAtMs }) }),
+    );
+
+    await finish(first);
+
+    expect(await stateOf(jobId)).toBe(Scheduled);
+    expect(await room.sql("select purpose from timer where job_id = $1", [jobId])).toEqual([{ purpose: 1 }]);
+  });
+
+  it("and on all others that fail hard is dead unstarted, with all that wait for it", async () => {
+    const first = await submitOne(room);
+    const second = await submitAfter(room, (id) => [hard(first, id)]);
+    const third = await submitAfter(room, (id) => [hard(second.jobId, id)]);
+    const fourth = await submitAfter(room, (id) => [soft(third.jobId, id)]);
+
+    await finish(first, fatal);
+
+    expect(await stateOf(second.jobId)).toBe(Dead);
+    expect(await outcomeOf(third.jobId)).toMatchObject({ type: "failure", code: dependencyFailedCode });
+    expect(await stateOf(fourth.jobId)).toBe(Ready);
+  });
+
+  it("is not released by an attempt that is retried", async () => {
+    const first = await submitOne(room);
+    const { jobId } = await submitAfter(room, (id) => [hard(first, id)]);
+
+    await finish(first, failed);
+
+    expect(await stateOf(jobId)).toBe(Blocked);
+  });
+
+  it("of jobs that ended before is ready, or refused when they failed", async () => {
+    const good = await submitOne(room);
+    const bad = await submitOne(room);
+    await finish(good);
+    await finish(bad, fatal);
+
+    const ready = await submitAfter(room, (id) => [hard(good, id), soft(bad, id)]);
+    const refused = await submitAfter(room, (id) => [hard(bad, id)]);
+
+    expect(ready.result).toMatchObject({ type: "accepted", refs: [{ jobId: ready.jobId }] });
+    expect(refused.result).toEqual({ type: "dependency_failed", jobId: bad });
+    expect(await room.ledger.readJob(1, refused.jobId)).toBeNull();
+  });
+
+  it("of jobs of two runs, or of nobody's, is refused, and nothing is written", async () => {
+    const a = await submitOne(room);
+    const b = await submitOne(room);
+    await submitAfter(room, (id) => [hard(a, id)]);
+    await submitAfter(room, (id) => [hard(b, id)]);
+
+    const between = await submitAfter(room, (id) => [hard(a, id), hard(b, id)]);
+    const astray = await submitAfter(room, (id) => [hard("01980000-0000-7000-8000-000000000000", id)]);
+
+    expect(between.result).toMatchObject({ type: "dependency_elsewhere" });
+    expect(astray.result).toMatchObject({ type: "dependency_not_found" });
+    expect(
+      await room.sql("select from run_node where job_id = any($1)", [[between.jobId, astray.jobId]]),
+    ).toEqual([]);
+  });
+
+  it("fails when the other is cancelled, passes its deadline, or loses its last worker", async () => {
+    const cancelled = await submitOne(room);
+    const late = await submitOne(room, { deadlineMs: Date.now() - 1 });
+    const lost = await submitOne(room, { retry: { ...jobSpec().retry, maxAttempts: 1 } });
+    const [afterCancelled, afterLate, afterLost] = [
+      await submitAfter(room, (id) => [hard(cancelled, id)]),
+      await submitAfter(room, (id) => [hard(late, id)]),
+      await submitAfter(room, (id) => [hard(lost, id)]),
+    ];
+    const lease = await claim(lost);
+
+    await room.ledger.cancel({ jobId: cancelled, tenantId: 1, reason: "", graceMs: 0 });
+    await room.ledger.fireDeadlines(100);
+    await room.ledger.returnLeases([
+      {
+        jobId: lost,
+        sessionId,
+        fencingToken: lease.fencingToken,
+        event: JobEventType.Expired,
+        isStarted: true,
+      },
+    ]);
+
+    for (const { jobId } of [afterCancelled, afterLate, afterLost])
+      expect(await outcomeOf(jobId)).toMatchObject({ code: dependencyFailedCode });
+  });
+});
+
+describe("a parent", () => {
+  it("waits for its children and gets their outcomes in its lease", async () => {
+    const { runId, childIds } = await submitRun(room, 3, [
+      [0, 2],
+      [1, 2, false],
+    ]);
+    expect([...(await dagStates(room, runId)).values()]).toEqual([Blocked, Ready, Ready, Blocked]);
+
+    await finish(childIds[0] as string);
+    await finish(childIds[1] as string);
+    await finish(childIds[2] as string);
+
+    const lease = await claim(runId);
+    expect(lease.children).toMatchObject({ total: 3, nextAfterId: null });
+    expect(lease.children?.children.map(({ jobId }) => jobId)).toEqual(childIds);
+    expect(lease.children?.children[0]).toMatchObject({ state: Succeeded, outcome: done });
+    expect(await report(lease, done)).toMatchObject({ type: "committed", state: Succeeded });
+  });
+
+  it("gets no more outcomes in its lease than are bounded, and pages through the rest", async () => {
+    const { runId, childIds } = await submitRun(room, 3);
+    const large: Outcome = { type: "success", result: Buffer.alloc(40_000, 7), contentType: "" };
+    for (const id of childIds) await finish(id, large);
+
+    const lease = await claim(runId);
+
+    expect(lease.children?.children).toHaveLength(1);
+    const afterId = lease.children?.nextAfterId as string;
+    const rest = await room.ledger.readChildren(1, runId, { afterId, childrenMax: 10, bytesMax: 1 << 20 });
+    expect(rest.children.map(({ jobId }) => jobId)).toEqual(childIds.slice(1));
+    expect(rest.nextAfterId).toBeNull();
+  });
+
+  it("that fails fast cancels what has not started, asks the others to stop, and is dead when they have", async () => {
+    const { runId, childIds } = await submitRun(room, 4, [[0, 3]]);
+    const [bad, running, waiting, blocked] = childIds as [string, string, string, string];
+    const lease = await claim(running);
+
+    await finish(bad, fatal);
+
+    const states = await dagStates(room, runId);
+    expect([waiting, blocked, running, runId].map((id) => states.get(id))).toEqual([
+      Cancelled,
+      Cancelled,
+      Leased,
+      Blocked,
+    ]);
+    expect(await room.sql("select cancel_by > now() as asked from job where id = $1", [running])).toEqual([
+      { asked: true },
+    ]);
+    expect(await report(lease, { type: "cancelled", reason: "asked" })).toMatchObject({ state: Cancelled });
+    expect(await outcomeOf(runId)).toMatchObject({ code: childFailedCode });
+  });
+
+  it("that waits for all lets the others go on, and is dead at the end", async () => {
+    const { runId, childIds } = await submitRun(room, 3, [[0, 1]], RunPolicy.WaitForAll);
+    const [bad, doomed, good] = childIds as [string, string, string];
+
+    await finish(bad, fatal);
+
+    expect(await outcomeOf(doomed)).toMatchObject({ code: dependencyFailedCode });
+    expect(await stateOf(runId)).toBe(Blocked);
+    await finish(good);
+    expect(await outcomeOf(runId)).toMatchObject({ code: childFailedCode });
+  });
+
+  it("that continues starts with what became of each", async () => {
+    const { runId, childIds } = await submitRun(room, 2, [], RunPolicy.Continue);
+    await finish(childIds[0] as string, fatal);
+    await finish(childIds[1] as string);
+
+    const lease = await claim(runId);
+
+    expect(lease.children?.children.map(({ state }) => state)).toEqual([Dead, Succeeded]);
+  });
+
+  it("that is cancelled takes its children with it, and who waits for it", async () => {
+    const { runId, childIds } = await submitRun(room, 2);
+    const lease = await claim(childIds[0] as string);
+    const after = await submitAfter(room, (id) => [hard(runId, id)]);
+
+    await room.ledger.cancel({ jobId: runId, tenantId: 1, reason: "enough", graceMs: 0 });
+
+    const states = await dagStates(room, runId);
+    expect([runId, ...childIds, after.jobId].map((id) => states.get(id))).toEqual([
+      Cancelled,
+      Leased,
+      Cancelled,
+      Dead,
+    ]);
+    expect(await report(lease, done)).toMatchObject({ state: Succeeded });
+    expect(await stateOf(runId)).toBe(Cancelled);
+  });
+
+  it("takes more children while it waits, and none afterwards", async () => {
+    const { runId, childIds } = await submitRun(room, 1);
+    const more = linkedJob(room);
+    const outsider = await submitOne(room);
+
+    expect(await addChildren(room, runId, [more], [hard(childIds[0] as string, more.jobId)])).toMatchObject({
+      type: "accepted",
+    });
+    const stray = linkedJob(room);
+    expect(await addChildren(room, runId, [stray], [hard(outsider, stray.jobId)])).toMatchObject({
+      type: "dependency_elsewhere",
+    });
+    await finish(childIds[0] as string);
+    expect(await stateOf(runId)).toBe(Blocked);
+    await finish(more.jobId);
+    expect(await stateOf(runId)).toBe(Ready);
+    expect(await addChildren(room, runId, [linkedJob(room)])).toEqual({ type: "not_waiting" });
+    expect(await addChildren(room, outsider, [linkedJob(room)])).toEqual({ type: "not_waiting" });
+  });
+
+  it("is there once however often its run is submitted with one key (D2)", async () => {
+    const parent = linkedSpec({ spec: jobSpec({ idempotencyKey: "the-run" }) });
+    const first = await submitRun(room, 2, [], RunPolicy.Continue, parent);
+
+    const again = await submitRun(room, 2, [], RunPolicy.Continue, parent);
+    const other = await submitRun(room, 3, [], RunPolicy.Continue, parent);
+
+    expect(again.result).toEqual({ type: "existing", jobIds: [first.runId, ...first.childIds] });
+    expect(other.result).toEqual({ type: "conflict", jobId: first.runId });
+  });
+
+  it("with a child whose key is taken is refused as a whole (D2)", async () => {
+    const taken = await submitOne(room, { idempotencyKey: "taken" });
+    const run = await submitRun(room, [
+      linkedSpec(),
+      linkedSpec({ spec: jobSpec({ idempotencyKey: "taken" }) }),
+    ]);
+
+    expect(run.result).toEqual({ type: "conflict", jobId: taken });
+    expect(await room.ledger.readJob(1, run.runId)).toBeNull();
+  });
+});
+
+describe("a compensation", () => {
+  const undo = (onRunFailure: boolean) =>
+    linkedSpec({ compensation: { spec: jobSpec({ payload: Buffer.from("undo") }), onRunFailure } });
+  const madeFor = async (jobId: string) =>
+    (
+      await room.sql<{ id: string | null }>("select made_job_id as id from compensation where job_id = $1", [
+        jobId,
+      ])
+    )[0]?.id ?? null;
+
+  it("is submitted once, in the commit that makes its job dead (D8)", async () => {
+    const { jobId } = await submitAfter(room, () => [], undo(false));
+
+    await finish(jobId, fatal);
+
+    const made = (await madeFor(jobId)) as string;
+    expect(await room.ledger.readJob(1, made)).toMatchObject({ state: Ready, payload: Buffer.from("undo") });
+    await room.ledger.revive({ jobId, tenantId: 1, reason: "" });
+    await finish(jobId, fatal);
+    expect(await madeFor(jobId)).toBe(made);
+    await finish(made);
+  });
+
+  it("is not submitted for a job that never started, nor for one that succeeded alone", async () => {
+    const first = await submitOne(room);
+    const unstarted = await submitAfter(room, (id) => [hard(first, id)], undo(true));
+    const good = await submitAfter(room, () => [], undo(true));
+
+    await finish(first, fatal);
+    await finish(good.jobId);
+
+    expect(await stateOf(unstarted.jobId)).toBe(Dead);
+    expect([await madeFor(unstarted.jobId), await madeFor(good.jobId)]).toEqual([null, null]);
+  });
+
+  it("undoes successes when the run fails, also those that come later", async () => {
+    const { runId, childIds } = await submitRun(room, [undo(true), undo(false), undo(true), linkedSpec()]);
+    const [undone, kept, late, bad] = childIds as [string, string, string, string];
+    await finish(undone);
+    await finish(kept);
+    const lease = await claim(late);
+
+    await finish(bad, fatal);
+    await report(lease, done);
+
+    expect(await stateOf(runId)).toBe(Dead);
+    expect(await madeFor(undone)).not.toBeNull();
+    expect(await madeFor(late)).not.toBeNull();
+    expect(await madeFor(kept)).toBeNull();
+  });
+});
+
+describe("a run of 10,000 children", () => {
+  it("and a chain 1,000 deep are submitted, released and read without a step that grows with the run", async () => {
+    const { runId, childIds } = await submitRun(room, 1_000);
+    for (let call = 1; call < 10; call += 1) {
+      const more = Array.from({ length: 1_000 }, () => linkedJob(room));
+      expect(await addChildren(room, runId, more)).toMatchObject({ type: "accepted" });
+      childIds.push(...more.map(({ jobId }) => jobId));
+    }
+    for (let at = 0; at < childIds.length; at += 500) {
+      delivery += 1;
+      const leases = await claimAll(room.ledger, sessionId, childIds.slice(at, at + 500), delivery);
+      await room.ledger.report(leases.map((lease) => reportItem(sessionId, lease as GrantedLease, done)));
+    }
+    expect(await stateOf(runId)).toBe(Ready);
+    expect((await dagStates(room, runId)).size).toBe(10_001);
+
+    const chain = await submitRun(
+      room,
+      1_000,
+      Array.from({ length: 999 }, (_, at) => [at, at + 1] as const),
+      RunPolicy.WaitForAll,
+    );
+    await finish(chain.childIds[0] as string, fatal);
+    expect(await outcomeOf(chain.childIds[999] as string)).toMatchObject({ code: dependencyFailedCode });
+    expect(await stateOf(chain.runId)).toBe(Dead);
+  });
+});
