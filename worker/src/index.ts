@@ -1,13 +1,23 @@
-export { type Job, type JobEvent, JobEventType, JobState } from "@holdfast/gen/holdfast/v1/job_pb";
-export type { WatchResponse } from "@holdfast/gen/holdfast/v1/job_service_pb";
+export {
+  type ChildOutcome,
+  FailurePolicy,
+  type Job,
+  type JobEvent,
+  JobEventType,
+  JobState,
+} from "@holdfast/gen/holdfast/v1/job_pb";
+export type { DagNode, WatchResponse } from "@holdfast/gen/holdfast/v1/job_service_pb";
 export {
   type BatchItem,
   createClient,
+  type Dag,
   type HoldfastClient,
   type JobFilter,
+  type RunInit,
   type Submitted,
+  type SubmittedRun,
 } from "./client/client.js";
-export type { JobInit } from "./client/job-init.js";
+export type { DependencyInit, JobInit } from "./client/job-init.js";
 export { type JobResult, resultOf } from "./client/job-result.js";
 export type { WatchTarget } from "./client/watch-jobs.js";
 export type { ClientOptions } from "./connection-options.js";

@@ -1,7 +1,18 @@
 import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { status } from "@grpc/grpc-js";
-import { type Job, type JobEvent, JobState } from "@holdfast/gen/holdfast/v1/job_pb";
-import { JobService, type WatchResponse } from "@holdfast/gen/holdfast/v1/job_service_pb";
+import {
+  type ChildOutcome,
+  FailurePolicy,
+  type Job,
+  type JobEvent,
+  JobState,
+} from "@holdfast/gen/holdfast/v1/job_pb";
+import {
+  type DagNode,
+  type GetDagResponse,
+  JobService,
+  type WatchResponse,
+} from "@holdfast/gen/holdfast/v1/job_service_pb";
 import { type ClientOptions, problemsOfAccess, readAccess } from "../connection-options.js";
 import { HoldfastError } from "../grpc/holdfast-error.js";
 import { count, InvalidOptionsError, isRecord, show, unknownFields } from "../option-check.js";
@@ -37,6 +48,17 @@ export type HoldfastClient = {
   submit(job: JobInit): Promise<Submitted>;
   /** Submits up to 10,000 jobs; each is accepted or refused by itself, and answered in order. */
   submitBatch(jobs: readonly JobInit[]): Promise<BatchItem[]>;
+  /**
+   * Submits a parent with its children, all or nothing; the parent starts when all children have ended. Give the
+   * parent an idempotency key to submit the run once, however often it is tried.
+   */
+  submitRun(run: RunInit): Promise<SubmittedRun>;
+  /** Adds children to a parent that still waits for others, all or nothing. */
+  addChildren(parentId: string, children: readonly JobInit[]): Promise<Submitted[]>;
+  /** The run that a job belongs to: its jobs, what each waits for, states and times. */
+  getDag(jobId: string): Promise<Dag>;
+  /** A parent's children with their outcomes, in the order of submission. */
+  children(parentId: string): AsyncIterable<ChildOutcome>;
   /** Reads a job, with its events when `history` is true. */
   get(jobId: string, options?: { readonly history?: boolean }): Promise<{ job: Job; history: JobEvent[] }>;
   /** A page of jobs, newest first. A page may be short, or empty: only an empty `nextPageToken` is the end. */
@@ -73,6 +95,26 @@ export type HoldfastClient = {
   close(): void;
 };
 
+/** A parent, and what it waits for. */
+export type RunInit = {
+  readonly parent: JobInit;
+  /** 1 to 1,000; `addChildren` adds more. They may depend on each other by idempotency key. */
+  readonly children: readonly JobInit[];
+  /** What a child that does not succeed means for the others and the parent. Default "fail-fast". */
+  readonly failurePolicy?: "fail-fast" | "continue" | "wait-for-all";
+  /** Time for running children to stop when the run is cancelled or fails. Default 30,000. */
+  readonly stopGraceMs?: number;
+};
+
+export type SubmittedRun = {
+  /** Id of the parent, and of the run. */
+  readonly runId: string;
+  readonly childIds: readonly string[];
+  readonly existing: boolean;
+};
+
+export type Dag = Pick<GetDagResponse, "runId" | "failurePolicy" | "jobs" | "childrenFailed" | "nodes">;
+
 /** A job that the hub has: `existing` when its idempotency key had been used before with the same content. */
 export type Submitted = { readonly jobId: string; readonly existing: boolean };
 
@@ -97,6 +139,12 @@ export type JobFilter = {
   readonly pageSize?: number;
   readonly pageToken?: string;
 };
+
+const failurePolicies = {
+  "fail-fast": FailurePolicy.FAIL_FAST,
+  continue: FailurePolicy.CONTINUE,
+  "wait-for-all": FailurePolicy.WAIT_FOR_ALL,
+} as const;
 
 const terminal: ReadonlySet<JobState> = new Set([JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED]);
 
@@ -182,6 +230,60 @@ export function openClient(
         const { reason, message, metadata } = result.value;
         return { outcome: "refused", reason, message, metadata };
       });
+    },
+
+    async submitRun({ parent, children, failurePolicy = "fail-fast", stopGraceMs }) {
+      if (!Object.hasOwn(failurePolicies, failurePolicy)) {
+        const rule = `one of ${Object.keys(failurePolicies).map(show).join(", ")}`;
+        throw new InvalidOptionsError("submitRun", [
+          { field: "failurePolicy", rule, given: show(failurePolicy) },
+        ]);
+      }
+      const request = {
+        parent: jobSpec(parent, "submitRun, parent"),
+        children: children.map((child, i) => jobSpec(child, `submitRun, child ${i}`)),
+        failurePolicy: failurePolicies[failurePolicy],
+        ...(stopGraceMs === undefined ? {} : { stopGrace: durationFromMs(stopGraceMs) }),
+      };
+      const { runId, childIds, existing } = await connection.unary(
+        methods.submitRun,
+        request,
+        repeatOf([parent]),
+      );
+      return { runId, childIds, existing };
+    },
+
+    async addChildren(jobId, children) {
+      const request = {
+        jobId,
+        children: children.map((child, i) => jobSpec(child, `addChildren, child ${i}`)),
+      };
+      const answer = await connection.unary(methods.addChildren, request, repeatOf(children));
+      return answer.children.map(({ jobId, existing }) => ({ jobId, existing }));
+    },
+
+    async getDag(jobId) {
+      const nodes: DagNode[] = [];
+      for (let pageToken = ""; ; ) {
+        const page = await connection.unary(methods.getDag, { jobId, pageToken, pageSize: 10_000 }, "always");
+        nodes.push(...page.nodes);
+        pageToken = page.nextPageToken;
+        const { runId, failurePolicy, jobs, childrenFailed } = page;
+        if (pageToken === "") return { runId, failurePolicy, jobs, childrenFailed, nodes };
+      }
+    },
+
+    async *children(jobId) {
+      for (let pageToken = ""; ; ) {
+        const page = await connection.unary(
+          methods.listChildren,
+          { jobId, pageToken, pageSize: 500 },
+          "always",
+        );
+        yield* page.children;
+        pageToken = page.nextPageToken;
+        if (pageToken === "") return;
+      }
     },
 
     async list({ states = [], labels = {}, submittedAfter, ...filter } = {}) {

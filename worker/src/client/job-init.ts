@@ -1,6 +1,12 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { DisconnectPolicy, type JobSpecSchema, Priority } from "@holdfast/gen/holdfast/v1/job_pb";
+import {
+  DependencyKind,
+  type DependencySchema,
+  DisconnectPolicy,
+  type JobSpecSchema,
+  Priority,
+} from "@holdfast/gen/holdfast/v1/job_pb";
 import { formed, InvalidOptionsError, isRecord, type Problem, show, unknownFields } from "../option-check.js";
 
 /** A job to submit. Only `kind` is required; the hub checks every field against its limits. */
@@ -35,7 +41,20 @@ export type JobInit = {
   readonly disconnectLimitMs?: number;
   /** W3C trace context, handed to the handler. */
   readonly traceContext?: { readonly traceparent: string; readonly tracestate?: string };
+  /** Jobs that must have ended before it starts. */
+  readonly dependsOn?: readonly DependencyInit[];
+  /** What undoes it. Default none. */
+  readonly compensation?: {
+    readonly job: JobInit;
+    /** Also when it succeeded and its run fails. Default false. */
+    readonly onRunFailure?: boolean;
+  };
 };
+
+/** A job that another waits for, by one of its names. Soft: it only must have ended; else it must succeed. */
+export type DependencyInit =
+  | { readonly jobId: string; readonly soft?: boolean }
+  | { readonly idempotencyKey: string; readonly soft?: boolean };
 
 const priorities = {
   low: Priority.LOW,
@@ -65,6 +84,8 @@ const fields: ReadonlySet<string> = new Set<keyof JobInit>([
   "disconnectPolicy",
   "disconnectLimitMs",
   "traceContext",
+  "dependsOn",
+  "compensation",
 ]);
 
 /**
@@ -95,6 +116,15 @@ export function jobSpec(job: JobInit, caller: string): MessageInitShape<typeof J
       ? {}
       : { disconnectLimit: durationFromMs(job.disconnectLimitMs) }),
     ...(job.traceContext === undefined ? {} : { traceContext: job.traceContext }),
+    dependsOn: (job.dependsOn ?? []).map(dependency),
+    ...(job.compensation === undefined
+      ? {}
+      : {
+          compensation: {
+            job: jobSpec(job.compensation.job, `${caller}, compensation`),
+            onRunFailure: job.compensation.onRunFailure ?? false,
+          },
+        }),
     ...(retry === undefined
       ? {}
       : {
@@ -110,11 +140,21 @@ export function jobSpec(job: JobInit, caller: string): MessageInitShape<typeof J
   };
 }
 
+function dependency(init: DependencyInit): MessageInitShape<typeof DependencySchema> {
+  const kind = init.soft === true ? DependencyKind.SOFT : DependencyKind.HARD;
+  return "jobId" in init
+    ? { on: { case: "jobId", value: init.jobId }, kind }
+    : { on: { case: "idempotencyKey", value: init.idempotencyKey }, kind };
+}
+
 function problemsOf(job: JobInit): Problem[] {
   if (!isRecord(job)) return [{ field: "job", rule: "an object", given: show(job) }];
   const date = (value: unknown) => value instanceof Date && !Number.isNaN(value.getTime());
   const milliseconds = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
   const text = (value: unknown) => typeof value === "string";
+  const dependencies = (value: unknown) =>
+    Array.isArray(value) &&
+    value.every((one) => isRecord(one) && (text(one.jobId) || text(one.idempotencyKey)));
   return [
     ...unknownFields(job, fields),
     ...formed("kind", job.kind, text, "a string", true),
@@ -131,6 +171,8 @@ function problemsOf(job: JobInit): Problem[] {
       oneOf(policies),
     ),
     ...formed("runAt", job.runAt, date, "a valid Date"),
+    ...formed("dependsOn", job.dependsOn, dependencies, "a list of { jobId } or { idempotencyKey }"),
+    ...formed("compensation", job.compensation, isRecord, "{ job, onRunFailure }"),
     ...formed("deadline", job.deadline, date, "a valid Date"),
     ...formed("disconnectLimitMs", job.disconnectLimitMs, milliseconds, "a whole number of milliseconds"),
     ...formed(

@@ -1,4 +1,4 @@
-import type { Job } from "@holdfast/gen/holdfast/v1/job_pb";
+import type { ChildOutcome, Job } from "@holdfast/gen/holdfast/v1/job_pb";
 
 /** What the handler of a job returned. */
 export type JobResult = {
@@ -9,8 +9,11 @@ export type JobResult = {
   json<Value = unknown>(): Value;
 };
 
-/** The result of a job that ended well; undefined for every other job. Read the job with `get` or `waitFor`. */
-export function resultOf(job: Job): JobResult | undefined {
+/**
+ * The result of a job that ended well; undefined for every other job. Read the job with `get` or `waitFor`; a parent's
+ * handler has its children's.
+ */
+export function resultOf(job: Job | ChildOutcome): JobResult | undefined {
   const outcome = job.outcome?.outcome;
   if (outcome?.case !== "success") return undefined;
   const { result: bytes, contentType } = outcome.value;

@@ -1,3 +1,4 @@
+import type { ChildOutcome } from "@holdfast/gen/holdfast/v1/job_pb";
 import type { SignalPayload } from "../signals/payload.js";
 import type { PublishOptions } from "../signals/producer.js";
 import type { Published } from "../signals/waiting-signals.js";
@@ -36,6 +37,11 @@ export type JobContext = {
   /** The job must have ended by then; the hub sees to it. */
   readonly deadline?: Date | undefined;
   readonly submittedAt: Date;
+  /**
+   * What became of its children, for a parent: the first of them, as many as fit into 64 KiB of results, in the order
+   * of their submission. `total` says how many there are; `client.children(job.id)` reads all. Use `resultOf` on each.
+   */
+  readonly children?: { readonly total: number; readonly outcomes: readonly ChildOutcome[] } | undefined;
   /** W3C trace context of the submitter. */
   readonly traceContext?: { readonly traceparent: string; readonly tracestate: string } | undefined;
   /**

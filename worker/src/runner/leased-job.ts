@@ -1,5 +1,6 @@
 import { create, fromBinary } from "@bufbuild/protobuf";
 import { TimestampSchema, timestampDate } from "@bufbuild/protobuf/wkt";
+import type { ChildOutcome } from "@holdfast/gen/holdfast/v1/job_pb";
 import { type Lease, LeaseSchema } from "@holdfast/gen/holdfast/v1/worker_service_pb";
 import { LeaseLostError, type RevokeCause } from "../job-errors.js";
 import type { HubLimits } from "../port.js";
@@ -153,6 +154,10 @@ export class LeasedJob implements JobContext {
 
   get submittedAt(): Date {
     return timestampDate(this.#message.submittedAt ?? create(TimestampSchema));
+  }
+
+  get children(): { total: number; outcomes: readonly ChildOutcome[] } | undefined {
+    return this.#message.children;
   }
 
   get traceContext(): { traceparent: string; tracestate: string } | undefined {
