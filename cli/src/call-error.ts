@@ -35,6 +35,12 @@ const NEXT_BY_REASON: Readonly<Record<string, string>> = {
     "That key belongs to a job with other content: submit with another --idempotency-key.",
   ALREADY_TERMINAL: "The job has ended: `holdfast get ID --history` shows how.",
   NOT_DEAD: "Only a dead-lettered job can be retried: `holdfast get ID` shows its state.",
+  DEPENDENCY_NOT_FOUND: "Check the ids and keys: `holdfast list` shows the newest jobs.",
+  DEPENDENCY_FAILED: "It would never start: `holdfast get ID --history` shows why the other job failed.",
+  DEPENDENCY_ELSEWHERE:
+    "All that a job waits for must belong to one run: `holdfast dag ID` shows which one a job belongs to.",
+  PARENT_NOT_WAITING: "Children can be added while others are open: `holdfast dag ID` shows which are.",
+  NOT_IN_RUN: "`holdfast get ID` shows the job by itself.",
   FIRST_KEY_NOT_ADMIN: "Add `--scope access:admin`: without it nobody could make a second key.",
   UNAUTHENTICATED: "Pass a valid key with --api-key, or in HOLDFAST_API_KEY.",
   SCOPE_MISSING: "Use a key that has the scope: `holdfast keys create --scope …` makes one.",

@@ -1,6 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import {
+  DependencyKind,
   type DisconnectPolicy,
   type JobSpec,
   JobSpecSchema,
@@ -26,6 +27,10 @@ export interface JobFields {
   readonly maxBackoffMs?: number;
   readonly disconnectPolicy?: DisconnectPolicy;
   readonly disconnectLimitMs?: number;
+  /** Jobs, by id or idempotency key, that must have succeeded before this one starts. */
+  readonly after?: readonly string[];
+  /** The same; it is enough that they have ended. */
+  readonly afterEnded?: readonly string[];
 }
 
 export function jobSpec(kind: string, payload: Payload | undefined, fields: JobFields): JobSpec {
@@ -38,6 +43,10 @@ export function jobSpec(kind: string, payload: Payload | undefined, fields: JobF
     labels: { ...fields.labels },
     idempotencyKey: fields.idempotencyKey ?? "",
     disconnectPolicy: fields.disconnectPolicy ?? 0,
+    dependsOn: [
+      ...(fields.after ?? []).map((name) => ({ on: target(name), kind: DependencyKind.HARD })),
+      ...(fields.afterEnded ?? []).map((name) => ({ on: target(name), kind: DependencyKind.SOFT })),
+    ],
   });
   if (payload !== undefined) {
     spec.payload = payload.bytes;
@@ -57,6 +66,13 @@ export function jobSpec(kind: string, payload: Payload | undefined, fields: JobF
     spec.retry = retry;
   }
   return spec;
+}
+
+const JOB_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** What has the form of an id is one; anything else is an idempotency key. */
+function target(name: string) {
+  return { case: JOB_ID.test(name) ? "jobId" : "idempotencyKey", value: name } as const;
 }
 
 function retryPolicy(fields: JobFields): JobSpec["retry"] {

@@ -38,6 +38,7 @@ export function jobText(job: Job, nowMs: number, paint: Paint): string {
       ["kind", job.kind],
       ["state", paintedState(job.state, paint)],
       ["attempt", `${job.attempt} of ${job.maxAttempts}`],
+      ["run", job.runId || undefined],
       ["product", job.product],
       ["queue", job.queue],
       ["priority", priorityWord(job.priority)],

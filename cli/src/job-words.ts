@@ -2,6 +2,8 @@ import type { DescEnum } from "@bufbuild/protobuf";
 import { type EffectState, EffectStateSchema } from "@holdfast/gen/holdfast/v1/effect_pb";
 import {
   DisconnectPolicy,
+  type FailurePolicy,
+  FailurePolicySchema,
   type JobEventType,
   JobEventTypeSchema,
   type JobNoteType,
@@ -24,6 +26,7 @@ function wordOf(schema: DescEnum, value: number): string {
 export const stateWord = (state: JobState): string => wordOf(JobStateSchema, state);
 export const priorityWord = (priority: Priority): string => wordOf(PrioritySchema, priority);
 export const effectStateWord = (state: EffectState): string => wordOf(EffectStateSchema, state);
+export const failurePolicyWord = (policy: FailurePolicy): string => wordOf(FailurePolicySchema, policy);
 export const noteWord = (type: JobNoteType): string => wordOf(JobNoteTypeSchema, type);
 export const eventWord = (type: JobEventType): string => wordOf(JobEventTypeSchema, type);
 

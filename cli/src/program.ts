@@ -2,6 +2,7 @@ import { Command, CommanderError, Option } from "commander";
 import { usageError } from "./cli-error.js";
 import { addCancelCommand } from "./commands/cancel.js";
 import { addCursorsCommand } from "./commands/cursors.js";
+import { addDagCommand } from "./commands/dag.js";
 import { addDoctorCommand } from "./commands/doctor.js";
 import { addEffectsCommand } from "./commands/effects.js";
 import { addEventsCommand } from "./commands/events.js";
@@ -35,6 +36,7 @@ const ADD_COMMANDS = [
   addWorkerCommand,
   addSubmitCommand,
   addGetCommand,
+  addDagCommand,
   addListCommand,
   addWatchCommand,
   addCancelCommand,

@@ -27,6 +27,7 @@ Examples:
   $ holdfast submit greet --payload '{"name":"Ada"}' --wait
   $ holdfast submit report.render --payload @report.json --priority high --label customer=42
   $ holdfast submit cleanup --run-at +10m --deadline +1h --idempotency-key cleanup-2027-01-31
+  $ holdfast submit report.send --after 0198c7f0-… --after-ended cleanup-2027-01-31
   $ generate-jobs | holdfast submit --batch - --label run=7 --json | jq -r .jobId`;
 
 interface SubmitFlags extends Omit<JobFields, "capabilities" | "labels"> {
@@ -59,6 +60,8 @@ export function addSubmitCommand(program: Command, cli: Cli): void {
     .option("--deadline <time>", "must have ended by: 2027-01-31T14:00:00Z, or +1h", (text) =>
       parseTime(text),
     )
+    .option("--after <jobs>", "ids or idempotency keys of jobs that must succeed before", collectWords)
+    .option("--after-ended <jobs>", "the same, but they only must have ended", collectWords)
     .option("--max-attempts <attempts>", "attempts in all, 1 to 1000", wholeNumber(1, 1_000))
     .option("--initial-backoff <duration>", "delay after the first failure", parseDurationMs)
     .option("--backoff-factor <number>", "growth of the delay per failure, 1 to 100", decimalNumber(1, 100))
