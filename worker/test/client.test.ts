@@ -1,13 +1,23 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { Metadata, Server, ServerCredentials, type ServerWritableStream, status } from "@grpc/grpc-js";
-import { DisconnectPolicy, JobState, Priority } from "@holdfast/gen/holdfast/v1/job_pb";
 import {
+  DependencyKind,
+  DisconnectPolicy,
+  FailurePolicy,
+  JobState,
+  Priority,
+} from "@holdfast/gen/holdfast/v1/job_pb";
+import {
+  AddChildrenResponseSchema,
   CancelResponseSchema,
+  GetDagResponseSchema,
   GetResponseSchema,
   JobService,
+  ListChildrenResponseSchema,
   ListResponseSchema,
   SubmitBatchResponseSchema,
   SubmitResponseSchema,
+  SubmitRunResponseSchema,
   type WatchRequest,
   type WatchResponse,
   WatchResponseSchema,
@@ -372,4 +382,58 @@ test("a client refuses options that it does not know, and calls after its end", 
   const client = createClient({ address: "127.0.0.1:1" });
   client.close();
   await expect(client.get("a")).rejects.toThrow("the client is closed");
+});
+
+test("a run is submitted with its dependencies, policy and compensations in the wire's terms", async () => {
+  const hub = await jobHub();
+  hub.answers.submitRun = create(SubmitRunResponseSchema, { runId: "top", childIds: ["a", "b"] });
+  hub.answers.addChildren = create(AddChildrenResponseSchema, { children: [{ jobId: "c", existing: true }] });
+  const client = testClient(hub.address);
+
+  const run = await client.submitRun({
+    parent: { kind: "sum" },
+    children: [
+      { kind: "part", idempotencyKey: "one", compensation: { job: { kind: "undo" }, onRunFailure: true } },
+      { kind: "part", dependsOn: [{ idempotencyKey: "one" }, { jobId: "before", soft: true }] },
+    ],
+    failurePolicy: "wait-for-all",
+    stopGraceMs: 1_500,
+  });
+  const added = await client.addChildren("top", [{ kind: "part" }]);
+
+  expect(run).toEqual({ runId: "top", childIds: ["a", "b"], existing: false });
+  expect(added).toEqual([{ jobId: "c", existing: true }]);
+  expect(hub.asked[0]?.request).toMatchObject({
+    parent: { kind: "sum" },
+    children: [
+      { compensation: { job: { kind: "undo" }, onRunFailure: true } },
+      {
+        dependsOn: [
+          { on: { case: "idempotencyKey", value: "one" }, kind: DependencyKind.HARD },
+          { on: { case: "jobId", value: "before" }, kind: DependencyKind.SOFT },
+        ],
+      },
+    ],
+    failurePolicy: FailurePolicy.WAIT_FOR_ALL,
+    stopGrace: { seconds: 1n, nanos: 500_000_000 },
+  });
+  await expect(
+    client.submitRun({ parent: { kind: "sum" }, children: [], failurePolicy: "none" as never }),
+  ).rejects.toThrow(InvalidOptionsError);
+});
+
+test("a run's graph and a parent's children are read to the end", async () => {
+  const hub = await jobHub();
+  hub.answers.getDag = create(GetDagResponseSchema, { runId: "top", jobs: 1, nodes: [{ jobId: "top" }] });
+  hub.answers.listChildren = create(ListChildrenResponseSchema, {
+    children: [{ jobId: "a" }, { jobId: "b" }],
+  });
+  const client = testClient(hub.address);
+
+  const dag = await client.getDag("top");
+  const children: string[] = [];
+  for await (const child of client.children("top")) children.push(child.jobId);
+
+  expect(dag).toMatchObject({ runId: "top", jobs: 1, nodes: [{ jobId: "top" }] });
+  expect(children).toEqual(["a", "b"]);
 });

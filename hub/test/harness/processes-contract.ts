@@ -35,6 +35,18 @@ const clauses: readonly Clause[] = [
       group by j.id, j.state having count(e.job_id) <> 1 or min(e.state) <> j.state`,
   },
   {
+    clause: "D3",
+    promise: "no job of a run starts before what it waits for has ended",
+    broken: `with waits as (
+        select e.job_id, e.dependent_id from run_edge e
+        union all select n.job_id, n.run_id from run_node n where n.is_child
+      ), starts as (select job_id, min(at) as at from event where type = 3 group by job_id),
+      ends as (select job_id, min(at) as at from event where type in ${terminal} group by job_id)
+      select w.job_id, w.dependent_id from waits w
+      join starts s on s.job_id = w.dependent_id left join ends e on e.job_id = w.job_id
+      where e.at is null or e.at >= s.at`,
+  },
+  {
     clause: "D4",
     promise: "each grant's fencing token is higher than all before it, and none ever falls",
     broken: `select * from (
