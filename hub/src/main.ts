@@ -36,6 +36,7 @@ import {
   forwarderMetrics,
   laneMetrics,
   ledgerMetrics,
+  runCounter,
   verdictCounter,
   watchHub,
   watchPeers,
@@ -191,7 +192,7 @@ async function startOn(
     new DirectLeases(dispatcher, directLeaseCounter()),
   );
   const signals = signalServices(ledger, peers, config, markDead, signalMetrics(), onTrouble);
-  runs = new Runs(ledger, lanes, book, feed, noteDue, revoke);
+  runs = new Runs(ledger, lanes, book, feed, noteDue, revoke, runCounter());
   const endKey = (keyId: string) => {
     sessions.endKey(keyId);
     jobs.endKey(keyId);

@@ -11,7 +11,7 @@
 import type pg from "pg";
 import { JobEventType, JobState } from "../domain/job-state.js";
 import { childFailedCode, dependencyFailedCode, RunPolicy } from "../domain/run.js";
-import type { RunChanges } from "../domain/run-changes.js";
+import type { RunChange, RunChanges } from "../domain/run-changes.js";
 import type { BatchContext } from "./group-commit.js";
 import { type RefRow, toRef } from "./ref-row.js";
 import { linkHistory, toMs, uuidArray } from "./sql-text.js";
@@ -38,7 +38,16 @@ select r.run_id from (
   select distinct n.run_id from (${writtenIds}) i join run_node n on n.job_id = i.job_id
 ) d join run r on r.run_id = d.run_id order by r.run_id for update of r`;
 
-const act = { release: 1, failDependency: 2, failChildren: 3, cancel: 4, ask: 5 } as const;
+const act = { release: 1, failDependency: 2, failChildren: 3, cancel: 4, ask: 5, compensate: 6 } as const;
+
+const changeOf: Readonly<Record<number, RunChange>> = {
+  [act.release]: "released",
+  [act.failDependency]: "failed",
+  [act.failChildren]: "failed",
+  [act.cancel]: "cancelled",
+  [act.ask]: "asked",
+  [act.compensate]: "compensating",
+};
 
 // Codes in `marks`: the tens say why, so that the weightiest reason stays; the ones say the terminal state.
 const advanceText = `
@@ -174,7 +183,7 @@ select id, lane_id, ready_key, attempt, ${toMs("ready_at")} as ready_at_ms, byte
   act, stop_grace_ms, ${toMs("coalesce(cancel_by, run_at)")} as due_at_ms
 from changed
 union all
-select id, lane_id, ready_key, attempt, ${toMs("ready_at")}, bytes, state, null, fencing_token, ${act.release}, null, null
+select id, lane_id, ready_key, attempt, ${toMs("ready_at")}, bytes, state, null, fencing_token, ${act.compensate}, null, null
 from compensating`;
 
 interface ChangeRow extends RefRow {
@@ -226,7 +235,13 @@ function toChanges(rows: readonly ChangeRow[]): RunChanges {
   const due = rows.flatMap(({ due_at_ms, state }) =>
     due_at_ms !== null && (state === JobState.Scheduled || state === JobState.Leased) ? [due_at_ms] : [],
   );
+  const counts = new Map<RunChange, number>();
+  for (const row of rows) {
+    const change = changeOf[row.act] as RunChange;
+    counts.set(change, (counts.get(change) ?? 0) + 1);
+  }
   return {
+    counts,
     refs: rows.filter(({ state }) => state === JobState.Ready).map(toRef),
     jobIds: rows.map(({ id }) => id),
     asked: rows.flatMap((row) =>

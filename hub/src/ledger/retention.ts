@@ -26,9 +26,10 @@ export interface RetentionReport {
 /**
  * Drops history that is older than asked for, by partitions. Open jobs are never dropped: a partition that holds
  * some is replaced by one that holds only them. Events of kept jobs may go with their day; the history of such a
- * job then begins later. Idempotency keys, checkpoints, effects and notes of dropped jobs go too, and effects of no job
- * that nobody has touched since, and sessions that ended before. Pages that a sink has not got stay, unless they are to go: then what is missing is
- * written down for the forwarder to announce.
+ * job then begins later. Idempotency keys, checkpoints, effects, notes and places in runs of dropped jobs go too, effects
+ * of no job that nobody has touched since, and sessions that ended before. Pages that a sink has not got stay, unless they
+ * are to go: then what is missing is written down for the forwarder to announce. Of a run, jobs that have ended go with
+ * their day, though others of it may be open.
  */
 export async function runRetention(options: RetentionOptions): Promise<RetentionReport> {
   if (!Number.isInteger(options.keepDays) || options.keepDays < 1)
@@ -62,6 +63,7 @@ export async function runRetention(options: RetentionOptions): Promise<Retention
     if (!options.dryRun) {
       await dropOldEffects(client, options.keepDays);
       await dropOldSessions(client, options.keepDays);
+      await dropEmptyRuns(client);
     }
     return { dropped, kept, unforwarded };
   } finally {
@@ -85,6 +87,14 @@ async function dropOldSessions(client: pg.Client, keepDays: number): Promise<voi
      where s.state <> 1 and s.ended_at < now() - make_interval(days => $1)
        and not exists (select from delivery d where d.session_id = s.session_id)`,
     [keepDays],
+  );
+}
+
+/** A run goes with the last of its jobs. */
+async function dropEmptyRuns(client: pg.Client): Promise<void> {
+  await client.query("delete from run r where not exists (select from run_node n where n.run_id = r.run_id)");
+  await client.query(
+    "delete from run_edge e where not exists (select from run_node n where n.job_id = e.dependent_id)",
   );
 }
 
@@ -152,7 +162,15 @@ async function dropEnded(client: pg.Client, partition: string): Promise<number> 
 }
 
 async function dropBelongings(client: pg.Client, jobs: string): Promise<void> {
-  for (const table of ["idempotency", "checkpoint", "job_note", "job_summary"])
+  for (const table of [
+    "idempotency",
+    "checkpoint",
+    "job_note",
+    "job_summary",
+    "run_node",
+    "run_edge",
+    "compensation",
+  ])
     await client.query(`delete from ${table} b using (${jobs}) j where b.job_id = j.id`);
   await client.query(
     `delete from effect e using (${jobs}) j where e.tenant_id = j.tenant_id and e.job_id = j.id`,

@@ -172,6 +172,14 @@ export function directLeaseCounter(): (leases: number) => void {
   return (count) => leases.add(count);
 }
 
+/** Counts what became of jobs because others of their runs ended. */
+export function runCounter(): (change: string, jobs: number) => void {
+  const changes = metrics.getMeter("holdfast").createCounter("holdfast.runs.changes", {
+    description: "Jobs that changed because others ended, by change",
+  });
+  return (change, jobs) => changes.add(jobs, { change });
+}
+
 /** Counts what became of acts on effects. */
 export function effectCounter(): (act: string, answer: string) => void {
   const acts = metrics.getMeter("holdfast").createCounter("holdfast.effects", {

@@ -4,7 +4,7 @@ import { type Dependency, findCycle } from "../domain/dependency.js";
 import { Fault } from "../domain/fault.js";
 import type { LinkedSpec } from "../domain/job-spec.js";
 import type { RunPolicy } from "../domain/run.js";
-import type { RunChanges } from "../domain/run-changes.js";
+import type { RunChange, RunChanges } from "../domain/run-changes.js";
 import type { ChildrenPage, DagPage } from "../domain/run-view.js";
 import type { Principal } from "../domain/scope.js";
 import type { Lanes } from "../lanes/lanes.js";
@@ -44,6 +44,7 @@ export class Runs {
   readonly #feed: JobFeed;
   readonly #noteDue: (dueAtMs: number) => void;
   readonly #revoke: (sessionId: string, lease: RevokedLease) => void;
+  readonly #count: (change: RunChange, jobs: number) => void;
 
   constructor(
     ledger: RunsLedger,
@@ -52,6 +53,7 @@ export class Runs {
     feed: JobFeed,
     noteDue: (dueAtMs: number) => void,
     revoke: (sessionId: string, lease: RevokedLease) => void,
+    count: (change: RunChange, jobs: number) => void,
   ) {
     this.#ledger = ledger;
     this.#lanes = lanes;
@@ -59,6 +61,7 @@ export class Runs {
     this.#feed = feed;
     this.#noteDue = noteDue;
     this.#revoke = revoke;
+    this.#count = count;
   }
 
   /**
@@ -127,7 +130,8 @@ export class Runs {
   }
 
   /** Ends of jobs changed others, in the same commit. What is lost of this is found in the ledger, later (D9). */
-  advanced({ refs, jobIds, asked, dueAtMs }: RunChanges): void {
+  advanced({ refs, jobIds, asked, counts, dueAtMs }: RunChanges): void {
+    for (const [change, jobs] of counts) this.#count(change, jobs);
     this.#lanes.offer(refs);
     if (dueAtMs !== null) this.#noteDue(dueAtMs);
     for (const { sessionId, ...lease } of asked)

@@ -211,4 +211,30 @@ describe("retention", () => {
         runRetention({ databaseUrl: room.url, keepDays, dryRun: true, dropUnforwarded: false }),
       ).rejects.toThrow(RangeError);
   });
+
+  it("takes old jobs out of their runs, and a run away with the last of them", async () => {
+    await makeOldDay(42);
+    const [gone, first, second] = [
+      await makeOldJob(42, 6, 421),
+      await makeOldJob(42, 6, 422),
+      await submitOne(room),
+    ];
+    for (const [runId, jobId] of [
+      [gone, gone],
+      [first, first],
+      [first, second],
+    ])
+      await room.sql(
+        `with r as (insert into run (run_id, tenant_id, jobs) values ($1, 1, 1) on conflict do nothing)
+         insert into run_node (job_id, run_id, is_child, waits_for) values ($2, $1, false, 0)`,
+        [runId, jobId],
+      );
+    await room.sql("insert into run_edge values ($1, $2, true)", [first, second]);
+
+    await runRetention({ databaseUrl: room.url, keepDays: 30, dropUnforwarded: true, dryRun: false });
+
+    expect(await room.sql("select run_id from run")).toEqual([{ run_id: first }]);
+    expect(await room.sql("select job_id from run_node")).toEqual([{ job_id: second }]);
+    expect(await room.sql("select from run_edge")).toEqual([]);
+  });
 });
