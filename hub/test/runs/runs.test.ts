@@ -186,6 +186,24 @@ describe("a job that depends on another", () => {
   });
 });
 
+describe("a result that the ledger cannot hold", () => {
+  it("is refused by itself, and its neighbours of other runs are committed", async () => {
+    const [good, bad] = [await submitOne(room), await submitOne(room)];
+    const after = await submitAfter(room, (id) => [hard(good, id)]);
+    await submitAfter(room, (id) => [hard(bad, id)]);
+    const [goodLease, badLease] = [await claim(good), await claim(bad)];
+    const poison: Outcome = { ...failed, message: "\u0000" } as Outcome;
+    const items = [reportItem(sessionId, badLease, poison), reportItem(sessionId, goodLease, done)];
+
+    const verdicts = await room.ledger.report(items.map((item) => ({ ...item, isLinked: true })));
+
+    expect(verdicts).toMatchObject([{ reason: "ITEM_POISONED" }, { type: "committed" }]);
+    expect(await stateOf(after.jobId)).toBe(Ready);
+    expect(await stateOf(bad)).toBe(Leased);
+    await report(badLease, done);
+  });
+});
+
 describe("a parent", () => {
   it("waits for its children and gets their outcomes in its lease", async () => {
     const { runId, childIds } = await submitRun(room, 3, [
