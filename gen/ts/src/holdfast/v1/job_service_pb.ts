@@ -992,6 +992,8 @@ export const JobService: GenService<{
   /**
    * Submits up to 10,000 jobs. Each item is accepted or refused by itself: a
    * bad one never fails its neighbours. Answered after the commits of all.
+   * Those with depends_on or a compensation are submitted after the others,
+   * one by one.
    *
    * Errors: INVALID_FIELD when the batch is empty or too long. Errors of items
    * are in the response.
