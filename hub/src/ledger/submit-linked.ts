@@ -2,8 +2,8 @@
 // nothing, in one transaction (D1, D2).
 //
 // Invariants
-//  1. The run is locked, and a plain job that others will wait for is marked as linked, before it is looked at: from
-//     then on it cannot end without its dependents being released.
+//  1. The run is locked, and a job of no run that others will wait for is locked and marked as linked, before it is
+//     looked at: from then on it cannot end without its dependents being released.
 //  2. What is not admitted writes nothing; why not is read afterwards.
 import pg from "pg";
 import { type LinkedSpec, linkedDigest } from "../domain/job-spec.js";
@@ -74,9 +74,11 @@ export type LinkedResult =
 export const runJobsMax = 100_000;
 const triesMax = 5;
 
+/** Jobs of no run yet: what has no run to be locked by is locked itself, also when it is linked for another reason. */
 const markText = `
 update job j set is_linked = true
-where j.id = any($1::uuid[]) and j.tenant_id = $2 and j.is_linked is null and j.state < ${JobState.Succeeded}`;
+where j.id = any($1::uuid[]) and j.tenant_id = $2 and j.state < ${JobState.Succeeded}
+  and not exists (select from run_node n where n.job_id = j.id)`;
 
 const mode = { run: 1, children: 2, single: 3 } as const;
 

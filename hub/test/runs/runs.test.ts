@@ -91,6 +91,26 @@ describe("a job that depends on another", () => {
     expect(await report(lease, done)).toMatchObject({ type: "duplicate" });
   });
 
+  it("is released also when the other was ended by another hub at that very moment (D3)", async () => {
+    const other = await room.openLedger();
+    for (let round = 0; round < 25; round += 1) {
+      const linked = linkedSpec(
+        round % 2 === 0 ? {} : { compensation: { spec: jobSpec(), onRunFailure: false } },
+      );
+      const first = await submitAfter(room, () => [], linked);
+      const lease = await claim(first.jobId);
+
+      const [after] = await Promise.all([
+        submitAfter(room, (id) => [hard(first.jobId, id)]),
+        other.report([{ ...reportItem(sessionId, lease, done), isLinked: round % 3 === 0 }]),
+      ]);
+
+      expect(after.result.type).toBe("accepted");
+      expect(await stateOf(after.jobId)).toBe(Ready);
+    }
+    await other.stop();
+  });
+
   it("waits for its time when all it depends on has ended", async () => {
     const first = await submitOne(room);
     const runAtMs = Date.now() + 3_600_000;
