@@ -25,6 +25,9 @@ const EXIT_BY_STATUS: Readonly<Record<Code, ExitCode>> = {
 const NEXT_BY_REASON: Readonly<Record<string, string>> = {
   JOB_NOT_FOUND: "Check the id: `holdfast list` shows the newest jobs.",
   KEY_NOT_FOUND: "`holdfast keys list` shows the keys of this tenant.",
+  INBOX_ENTRY_NOT_FOUND:
+    "`holdfast inbox ls` shows what waits; what is not there may be a job: `holdfast get ID`.",
+  NOT_REFUSED: "A hub is about to make the job: `holdfast cancel ID` then cancels it.",
   EFFECT_NOT_FOUND: "`holdfast effects ls` shows the effects of a job or scope.",
   EFFECT_COMPLETED: "A completed effect is final: `holdfast effects show` shows what came of it.",
   CHANNEL_NOT_FOUND: "`holdfast signals ls` shows the channels; the first signal published to one makes it.",

@@ -5,6 +5,7 @@ import { AccessService } from "@holdfast/gen/holdfast/v1/access_service_pb";
 import { EffectService } from "@holdfast/gen/holdfast/v1/effect_service_pb";
 import { EventService } from "@holdfast/gen/holdfast/v1/event_service_pb";
 import { FleetService } from "@holdfast/gen/holdfast/v1/fleet_service_pb";
+import { InboxService } from "@holdfast/gen/holdfast/v1/inbox_service_pb";
 import { JobService } from "@holdfast/gen/holdfast/v1/job_service_pb";
 import { SignalService } from "@holdfast/gen/holdfast/v1/signal_service_pb";
 import { usageError } from "./cli-error.js";
@@ -29,6 +30,7 @@ export interface Connection {
   readonly hubUrl: string;
   readonly jobs: Client<typeof JobService>;
   readonly effects: Client<typeof EffectService>;
+  readonly inbox: Client<typeof InboxService>;
   readonly fleet: Client<typeof FleetService>;
   readonly events: Client<typeof EventService>;
   readonly access: Client<typeof AccessService>;
@@ -54,6 +56,7 @@ export function connect(options: ConnectionOptions): Connection {
     hubUrl,
     jobs: createClient(JobService, transport),
     effects: createClient(EffectService, transport),
+    inbox: createClient(InboxService, transport),
     fleet: createClient(FleetService, transport),
     events: createClient(EventService, transport),
     access: createClient(AccessService, transport),

@@ -14,7 +14,8 @@ const ROWS = [
   {
     name: "notFound",
     code: 3,
-    meaning: "The job, key, effect, channel or cursor does not exist, or belongs to another tenant.",
+    meaning:
+      "The job, key, effect, channel, cursor or inbox entry does not exist, or belongs to another tenant.",
   },
   {
     name: "refused",

@@ -10,6 +10,7 @@ import { addExitCodesCommand } from "./commands/exit-codes.js";
 import { addFleetCommand } from "./commands/fleet.js";
 import { addGetCommand } from "./commands/get.js";
 import { addHubCommand } from "./commands/hub.js";
+import { addInboxCommand } from "./commands/inbox.js";
 import { addKeysCommand } from "./commands/keys.js";
 import { addListCommand } from "./commands/list.js";
 import { addRetentionCommand } from "./commands/retention.js";
@@ -44,6 +45,7 @@ const ADD_COMMANDS = [
   addEffectsCommand,
   addSignalsCommand,
   addCursorsCommand,
+  addInboxCommand,
   addKeysCommand,
   addStatusCommand,
   addSessionsCommand,

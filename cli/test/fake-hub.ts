@@ -7,6 +7,7 @@ import { AccessService } from "@holdfast/gen/holdfast/v1/access_service_pb";
 import { EffectService } from "@holdfast/gen/holdfast/v1/effect_service_pb";
 import { EventService } from "@holdfast/gen/holdfast/v1/event_service_pb";
 import { FleetService } from "@holdfast/gen/holdfast/v1/fleet_service_pb";
+import { InboxService } from "@holdfast/gen/holdfast/v1/inbox_service_pb";
 import { JobService } from "@holdfast/gen/holdfast/v1/job_service_pb";
 
 export interface FakeHub {
@@ -21,6 +22,7 @@ export interface FakeHub {
 export interface FakeServices {
   readonly jobs?: Partial<ServiceImpl<typeof JobService>>;
   readonly effects?: Partial<ServiceImpl<typeof EffectService>>;
+  readonly inbox?: Partial<ServiceImpl<typeof InboxService>>;
   readonly fleet?: Partial<ServiceImpl<typeof FleetService>>;
   readonly events?: Partial<ServiceImpl<typeof EventService>>;
   readonly access?: Partial<ServiceImpl<typeof AccessService>>;
@@ -28,7 +30,7 @@ export interface FakeServices {
 
 /** A hub of scripted answers on a free port; what is not scripted is UNIMPLEMENTED. */
 export async function startFakeHub(services: FakeServices): Promise<FakeHub> {
-  const { jobs, effects, fleet, events, access } = services;
+  const { jobs, effects, inbox, fleet, events, access } = services;
   const credentials: (string | null)[] = [];
   const server = createServer(
     connectNodeAdapter({
@@ -41,6 +43,7 @@ export async function startFakeHub(services: FakeServices): Promise<FakeHub> {
       routes: (router) => {
         router.service(JobService, jobs ?? {});
         router.service(EffectService, effects ?? {});
+        router.service(InboxService, inbox ?? {});
         router.service(FleetService, fleet ?? {});
         router.service(EventService, events ?? {});
         router.service(AccessService, access ?? {});

@@ -16,6 +16,7 @@ import { startConnectors } from "./rpc/connectors.js";
 import { effectService } from "./rpc/effect-service.js";
 import { eventService } from "./rpc/event-service.js";
 import { fleetService } from "./rpc/fleet-service.js";
+import { inboxService } from "./rpc/inbox-service.js";
 import { jobService } from "./rpc/job-service.js";
 import { markDead } from "./rpc/signal-messages.js";
 import { signalService } from "./rpc/signal-service.js";
@@ -34,6 +35,7 @@ import {
   directLeaseCounter,
   effectCounter,
   forwarderMetrics,
+  inboxMetrics,
   laneMetrics,
   ledgerMetrics,
   runCounter,
@@ -41,6 +43,7 @@ import {
   watchHub,
   watchPeers,
 } from "./services/hub-metrics.js";
+import { Inbox } from "./services/inbox.js";
 import { JobFeed } from "./services/job-feed.js";
 import { Jobs } from "./services/jobs.js";
 import { KeyCheck } from "./services/key-check.js";
@@ -181,16 +184,12 @@ async function startOn(
   const reports = new SessionReports(ledger, feed, returnLeases, noteDue, verdictCounter());
   const reaper = new Reaper(ledger, returnLeases, (ids) => sessions.expired(ids), onTrouble);
   const maintenance = new Maintenance(ledger, onTrouble);
-  const jobs = new Jobs(
-    ledger,
-    lanes,
-    book,
-    feed,
-    noteDue,
-    revoke,
-    config.watchesMax,
-    new DirectLeases(dispatcher, directLeaseCounter()),
-  );
+  const directLeases = new DirectLeases(dispatcher, directLeaseCounter());
+  const jobs = new Jobs(ledger, lanes, book, feed, noteDue, revoke, config.watchesMax, directLeases);
+  const inbox = new Inbox(ledger, lanes, book, directLeases, noteDue, config.payloadBytesMax, {
+    settled: inboxMetrics(),
+    failed: onTrouble,
+  });
   const signals = signalServices(ledger, peers, config, markDead, signalMetrics(), onTrouble);
   runs = new Runs(ledger, lanes, book, feed, noteDue, revoke, runCounter());
   const endKey = (keyId: string) => {
@@ -235,6 +234,7 @@ async function startOn(
       new UnaryWorkers(attachments, sessions, liveness, reports, ledger, book),
     ),
     effectService(effects, config),
+    inboxService(inbox),
     fleetService(fleet),
     eventService(new Forwarding(ledger, sink?.name ?? null)),
     accessService(access),
@@ -244,6 +244,7 @@ async function startOn(
     dispatcher.stop();
     liveness.stop();
     reports.stop();
+    await inbox.stop();
     await Promise.all([timers.stop(), reaper.stop(), refill.stop(), maintenance.stop()]);
     await Promise.all([leaseCheck.stop(), keyCheck.stop(), laneNews.stop()]);
     relay.stop();
@@ -270,6 +271,7 @@ async function startOn(
     laneNews.start();
     peers.start();
     signals.start();
+    await inbox.start();
     const ports = await startConnectors(config, await readTls(config), services, access, {
       isReady: async () => !isStopping && ledger.isConnected() && (await ledger.readFacts()).roundTripMs >= 0,
       metrics: telemetry.serveMetrics,

@@ -7,6 +7,7 @@ import { events } from "./events/events.js";
 import { drawProfiles } from "./flame/draw-profiles.js";
 import { ghz } from "./ghz/ghz.js";
 import { GoError } from "./go-programs.js";
+import { inbox } from "./latency/inbox.js";
 import { latency } from "./latency/latency.js";
 import { backlog } from "./life/backlog.js";
 import { life } from "./life/life.js";
@@ -23,6 +24,7 @@ const benchmarks: readonly Benchmark[] = [
   drain,
   life,
   latency,
+  inbox,
   events,
   signals,
   streams,

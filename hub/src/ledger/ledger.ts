@@ -26,6 +26,8 @@ import {
 import * as cursors from "./forward-cursors.js";
 import * as pages from "./forward-pages.js";
 import { GroupCommit, type GroupCommitLimits, type GroupCommitObserver } from "./group-commit.js";
+import * as inbox from "./inbox.js";
+import { InboxListener } from "./inbox-listener.js";
 import { readNotes } from "./job-notes.js";
 import * as lanes from "./lanes.js";
 import { migrate, partitionDaysAhead } from "./migrate.js";
@@ -43,7 +45,13 @@ import { type ReturnItem, type ReturnResult, returnLeases } from "./return-lease
 import { type ReviveItem, type ReviveResult, reviveJobs } from "./revive-job.js";
 import { type CheckpointItem, type CheckpointResult, saveCheckpoints } from "./save-checkpoints.js";
 import { signalLedger } from "./signal-ledger.js";
-import { type SubmitItem, type SubmitResult, submitJobs } from "./submit-jobs.js";
+import {
+  type AdoptResult,
+  adoptJobs,
+  type SubmitItem,
+  type SubmitResult,
+  submitJobs,
+} from "./submit-jobs.js";
 import { type LinkedResult, type LinkedSubmit, submitLinked } from "./submit-linked.js";
 import { WriterConnection } from "./writer-connection.js";
 
@@ -186,7 +194,24 @@ export async function openLedger(options: LedgerOptions) {
     dealLanePage: (laneId: number, afterKey: number, throughKey: number, limit: number): Promise<Ref[]> =>
       dealLanePage(db, laneId, afterKey, throughKey, limit),
     raiseLowKeys: (laneIds: readonly number[], throughKey: number) => raiseLowKeys(db, laneIds, throughKey),
+    /** The partition of jobs of one day, if it is missing. */
+    ensureJobPartition: (atMs: number) =>
+      db.query("select ensure_job_partition(to_timestamp($1::float8 / 1000))", [atMs]),
     ensurePartitions: () => db.query("select ensure_partitions($1)", [partitionDaysAhead]),
+
+    /** Makes jobs of entries of the inbox, each at most once, whichever hub does. */
+    adopt: (items: readonly SubmitItem[]): Committed<AdoptResult> =>
+      writes.commit(adoptJobs, items, patience.callMs),
+    readInbox: (afterPosition: number, limit: number) => inbox.readInbox(db, afterPosition, limit),
+    settleInbox: (existing: readonly string[], refused: Parameters<typeof inbox.settleInbox>[2]) =>
+      inbox.settleInbox(db, existing, refused),
+    listenToInbox: (onWake: () => void, onError: (error: unknown) => void) =>
+      new InboxListener(options.databaseUrl, onWake, onError),
+    listInbox: (tenantId: number, refusedOnly: boolean, beforeId: string, limit: number) =>
+      inbox.listInbox(db, tenantId, refusedOnly, beforeId, limit),
+    retryInboxEntry: (tenantId: number, jobId: string) => inbox.retryInboxEntry(db, tenantId, jobId),
+    discardInboxEntry: (tenantId: number, jobId: string) => inbox.discardInboxEntry(db, tenantId, jobId),
+    hasInboxEntry: (tenantId: number, jobId: string) => inbox.hasInboxEntry(db, tenantId, jobId),
 
     readJob: (tenantId: number, jobId: string) => jobs.readJob(db, tenantId, jobId),
     listJobs: (tenantId: number, filter: JobFilter, beforeId: string, limit: number) =>

@@ -67,15 +67,27 @@ const leasedParts = `
     ${JobEventType.Leased}::smallint, session_id, null, null, null, null
   from inserted where session_id is not null`;
 
-/** With leases it is a longer statement, which others need not pay for. */
-function insertText(hasLeases: boolean): string {
+/** An entry of the inbox is gone when its job is there. */
+const adoptedParts = `
+), adopted as (
+  delete from inbox where job_id in (select id from inserted)`;
+
+/** Of the inbox's entries, those that no other hub adopts at this moment. */
+const entriesHere = `
+here as (
+  select job_id from inbox where job_id = any($3) and refused_at is null order by position for update skip locked
+), `;
+
+/** With leases or entries of the inbox it is a longer statement, which others need not pay for. */
+function insertText(hasLeases: boolean, isAdopting = false): string {
   return `
-with ${hasLeases ? `${heldSessions("$17")}, ` : ""}input as (
+with ${hasLeases ? `${heldSessions("$17")}, ` : ""}${isAdopting ? entriesHere : ""}input as (
   select i.* ${hasLeases ? leaseOfHeldSession : ""} from unnest($3::uuid[], $4::integer[], $5::integer[], $6::bigint[], $7::float8[], $8::float8[],
     $9::text[], $10::text[], $11::smallint[], $12::integer[], $13::integer[], $14::text[], $15::text[]
     ${hasLeases ? ", $17::uuid[], $18::bigint[]" : ""})
     as i (id, tenant_id, lane_id, ready_key, run_at_ms, deadline_ms, content_type, options, attempts_max,
       payload_offset, payload_length, key, digest ${hasLeases ? ", asked_session_id, asked_delivery" : ""})
+  ${isAdopting ? "join here on here.job_id = i.id" : ""}
   ${hasLeases ? "left join held h on h.session_id = i.asked_session_id" : ""}
 ), keyed as (
   insert into idempotency (tenant_id, key, job_id, content_digest)
@@ -106,12 +118,13 @@ with ${hasLeases ? `${heldSessions("$17")}, ` : ""}input as (
   select 1, run_at, id, 1 from inserted where state = ${JobState.Scheduled}
   union all
   select 2, deadline, id, 0 from inserted where deadline is not null
-${hasLeases ? leasedParts : ""}), ${writePage(hasLeases ? "told" : "events")}
+${isAdopting ? adoptedParts : ""}${hasLeases ? leasedParts : ""}), ${writePage(hasLeases ? "told" : "events")}
 select id, state, session_id, delivery, ${toMs("run_at")} as due_at_ms, ${toMs("now()")} as now_ms from inserted`;
 }
 
-const plainText = insertText(false);
-const leasingText = insertText(true);
+const plain = { name: "submit_jobs", text: insertText(false) };
+const leasing = { name: "submit_and_lease_jobs", text: insertText(true) };
+const adopting = { name: "adopt_jobs", text: insertText(true, true) };
 
 const readText = `
 select id, state, session_id, delivery, ready_key, ${toMs("run_at")} as due_at_ms, ${toMs("ready_at")} as now_ms
@@ -119,7 +132,7 @@ from job where id = any($1)`;
 
 const keyText = `
 select k.job_id, k.content_digest from unnest($1::integer[], $2::text[]) with ordinality as i (tenant_id, key, n)
-join idempotency k on k.tenant_id = i.tenant_id and k.key = i.key order by i.n`;
+left join idempotency k on k.tenant_id = i.tenant_id and k.key = i.key order by i.n`;
 
 interface InsertedRow {
   readonly id: string;
@@ -139,37 +152,71 @@ export const submitJobs: BatchStatement<SubmitItem, SubmitResult> = {
   bytesOf: (item) => item.spec.payload.length + 512,
   run: async (on, items) => {
     const firstKey = on.reserveReadyKeys(items.length);
-    const ids = items.map((item) => item.jobId);
-    const inserted = await insert(on, items, ids, firstKey);
-    const rows = new Map(inserted.map((row) => [row.id, row]));
-    // After a lost connection an earlier try may have inserted what this one did not.
-    if (on.isRetry) for (const row of await readBack(on, ids)) rows.set(row.id, row);
-    const results: (SubmitResult | undefined)[] = items.map((item, at) => {
-      const row = rows.get(item.jobId);
-      return row ? accepted(item, row, firstKey + at) : undefined;
-    });
-    const missing = items.filter((_, at) => results[at] === undefined);
+    const { results, missing, wrotePage } = await insertAll(on, items, firstKey, false);
     const first = missing.length > 0 ? await firstHolders(on, missing) : [];
-    return {
-      results: results.map((result) => result ?? (first.shift() as SubmitResult)),
-      wrotePage: inserted.length > 0,
-    };
+    return { results: results.map((result) => result ?? (first.shift() as SubmitResult)), wrotePage };
   },
 };
+
+/** What became of an entry of the inbox; elsewhere: another hub adopts it, or did, or an operator removed it. */
+export type AdoptResult = SubmitResult | { readonly type: "elsewhere" };
+
+/**
+ * Makes jobs of entries of the inbox, each once however many hubs try: an entry is deleted in the transaction that
+ * inserts its job. One whose key was used before stays, to be settled by the caller.
+ */
+export const adoptJobs: BatchStatement<SubmitItem, AdoptResult> = {
+  ...submitJobs,
+  name: "adopt_jobs",
+  run: async (on, items) => {
+    const firstKey = on.reserveReadyKeys(items.length);
+    const { results, missing, wrotePage } = await insertAll(on, items, firstKey, true);
+    const holders = missing.length > 0 ? await findHolders(on, missing) : [];
+    const judged = missing.map((item, at): AdoptResult => {
+      const holder = holders[at];
+      return !holder || holder.jobId === item.jobId ? { type: "elsewhere" } : judge(item, holder);
+    });
+    return { results: results.map((result) => result ?? (judged.shift() as AdoptResult)), wrotePage };
+  },
+};
+
+/** Inserts what can be; the others have no result and are missing. */
+async function insertAll(
+  on: BatchContext,
+  items: readonly SubmitItem[],
+  firstKey: number,
+  isAdopting: boolean,
+): Promise<{
+  readonly results: readonly (SubmitResult | undefined)[];
+  readonly missing: readonly SubmitItem[];
+  readonly wrotePage: boolean;
+}> {
+  const ids = items.map((item) => item.jobId);
+  const inserted = await insert(on, items, ids, firstKey, isAdopting);
+  const rows = new Map(inserted.map((row) => [row.id, row]));
+  // After a lost connection an earlier try may have inserted what this one did not.
+  if (on.isRetry) for (const row of await readBack(on, ids)) rows.set(row.id, row);
+  const results = items.map((item, at) => {
+    const row = rows.get(item.jobId);
+    return row ? accepted(item, row, firstKey + at) : undefined;
+  });
+  const missing = items.filter((_, at) => results[at] === undefined);
+  return { results, missing, wrotePage: inserted.length > 0 };
+}
 
 async function insert(
   on: BatchContext,
   items: readonly SubmitItem[],
   ids: readonly string[],
   firstKey: number,
+  isAdopting: boolean,
 ): Promise<InsertedRow[]> {
   const specs = items.map((item) => item.spec);
   const payloads = packBytes(specs.map((spec) => spec.payload));
   const keyOf = (spec: JobSpec) => spec.idempotencyKey || null;
-  const hasLeases = items.some((item) => item.leaseTo);
+  const hasLeases = isAdopting || items.some((item) => item.leaseTo);
   const { rows } = await on.connection.query<InsertedRow>({
-    name: hasLeases ? "submit_and_lease_jobs" : "submit_jobs",
-    text: hasLeases ? leasingText : plainText,
+    ...(isAdopting ? adopting : hasLeases ? leasing : plain),
     values: [
       on.writerId,
       on.batch,
@@ -250,15 +297,33 @@ function firstLease({ jobId, laneId, spec }: SubmitItem, submittedAtMs: number):
 
 /** Whose key it was first, for items whose key was taken: the same content, or other (D2). */
 async function firstHolders(on: BatchContext, items: readonly SubmitItem[]): Promise<SubmitResult[]> {
-  const { rows } = await on.connection.query<{ job_id: string; content_digest: Buffer }>({
+  const holders = await findHolders(on, items);
+  return items.map((item, at) => {
+    const holder = holders[at];
+    if (!holder) throw new Error("An idempotency key that was taken is gone.");
+    return judge(item, holder);
+  });
+}
+
+interface KeyHolder {
+  readonly jobId: string;
+  readonly digest: Buffer;
+}
+
+function judge(item: SubmitItem, { jobId, digest }: KeyHolder): SubmitResult {
+  const isSame = contentDigest(item.spec).equals(digest);
+  return { type: isSame ? "existing" : "conflict", jobId };
+}
+
+/** The holder of each item's idempotency key; null where nobody holds it, or the item has none. */
+async function findHolders(
+  on: BatchContext,
+  items: readonly SubmitItem[],
+): Promise<readonly (KeyHolder | null)[]> {
+  const { rows } = await on.connection.query<{ job_id: string | null; content_digest: Buffer }>({
     name: "find_idempotency_keys",
     text: keyText,
     values: [numberArray(items.map((item) => item.tenantId)), items.map((item) => item.spec.idempotencyKey)],
   });
-  return items.map((item, at) => {
-    const row = rows[at];
-    if (!row) throw new Error("An idempotency key that was taken is gone.");
-    const isSame = contentDigest(item.spec).equals(row.content_digest);
-    return { type: isSame ? "existing" : "conflict", jobId: row.job_id };
-  });
+  return rows.map((row) => (row.job_id === null ? null : { jobId: row.job_id, digest: row.content_digest }));
 }

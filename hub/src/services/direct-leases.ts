@@ -6,7 +6,7 @@
 //  2. Credit that was set aside is granted or lost, whatever becomes of the submit.
 import { Fault } from "../domain/fault.js";
 import type { Lane } from "../domain/lane.js";
-import type { SubmitItem, SubmitResult } from "../ledger/submit-jobs.js";
+import type { AdoptResult, SubmitItem } from "../ledger/submit-jobs.js";
 import type { Dispatcher, Reservation } from "./dispatcher.js";
 import type { LaneLease } from "./session-messages.js";
 
@@ -16,7 +16,7 @@ export type NewJob = Omit<SubmitItem, "leaseTo" | "laneId"> & { readonly lane: L
 export interface DirectSubmit {
   readonly items: readonly SubmitItem[];
   /** @param results one per item; none at all when nothing is known */
-  readonly end: (results: readonly (SubmitResult | Fault)[]) => void;
+  readonly end: (results: readonly (AdoptResult | Fault)[]) => void;
 }
 
 interface Reserved {
@@ -77,7 +77,7 @@ export class DirectLeases {
     };
   }
 
-  #settle({ reservation, lane, places }: Reserved, results: readonly (SubmitResult | Fault)[]): void {
+  #settle({ reservation, lane, places }: Reserved, results: readonly (AdoptResult | Fault)[]): void {
     const leases: LaneLease[] = [];
     const gone: Reservation["jobs"][number][] = [];
     for (const [at, place] of places.entries()) {

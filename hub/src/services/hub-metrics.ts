@@ -187,3 +187,20 @@ export function effectCounter(): (act: string, answer: string) => void {
   });
   return (act, answer) => acts.add(1, { act, answer });
 }
+
+/** Counts what became of entries of the inbox, and how long those that became jobs had waited. */
+export function inboxMetrics(): (outcome: "adopted" | "existing" | "refused", waitedMs: number) => void {
+  const meter = metrics.getMeter("holdfast");
+  const entries = meter.createCounter("holdfast.inbox.entries", {
+    description: "Jobs submitted from SQL that this hub settled, by outcome: adopted, existing, refused",
+  });
+  const waits = meter.createHistogram("holdfast.inbox.wait", {
+    description: "From a submit in SQL until its job is there, the transaction's own time included",
+    unit: "s",
+    advice: { explicitBucketBoundaries: [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1, 5, 30] },
+  });
+  return (outcome, waitedMs) => {
+    entries.add(1, { outcome });
+    if (outcome === "adopted") waits.record(waitedMs / 1_000);
+  };
+}

@@ -10,7 +10,7 @@ import { type Latencies, latenciesOf, spreadOf } from "../statistics.js";
 import { formatCount, formatMs, type Table } from "../table.js";
 import { timedPayloadBytesMin } from "./timed-payload.js";
 
-const warmUpSeconds = 5;
+export const warmUpSeconds = 5;
 const upWithinMs = 60_000;
 /** After the last submit: nothing is waited for longer. */
 const tailMsMax = 15_000;
@@ -60,7 +60,7 @@ export const latency = defineBenchmark({
   },
 });
 
-interface Offer {
+export interface Offer {
   readonly sentPerSecond: number;
   readonly started: Latencies;
   readonly submitted: Latencies;
@@ -71,12 +71,14 @@ interface Offer {
   readonly deadRows: number;
 }
 
-async function offerAndWatch(
+/** Offers jobs to a hub of its own, by calls or by transactions of SQL, and sees when they start. */
+export async function offerAndWatch(
   stage: Stage,
   rate: number,
   seconds: number,
   payloadBytes: number,
   database: string,
+  producer: "latency-producer" | "inbox-producer" = "latency-producer",
 ): Promise<Offer> {
   const databaseUrl = await stage.postgres.createDatabase(database);
   const warmUpJobs = rate * warmUpSeconds;
@@ -94,11 +96,11 @@ async function offerAndWatch(
     try {
       await worker.said("attached", upWithinMs);
       stage.log(`offering ${formatCount(rate)} jobs/s for ${warmUpSeconds + seconds} s`);
-      const offer: OfferParams = { address, rate, jobs, warmUpJobs, payloadBytes };
-      const producer = stage.start<OfferParams, OfferSays>("latency-producer", offer, database);
+      const offer: OfferParams = { address, databaseUrl, rate, jobs, warmUpJobs, payloadBytes };
+      const offering = stage.start<OfferParams, OfferSays>(producer, offer, database);
       try {
         const before = await stage.postgres.readCounters(database);
-        const offered = await producer.said("offered", (warmUpSeconds + seconds) * 2_000 + tailMsMax);
+        const offered = await offering.said("offered", (warmUpSeconds + seconds) * 2_000 + tailMsMax);
         const starts = await worker.said("started", tailMsMax);
         const after = await stage.postgres.readCounters(database);
         return {
@@ -111,7 +113,7 @@ async function offerAndWatch(
           deadRows: await stage.postgres.count(database, deadRowsQuery),
         };
       } finally {
-        await producer.stop();
+        await offering.stop();
       }
     } finally {
       await worker.stop();
@@ -122,7 +124,7 @@ async function offerAndWatch(
   }
 }
 
-function latencyTable(rows: readonly (readonly [string, readonly Latencies[]])[]): Table {
+export function latencyTable(rows: readonly (readonly [string, readonly Latencies[]])[]): Table {
   const right = "right" as const;
   return {
     columns: [

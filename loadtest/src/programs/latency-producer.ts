@@ -9,6 +9,8 @@ import { nowMs } from "../wall-clock.js";
 
 export interface OfferParams {
   readonly address: string;
+  /** Where the ledger is, for those who submit in SQL. */
+  readonly databaseUrl: string;
   readonly rate: number;
   readonly jobs: number;
   /** The first so many are not measured. */

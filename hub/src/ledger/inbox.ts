@@ -1,0 +1,165 @@
+// What was submitted from SQL, as it waits to be adopted or, refused, for an operator. Becoming a job is submit-jobs.ts.
+import type { InboxEntry, InboxRefusal, InboxView } from "../domain/inbox.js";
+import type { Priority } from "../domain/job-spec.js";
+import type { RetryPolicy } from "../domain/retry.js";
+import { lastUuid } from "../domain/uuid.js";
+import type { ReadPool } from "./read-pool.js";
+import { toMs, uuidArray } from "./sql-text.js";
+
+/** Payloads of one page, at most, beside those of its first entry. */
+const pageBytesMax = 8 << 20;
+
+interface EntryRow {
+  readonly position: string;
+  readonly job_id: string;
+  readonly tenant_id: number;
+  readonly submitted_at_ms: number;
+  readonly kind: string;
+  readonly product: string;
+  readonly queue: string;
+  readonly priority: Priority;
+  readonly capabilities: string[];
+  readonly labels: Record<string, string>;
+  readonly idempotency_key: string;
+  readonly run_at_ms: number | null;
+  readonly deadline_ms: number | null;
+  readonly retry: Partial<RetryPolicy> | null;
+  readonly content_type: string;
+  readonly payload: Buffer;
+}
+
+const commonColumns = `
+  job_id, tenant_id, ${toMs("submitted_at")} as submitted_at_ms, kind, product, queue, priority, capabilities, labels,
+  idempotency_key, floor(${toMs("run_at")}) as run_at_ms, floor(${toMs("deadline")}) as deadline_ms, content_type`;
+
+function common(row: Omit<EntryRow, "position" | "payload" | "retry">) {
+  return {
+    jobId: row.job_id,
+    submittedAtMs: row.submitted_at_ms,
+    kind: row.kind,
+    product: row.product,
+    queue: row.queue,
+    priority: row.priority,
+    capabilities: row.capabilities,
+    idempotencyKey: row.idempotency_key,
+    runAtMs: row.run_at_ms,
+    deadlineMs: row.deadline_ms,
+    contentType: row.content_type,
+  };
+}
+
+/** Entries that wait, in order, after a position. Other hubs may be adopting them already. */
+export async function readInbox(db: ReadPool, afterPosition: number, limit: number): Promise<InboxEntry[]> {
+  const { rows } = await db.query<EntryRow>({
+    name: "read_inbox",
+    text: `
+      with page as (
+        select position, sum(octet_length(payload)) over (order by position) - octet_length(payload) as bytes_before
+        from (select position, payload from inbox
+              where refused_at is null and position > $1 order by position limit $2) waiting
+      )
+      select i.position, ${commonColumns}, i.retry, i.payload from page p join inbox i on i.position = p.position
+      where p.bytes_before <= ${pageBytesMax} order by i.position`,
+    values: [afterPosition, limit],
+  });
+  return rows.map((row) => ({
+    ...common(row),
+    position: Number(row.position),
+    tenantId: row.tenant_id,
+    labels: row.labels,
+    retry: row.retry,
+    payload: row.payload,
+  }));
+}
+
+/** Entries become waiting no more: their key had made the job before, or they are refused. Repeating it is harmless. */
+export async function settleInbox(
+  db: ReadPool,
+  existing: readonly string[],
+  refused: readonly { readonly jobId: string; readonly refusal: InboxRefusal }[],
+): Promise<void> {
+  await db.query({
+    name: "settle_inbox",
+    text: `
+      with gone as (delete from inbox where job_id = any($1))
+      update inbox i set refused_at = now(), refusal = r.refusal
+      from unnest($2::uuid[], $3::jsonb[]) as r (job_id, refusal)
+      where i.job_id = r.job_id and i.refused_at is null`,
+    values: [
+      uuidArray(existing),
+      uuidArray(refused.map(({ jobId }) => jobId)),
+      refused.map(({ refusal }) => JSON.stringify(refusal)),
+    ],
+  });
+}
+
+type ViewRow = Omit<EntryRow, "position" | "payload" | "retry"> & {
+  readonly submitted_by: string;
+  readonly payload_bytes: number;
+  readonly refusal: InboxRefusal | null;
+  readonly refused_at_ms: number | null;
+};
+
+const viewColumns = `${commonColumns}, submitted_by, octet_length(payload) as payload_bytes, refusal,
+  ${toMs("refused_at")} as refused_at_ms`;
+
+function toView(row: ViewRow): InboxView {
+  return {
+    ...common(row),
+    submittedBy: row.submitted_by,
+    payloadBytes: row.payload_bytes,
+    refusal: row.refusal && { ...row.refusal, atMs: row.refused_at_ms ?? 0 },
+  };
+}
+
+/** Newest first, by the ids of the jobs to be. */
+export async function listInbox(
+  db: ReadPool,
+  tenantId: number,
+  refusedOnly: boolean,
+  beforeId: string,
+  limit: number,
+): Promise<InboxView[]> {
+  const { rows } = await db.query<ViewRow>({
+    name: "list_inbox",
+    text: `select ${viewColumns} from inbox
+      where tenant_id = $1 and job_id < $3 and (not $2 or refused_at is not null) order by job_id desc limit $4`,
+    values: [tenantId, refusedOnly, beforeId || lastUuid, limit],
+  });
+  return rows.map(toView);
+}
+
+/** A refused entry waits again; one that waits already stays so. Null: there is none. */
+export async function retryInboxEntry(
+  db: ReadPool,
+  tenantId: number,
+  jobId: string,
+): Promise<InboxView | null> {
+  const { rows } = await db.query<ViewRow>({
+    name: "retry_inbox_entry",
+    text: `update inbox set refused_at = null, refusal = null where tenant_id = $1 and job_id = $2
+      returning ${viewColumns}`,
+    values: [tenantId, jobId],
+  });
+  return rows[0] ? toView(rows[0]) : null;
+}
+
+/** Removes a refused entry; answers what it was. Null: there is none that is refused. */
+export async function discardInboxEntry(
+  db: ReadPool,
+  tenantId: number,
+  jobId: string,
+): Promise<InboxView | null> {
+  const { rows } = await db.query<ViewRow>({
+    name: "discard_inbox_entry",
+    text: `delete from inbox where tenant_id = $1 and job_id = $2 and refused_at is not null returning ${viewColumns}`,
+    values: [tenantId, jobId],
+  });
+  return rows[0] ? toView(rows[0]) : null;
+}
+
+/** Whether there is such an entry, refused or not. */
+export async function hasInboxEntry(db: ReadPool, tenantId: number, jobId: string): Promise<boolean> {
+  const text = "select from inbox where tenant_id = $1 and job_id = $2";
+  return (await db.query(text, [tenantId, jobId])).rowCount === 1;
+}
