@@ -25,6 +25,8 @@ const EXIT_BY_STATUS: Readonly<Record<Code, ExitCode>> = {
 const NEXT_BY_REASON: Readonly<Record<string, string>> = {
   JOB_NOT_FOUND: "Check the id: `holdfast list` shows the newest jobs.",
   KEY_NOT_FOUND: "`holdfast keys list` shows the keys of this tenant.",
+  DEAD_LETTER_NOT_FOUND:
+    "`holdfast dead ls` shows the dead letters; `holdfast get ID` what became of the job.",
   INBOX_ENTRY_NOT_FOUND:
     "`holdfast inbox ls` shows what waits; what is not there may be a job: `holdfast get ID`.",
   NOT_REFUSED: "A hub is about to make the job: `holdfast cancel ID` then cancels it.",

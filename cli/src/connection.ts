@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
 import { createConnectTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { AccessService } from "@holdfast/gen/holdfast/v1/access_service_pb";
+import { DeadLetterService } from "@holdfast/gen/holdfast/v1/dead_letter_service_pb";
 import { EffectService } from "@holdfast/gen/holdfast/v1/effect_service_pb";
 import { EventService } from "@holdfast/gen/holdfast/v1/event_service_pb";
 import { FleetService } from "@holdfast/gen/holdfast/v1/fleet_service_pb";
@@ -31,6 +32,7 @@ export interface Connection {
   readonly jobs: Client<typeof JobService>;
   readonly effects: Client<typeof EffectService>;
   readonly inbox: Client<typeof InboxService>;
+  readonly deadLetters: Client<typeof DeadLetterService>;
   readonly fleet: Client<typeof FleetService>;
   readonly events: Client<typeof EventService>;
   readonly access: Client<typeof AccessService>;
@@ -57,6 +59,7 @@ export function connect(options: ConnectionOptions): Connection {
     jobs: createClient(JobService, transport),
     effects: createClient(EffectService, transport),
     inbox: createClient(InboxService, transport),
+    deadLetters: createClient(DeadLetterService, transport),
     fleet: createClient(FleetService, transport),
     events: createClient(EventService, transport),
     access: createClient(AccessService, transport),

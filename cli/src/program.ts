@@ -3,6 +3,7 @@ import { usageError } from "./cli-error.js";
 import { addCancelCommand } from "./commands/cancel.js";
 import { addCursorsCommand } from "./commands/cursors.js";
 import { addDagCommand } from "./commands/dag.js";
+import { addDeadCommand } from "./commands/dead.js";
 import { addDoctorCommand } from "./commands/doctor.js";
 import { addEffectsCommand } from "./commands/effects.js";
 import { addEventsCommand } from "./commands/events.js";
@@ -42,6 +43,7 @@ const ADD_COMMANDS = [
   addWatchCommand,
   addCancelCommand,
   addRetryCommand,
+  addDeadCommand,
   addEffectsCommand,
   addSignalsCommand,
   addCursorsCommand,

@@ -4,6 +4,7 @@ import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { AccessService } from "@holdfast/gen/holdfast/v1/access_service_pb";
+import { DeadLetterService } from "@holdfast/gen/holdfast/v1/dead_letter_service_pb";
 import { EffectService } from "@holdfast/gen/holdfast/v1/effect_service_pb";
 import { EventService } from "@holdfast/gen/holdfast/v1/event_service_pb";
 import { FleetService } from "@holdfast/gen/holdfast/v1/fleet_service_pb";
@@ -23,6 +24,7 @@ export interface FakeServices {
   readonly jobs?: Partial<ServiceImpl<typeof JobService>>;
   readonly effects?: Partial<ServiceImpl<typeof EffectService>>;
   readonly inbox?: Partial<ServiceImpl<typeof InboxService>>;
+  readonly deadLetters?: Partial<ServiceImpl<typeof DeadLetterService>>;
   readonly fleet?: Partial<ServiceImpl<typeof FleetService>>;
   readonly events?: Partial<ServiceImpl<typeof EventService>>;
   readonly access?: Partial<ServiceImpl<typeof AccessService>>;
@@ -30,7 +32,7 @@ export interface FakeServices {
 
 /** A hub of scripted answers on a free port; what is not scripted is UNIMPLEMENTED. */
 export async function startFakeHub(services: FakeServices): Promise<FakeHub> {
-  const { jobs, effects, inbox, fleet, events, access } = services;
+  const { jobs, effects, inbox, deadLetters, fleet, events, access } = services;
   const credentials: (string | null)[] = [];
   const server = createServer(
     connectNodeAdapter({
@@ -44,6 +46,7 @@ export async function startFakeHub(services: FakeServices): Promise<FakeHub> {
         router.service(JobService, jobs ?? {});
         router.service(EffectService, effects ?? {});
         router.service(InboxService, inbox ?? {});
+        router.service(DeadLetterService, deadLetters ?? {});
         router.service(FleetService, fleet ?? {});
         router.service(EventService, events ?? {});
         router.service(AccessService, access ?? {});

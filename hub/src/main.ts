@@ -13,6 +13,7 @@ import { type Ledger, openLedger } from "./ledger/ledger.js";
 import { defaultNatsLinkSettings, type NatsLink, startNatsLink } from "./nats/nats-link.js";
 import { accessService } from "./rpc/access-service.js";
 import { startConnectors } from "./rpc/connectors.js";
+import { deadLetterService } from "./rpc/dead-letter-service.js";
 import { effectService } from "./rpc/effect-service.js";
 import { eventService } from "./rpc/event-service.js";
 import { fleetService } from "./rpc/fleet-service.js";
@@ -24,6 +25,7 @@ import { workerService } from "./rpc/worker-service.js";
 import { Access } from "./services/access.js";
 import { Attachments } from "./services/attachments.js";
 import { ChangeRelay } from "./services/change-relay.js";
+
 import { DirectLeases } from "./services/direct-leases.js";
 import { Dispatcher } from "./services/dispatcher.js";
 import { Effects } from "./services/effects.js";
@@ -32,6 +34,7 @@ import { defaultForwarderSettings, Forwarder } from "./services/forwarder.js";
 import { Forwarding } from "./services/forwarding.js";
 import {
   busMetrics,
+  deadLetterCounter,
   directLeaseCounter,
   effectCounter,
   forwarderMetrics,
@@ -44,6 +47,7 @@ import {
   watchPeers,
 } from "./services/hub-metrics.js";
 import { Inbox } from "./services/inbox.js";
+import { JobDeadLetters } from "./services/job-dead-letters.js";
 import { JobFeed } from "./services/job-feed.js";
 import { Jobs } from "./services/jobs.js";
 import { KeyCheck } from "./services/key-check.js";
@@ -235,6 +239,7 @@ async function startOn(
     ),
     effectService(effects, config),
     inboxService(inbox),
+    deadLetterService(new JobDeadLetters(ledger, lanes, feed, deadLetterCounter())),
     fleetService(fleet),
     eventService(new Forwarding(ledger, sink?.name ?? null)),
     accessService(access),

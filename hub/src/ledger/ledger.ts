@@ -1,5 +1,6 @@
 // The door to the ledger. Services know this interface; SQL and the driver stay behind it.
 
+import type { DeadLetterFilter, DeadLetterPlace } from "../domain/dead-letter.js";
 import type { EffectName } from "../domain/effect.js";
 import { Fault } from "../domain/fault.js";
 import type { JobFilter } from "../domain/job-view.js";
@@ -9,6 +10,7 @@ import * as keys from "./api-keys.js";
 import { type CancelItem, type CancelResult, cancelJobs } from "./cancel-job.js";
 import { type ClaimItem, claimJobs, readGrants } from "./claim-jobs.js";
 import { compareLeases, type RememberedLease } from "./compare-leases.js";
+import * as deadLetters from "./dead-letters.js";
 import { dealLanePage } from "./deal-lane-page.js";
 import { type ClaimEffectItem, type ClaimEffectResult, claimEffects } from "./effect-claim.js";
 import { type CompleteEffectItem, type CompleteEffectResult, completeEffects } from "./effect-complete.js";
@@ -138,6 +140,14 @@ export async function openLedger(options: LedgerOptions) {
       one(writes.commit(cancelJobs, [item], patience.callMs)),
     revive: (item: ReviveItem): Promise<ReviveResult> =>
       one(writes.commit(reviveJobs, [item], patience.callMs)),
+    reviveAll: (items: readonly ReviveItem[]): Committed<ReviveResult> =>
+      writes.commit(reviveJobs, items, patience.callMs),
+    walkDeadLetters: (tenantId: number, filter: DeadLetterFilter, after: DeadLetterPlace, scanMax: number) =>
+      deadLetters.walkDeadLetters(db, tenantId, filter, after, scanMax),
+    readDeadLetters: (tenantId: number, jobIds: readonly string[]) =>
+      deadLetters.readDeadLetters(db, tenantId, jobIds),
+    resolveDeadLetters: (tenantId: number, jobIds: readonly string[], by: string, note: string) =>
+      deadLetters.resolveDeadLetters(db, tenantId, jobIds, by, note),
     fireReadyTimers: (limit: number): Promise<FiredReady> =>
       one(writes.commit(fireReadyTimers, [limit], patience.callMs)),
     fireDeadlines: (limit: number): Promise<FiredEnds> =>

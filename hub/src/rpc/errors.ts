@@ -17,6 +17,7 @@ const codes: Readonly<Record<FaultReason, Code>> = {
   CHANNEL_NOT_FOUND: Code.NotFound,
   CURSOR_NOT_FOUND: Code.NotFound,
   INBOX_ENTRY_NOT_FOUND: Code.NotFound,
+  DEAD_LETTER_NOT_FOUND: Code.NotFound,
   IDEMPOTENCY_CONFLICT: Code.AlreadyExists,
   ALREADY_TERMINAL: Code.FailedPrecondition,
   NOT_DEAD: Code.FailedPrecondition,

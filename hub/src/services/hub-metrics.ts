@@ -204,3 +204,11 @@ export function inboxMetrics(): (outcome: "adopted" | "existing" | "refused", wa
     if (outcome === "adopted") waits.record(waitedMs / 1_000);
   };
 }
+
+/** Counts dead letters that operators acted on. */
+export function deadLetterCounter(): (act: "retried" | "resolved", letters: number) => void {
+  const letters = metrics.getMeter("holdfast").createCounter("holdfast.dead_letters", {
+    description: "Dead letters that operators acted on, by act: retried, resolved",
+  });
+  return (act, count) => letters.add(count, { act });
+}

@@ -3,7 +3,7 @@ import type { LedgerRoom } from "./ledger-room.js";
 
 /**
  * What must hold of every ledger at any time: each job has exactly one event per revision (D20, D21), and each writer's
- * pages are numbered without a gap.
+ * pages are numbered without a gap; and the dead letters are the dead jobs.
  */
 export async function expectBooksInOrder(room: LedgerRoom): Promise<void> {
   const gaps = await room.sql(
@@ -18,6 +18,11 @@ export async function expectBooksInOrder(room: LedgerRoom): Promise<void> {
      where e.revisions is distinct from array(select generate_series(1, j.revision)) limit 3`,
   );
   expect(wrong).toEqual([]);
+  const letters = await room.sql(
+    `select coalesce(j.id, d.job_id) as id, j.state from (select * from job where state = 7) j
+     full join dead_letter d on d.job_id = j.id where j.id is null or d.job_id is null limit 3`,
+  );
+  expect(letters).toEqual([]);
   const strays = await room.sql("select job_id from event where job_id not in (select id from job) limit 3");
   expect(strays).toEqual([]);
 }

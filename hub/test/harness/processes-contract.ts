@@ -75,6 +75,12 @@ const clauses: readonly Clause[] = [
       having j.attempt > j.attempts_max or j.attempt > count(e.job_id)`,
   },
   {
+    clause: "D8",
+    promise: "the dead letters are the dead jobs",
+    broken: `select coalesce(j.id, d.job_id) as id from (select * from job where state = 7) j
+      full join dead_letter d on d.job_id = j.id where j.id is null or d.job_id is null`,
+  },
+  {
     clause: "D16",
     promise: "every completed effect of a job has exactly one event",
     broken: `select e.job_id, e.key, count(v.job_id) as events from effect e
