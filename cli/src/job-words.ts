@@ -1,5 +1,6 @@
 import type { DescEnum } from "@bufbuild/protobuf";
 import { type EffectState, EffectStateSchema } from "@holdfast/gen/holdfast/v1/effect_pb";
+import { type WaitCause, WaitCauseSchema } from "@holdfast/gen/holdfast/v1/explain_pb";
 import {
   DisconnectPolicy,
   type FailurePolicy,
@@ -27,6 +28,7 @@ export const stateWord = (state: JobState): string => wordOf(JobStateSchema, sta
 export const priorityWord = (priority: Priority): string => wordOf(PrioritySchema, priority);
 export const effectStateWord = (state: EffectState): string => wordOf(EffectStateSchema, state);
 export const failurePolicyWord = (policy: FailurePolicy): string => wordOf(FailurePolicySchema, policy);
+export const waitCauseWord = (cause: WaitCause): string => wordOf(WaitCauseSchema, cause);
 export const noteWord = (type: JobNoteType): string => wordOf(JobNoteTypeSchema, type);
 export const eventWord = (type: JobEventType): string => wordOf(JobEventTypeSchema, type);
 

@@ -8,6 +8,7 @@ import { addDoctorCommand } from "./commands/doctor.js";
 import { addEffectsCommand } from "./commands/effects.js";
 import { addEventsCommand } from "./commands/events.js";
 import { addExitCodesCommand } from "./commands/exit-codes.js";
+import { addExplainCommand } from "./commands/explain.js";
 import { addFleetCommand } from "./commands/fleet.js";
 import { addGetCommand } from "./commands/get.js";
 import { addHubCommand } from "./commands/hub.js";
@@ -39,6 +40,7 @@ const ADD_COMMANDS = [
   addSubmitCommand,
   addGetCommand,
   addDagCommand,
+  addExplainCommand,
   addListCommand,
   addWatchCommand,
   addCancelCommand,

@@ -29,6 +29,7 @@ import { ChangeRelay } from "./services/change-relay.js";
 import { DirectLeases } from "./services/direct-leases.js";
 import { Dispatcher } from "./services/dispatcher.js";
 import { Effects } from "./services/effects.js";
+import { Explainer } from "./services/explainer.js";
 import { Fleet } from "./services/fleet.js";
 import { defaultForwarderSettings, Forwarder } from "./services/forwarder.js";
 import { Forwarding } from "./services/forwarding.js";
@@ -232,7 +233,7 @@ async function startOn(
 
   let isStopping = false;
   const services = [
-    jobService(jobs, runs, config),
+    jobService(jobs, runs, new Explainer(ledger, lanes, book, sessions), config),
     workerService(
       { attachments, sessions, liveness, reports, effects, limits: config, hubVersion, onDefect },
       new UnaryWorkers(attachments, sessions, liveness, reports, ledger, book),

@@ -39,6 +39,7 @@ import * as fleet from "./read-fleet.js";
 import * as jobs from "./read-jobs.js";
 import { ReadPool } from "./read-pool.js";
 import * as runs from "./read-runs.js";
+import { readWaitingPlace, readWorkerNames } from "./read-waiting.js";
 import { type ProgressItem, recordProgress } from "./record-progress.js";
 import { type RenewItem, type RenewResult, renewSessions } from "./renew-sessions.js";
 import { type ReportItem, type ReportResult, type ReportVerdict, reportResults } from "./report-results.js";
@@ -226,6 +227,9 @@ export async function openLedger(options: LedgerOptions) {
     readJob: (tenantId: number, jobId: string) => jobs.readJob(db, tenantId, jobId),
     listJobs: (tenantId: number, filter: JobFilter, beforeId: string, limit: number) =>
       jobs.listJobs(db, tenantId, filter, beforeId, limit),
+    readWaitingPlace: (tenantId: number, jobId: string) => readWaitingPlace(db, tenantId, jobId),
+    readWorkerNames: (tenantId: number, sessionIds: readonly string[]) =>
+      readWorkerNames(db, tenantId, sessionIds),
     readNotes: (tenantId: number, jobId: string) => readNotes(db, tenantId, jobId),
     readReportedTokens: (tenantId: number, jobIds: readonly string[]) =>
       jobs.readReportedTokens(db, tenantId, jobIds),

@@ -16,6 +16,7 @@ const methodScopes: Readonly<Record<string, Scope | readonly Scope[]>> = {
   "JobService.ListChildren": "jobs:read",
   "JobService.Get": "jobs:read",
   "JobService.List": "jobs:read",
+  "JobService.Explain": "jobs:read",
   "JobService.Watch": "jobs:read",
   "JobService.Cancel": "jobs:cancel",
   "JobService.Retry": "jobs:operate",

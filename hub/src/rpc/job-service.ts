@@ -14,6 +14,7 @@ import { JobState } from "../domain/job-state.js";
 import type { JobFilter } from "../domain/job-view.js";
 import { RunPolicy } from "../domain/run.js";
 import { firstUuid, isUuid, lastUuid } from "../domain/uuid.js";
+import type { Explainer } from "../services/explainer.js";
 import type { Jobs, Submitted, WatchUpdate } from "../services/jobs.js";
 import type { Runs } from "../services/runs.js";
 import {
@@ -29,6 +30,7 @@ import {
   invalid,
 } from "./check.js";
 import { toRefusal } from "./errors.js";
+import { toExplainMessage } from "./explain-messages.js";
 import { type ImplementedService, implement } from "./implementation.js";
 import {
   toEventMessage,
@@ -52,7 +54,12 @@ import {
 const defaultStopGraceMs = 30_000;
 const noNotes: JobNotes = { notes: [], isTruncated: false };
 
-export function jobService(jobs: Jobs, runs: Runs, limits: EdgeLimits): ImplementedService {
+export function jobService(
+  jobs: Jobs,
+  runs: Runs,
+  explainer: Explainer,
+  limits: EdgeLimits,
+): ImplementedService {
   return implement(JobService, {
     async submit(request, { principal }) {
       if (!request.job) throw invalid("job", "is required");
@@ -177,6 +184,10 @@ export function jobService(jobs: Jobs, runs: Runs, limits: EdgeLimits): Implemen
       const jobId = checkUuid("job_id", request.jobId);
       const reason = checkText("reason", request.reason, 1024);
       return { job: toJobMessage(await jobs.retry(principal, jobId, reason)) };
+    },
+
+    async explain(request, { principal }) {
+      return toExplainMessage(await explainer.explain(principal, checkUuid("job_id", request.jobId)));
     },
 
     async *watch(request, { principal, signal }) {

@@ -1,5 +1,6 @@
 import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { status } from "@grpc/grpc-js";
+import type { ExplainResponse } from "@holdfast/gen/holdfast/v1/explain_pb";
 import {
   type ChildOutcome,
   FailurePolicy,
@@ -61,6 +62,8 @@ export type HoldfastClient = {
   children(parentId: string): AsyncIterable<ChildOutcome>;
   /** Reads a job, with its events when `history` is true. */
   get(jobId: string, options?: { readonly history?: boolean }): Promise<{ job: Job; history: JobEvent[] }>;
+  /** Why a job does not run, and where it ran so far. */
+  explain(jobId: string): Promise<ExplainResponse>;
   /** A page of jobs, newest first. A page may be short, or empty: only an empty `nextPageToken` is the end. */
   list(filter?: JobFilter): Promise<{ jobs: Job[]; nextPageToken: string }>;
   /** Cancels a job: at once, or after `graceMs` for its worker to stop. */
@@ -285,6 +288,7 @@ export function openClient(
         if (pageToken === "") return;
       }
     },
+    explain: (jobId) => connection.unary(methods.explain, { jobId }, "always"),
 
     async list({ states = [], labels = {}, submittedAfter, ...filter } = {}) {
       const after = submittedAfter === undefined ? {} : { submittedAfter: timestampFromDate(submittedAfter) };

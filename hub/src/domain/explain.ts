@@ -1,0 +1,221 @@
+// Why a job is where it is: from what the ledger and one hub know of it, in words that each name one cause.
+import type { Credit } from "./credit.js";
+import type { SessionView } from "./fleet-view.js";
+import { JobEventType, JobState } from "./job-state.js";
+import type { JobEvent, JobView } from "./job-view.js";
+
+/** A cause. The numbers are sent on the wire (holdfast.v1.WaitCause). */
+export const WaitCause = {
+  /** It has ended. */
+  Ended: 1,
+  /** A session holds its lease. */
+  Leased: 2,
+  /** Other jobs have to end first. */
+  OtherJobs: 3,
+  /** Its time to run has not come. */
+  RunAt: 4,
+  /** The backoff after a failure is not over. */
+  Backoff: 5,
+  /** A gate stopped it. */
+  Gate: 6,
+  /** Older jobs of its lane come first. */
+  Lane: 7,
+  /** Heads of other lanes that the same sessions serve score higher. */
+  OtherLanes: 8,
+  /** No live session offers what it asks for. */
+  NoSession: 9,
+  /** Sessions that match have no room, as far as this hub knows. */
+  NoCredit: 10,
+  /** Nothing keeps it: it is about to be claimed. */
+  Imminent: 11,
+  /** It ends if it has not by then. */
+  Deadline: 12,
+} as const;
+export type WaitCause = (typeof WaitCause)[keyof typeof WaitCause];
+
+export interface WaitReason {
+  readonly cause: WaitCause;
+  /** For people. */
+  readonly message: string;
+  /** When it ends, or takes effect; null when no time is known. */
+  readonly untilMs: number | null;
+}
+
+/** A live session and, if this hub holds it, its credit. */
+export interface SessionFacts {
+  readonly session: SessionView;
+  readonly credit: Credit | null;
+}
+
+/** Where a ready job stands in its lane. */
+export interface LanePlace {
+  readonly jobsAhead: number;
+  /** There are more than were counted. */
+  readonly isAtLeast: boolean;
+  /** Bytes of payload and checkpoint: what a lease costs in credit. */
+  readonly bytes: number;
+  /** Other lanes whose heads score higher and that a matching session serves. */
+  readonly lanesAhead: number;
+}
+
+export interface Candidate {
+  readonly session: SessionView;
+  /** What keeps it from taking the job, one each; none: it may. */
+  readonly mismatches: readonly string[];
+}
+
+/** One grant of the job, and how it ended. */
+export interface Decision {
+  readonly sessionId: string;
+  readonly attempt: number;
+  readonly grantedAtMs: number;
+  readonly endedAtMs: number | null;
+  /** What ended it; null while it lasts. */
+  readonly end: JobEventType | null;
+  readonly reason: string;
+}
+
+/** What the session lacks for the job; not whether it has room. */
+export function mismatchesOf(job: JobView, { profile, isDraining }: SessionView): string[] {
+  const isWanted = (wanted: readonly string[], name: string) => wanted.length === 0 || wanted.includes(name);
+  return [
+    ...(profile.kinds.includes(job.kind) ? [] : [`has no handler for kind ${job.kind}`]),
+    ...job.capabilities
+      .filter((capability) => !profile.capabilities.includes(capability))
+      .map((capability) => `does not offer capability ${capability}`),
+    ...(isWanted(profile.products, job.product) ? [] : [`does not take product ${job.product}`]),
+    ...(isWanted(profile.queues, job.queue) ? [] : [`does not take queue ${job.queue}`]),
+    ...(isDraining ? ["is draining"] : []),
+  ];
+}
+
+/** Why a session that matches cannot take the job just now; null when it can, or its hub is another. */
+function roomMismatch(credit: Credit | null, bytes: number): string | null {
+  if (!credit) return null;
+  if (credit.jobs <= 0) return "has no credit: it runs as many jobs as it wants";
+  return credit.bytes < bytes ? `has credit for ${credit.bytes} bytes; the job needs ${bytes}` : null;
+}
+
+/** Sessions, those that match best first. */
+export function candidatesOf(job: JobView, sessions: readonly SessionFacts[], bytes: number): Candidate[] {
+  return sessions
+    .map(({ session, credit }) => {
+      const lacking = mismatchesOf(job, session);
+      const room = lacking.length === 0 ? roomMismatch(credit, bytes) : null;
+      return { session, mismatches: room ? [room] : lacking, isMatch: lacking.length === 0 };
+    })
+    .sort((a, b) => Number(b.isMatch) - Number(a.isMatch) || a.mismatches.length - b.mismatches.length)
+    .map(({ session, mismatches }) => ({ session, mismatches }));
+}
+
+/** Every cause that keeps the job where it is, the nearest first. */
+export function reasonsOf(
+  job: JobView,
+  place: LanePlace | null,
+  sessions: readonly SessionFacts[],
+  nowMs: number,
+): WaitReason[] {
+  const reasons = causesOfState(job, place, sessions);
+  const { deadlineMs } = job;
+  if (deadlineMs !== null && job.state < JobState.Succeeded)
+    reasons.push({
+      cause: WaitCause.Deadline,
+      message:
+        deadlineMs > nowMs ? "It ends as a dead letter unless it ends before." : "Its deadline has passed.",
+      untilMs: deadlineMs,
+    });
+  return reasons;
+}
+
+function causesOfState(
+  job: JobView,
+  place: LanePlace | null,
+  sessions: readonly SessionFacts[],
+): WaitReason[] {
+  const one = (cause: WaitCause, message: string, untilMs: number | null = null) => [
+    { cause, message, untilMs },
+  ];
+  switch (job.state) {
+    case JobState.Succeeded:
+    case JobState.Cancelled:
+      return one(WaitCause.Ended, "It has ended.");
+    case JobState.Dead:
+      return one(WaitCause.Ended, `It is a dead letter${failureText(job)}. An operator may retry it.`);
+    case JobState.Leased:
+      return one(WaitCause.Leased, `Session ${job.sessionId} holds it.`);
+    case JobState.Blocked:
+      return one(WaitCause.OtherJobs, "Jobs that it depends on have not ended.");
+    case JobState.Parked:
+      return one(WaitCause.Gate, "A gate stopped it.");
+    case JobState.Scheduled:
+      return job.attempt > 0
+        ? one(
+            WaitCause.Backoff,
+            `Attempt ${job.attempt} failed${failureText(job)}; the next one waits.`,
+            job.runAtMs,
+          )
+        : one(WaitCause.RunAt, "It was submitted to run later.", job.runAtMs);
+    case JobState.Ready:
+      return causesOfWaiting(job, place, sessions);
+  }
+}
+
+function causesOfWaiting(
+  job: JobView,
+  place: LanePlace | null,
+  sessions: readonly SessionFacts[],
+): WaitReason[] {
+  const reasons: WaitReason[] = [];
+  const add = (cause: WaitCause, message: string) => reasons.push({ cause, message, untilMs: null });
+  const matching = sessions.filter(({ session }) => mismatchesOf(job, session).length === 0);
+  const bytes = place?.bytes ?? 0;
+  if (matching.length === 0)
+    add(
+      WaitCause.NoSession,
+      sessions.length === 0
+        ? "No worker is attached."
+        : `None of ${sessions.length} live sessions can take it; the candidates say what each lacks.`,
+    );
+  else if (matching.every(({ credit }) => roomMismatch(credit, bytes) !== null))
+    add(WaitCause.NoCredit, `All ${matching.length} sessions that could take it are full.`);
+  if (place && place.jobsAhead > 0)
+    add(
+      WaitCause.Lane,
+      `${place.isAtLeast ? "At least " : ""}${place.jobsAhead} older jobs of its lane come first.`,
+    );
+  if (place && place.lanesAhead > 0)
+    add(WaitCause.OtherLanes, `The heads of ${place.lanesAhead} other lanes score higher.`);
+  if (reasons.length === 0) add(WaitCause.Imminent, "Nothing keeps it: it is about to be claimed.");
+  return reasons;
+}
+
+function failureText({ outcome }: JobView): string {
+  return outcome?.type === "failure" ? ` with ${outcome.code}` : "";
+}
+
+const staysLeased: readonly JobEventType[] = [JobEventType.EffectCompleted, JobEventType.CancelRequested];
+
+/** Every grant of the job, from its history, oldest first: where it ran, and how that ended. */
+export function decisionsOf(history: readonly JobEvent[]): Decision[] {
+  const decisions: Decision[] = [];
+  for (const event of history) {
+    const last = decisions.at(-1);
+    if (event.type === JobEventType.Leased)
+      decisions.push({
+        sessionId: event.sessionId ?? "",
+        attempt: event.attempt,
+        grantedAtMs: event.atMs,
+        endedAtMs: null,
+        end: null,
+        reason: "",
+      });
+    else if (last && last.end === null && !staysLeased.includes(event.type))
+      decisions[decisions.length - 1] = {
+        ...last,
+        endedAtMs: event.atMs,
+        end: event.type,
+        reason: event.reason,
+      };
+  }
+  return decisions;
+}

@@ -1,0 +1,40 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { ExplainResponseSchema } from "@holdfast/gen/holdfast/v1/explain_pb";
+import type { Explanation } from "../services/explainer.js";
+import { optionalTime, toJobMessage } from "./job-messages.js";
+
+export function toExplainMessage(explanation: Explanation): MessageInitShape<typeof ExplainResponseSchema> {
+  const { job, reasons, place, candidates, sessions, decisions } = explanation;
+  return {
+    job: { ...toJobMessage(job), payload: new Uint8Array() },
+    reasons: reasons.map(({ cause, message, untilMs }) => ({
+      cause: cause as number,
+      message,
+      ...optionalTime("until", untilMs),
+    })),
+    ...(place && {
+      position: {
+        jobsAhead: place.jobsAhead,
+        atLeast: place.isAtLeast,
+        lanesAhead: place.lanesAhead,
+        bytes: BigInt(place.bytes),
+      },
+    }),
+    candidates: candidates.map(({ session, mismatches }) => ({
+      sessionId: session.sessionId,
+      workerName: session.workerName,
+      writerId: session.writerId,
+      mismatches: [...mismatches],
+    })),
+    sessions,
+    grants: decisions.map((decision) => ({
+      sessionId: decision.sessionId,
+      workerName: decision.workerName,
+      attempt: decision.attempt,
+      ...optionalTime("grantedAt", decision.grantedAtMs),
+      ...optionalTime("endedAt", decision.endedAtMs),
+      end: (decision.end ?? 0) as number,
+      reason: decision.reason,
+    })),
+  };
+}

@@ -1,0 +1,111 @@
+// Puts together what this hub and the ledger know of a job's waiting and running; domain/explain.ts reads it.
+import {
+  type Candidate,
+  candidatesOf,
+  type Decision,
+  decisionsOf,
+  type LanePlace,
+  mismatchesOf,
+  reasonsOf,
+  type SessionFacts,
+  type WaitReason,
+} from "../domain/explain.js";
+import { Fault } from "../domain/fault.js";
+import { JobState } from "../domain/job-state.js";
+import type { JobView } from "../domain/job-view.js";
+import type { Lane } from "../domain/lane.js";
+import type { Principal } from "../domain/scope.js";
+import { defaultScoreWeights, timelessScore } from "../domain/score.js";
+import { lastUuid } from "../domain/uuid.js";
+import type { Lanes } from "../lanes/lanes.js";
+import type { Ledger } from "../ledger/ledger.js";
+import type { LaneBook } from "./lane-book.js";
+import type { Sessions } from "./sessions.js";
+
+type ExplainLedger = Pick<
+  Ledger,
+  "readJob" | "readHistory" | "readWaitingPlace" | "readWorkerNames" | "listSessions"
+>;
+
+const sessionsMax = 1_000;
+const candidatesMax = 50;
+const historyEventsMax = 1_000;
+
+export interface Explanation {
+  readonly job: JobView;
+  readonly reasons: readonly WaitReason[];
+  /** Where it stands in its lane; null unless it is ready. */
+  readonly place: LanePlace | null;
+  /** Those that match best first. */
+  readonly candidates: readonly Candidate[];
+  /** Live sessions that were looked at. */
+  readonly sessions: number;
+  readonly decisions: readonly (Decision & { readonly workerName: string })[];
+}
+
+export class Explainer {
+  readonly #ledger: ExplainLedger;
+  readonly #lanes: Lanes;
+  readonly #book: LaneBook;
+  readonly #sessions: Pick<Sessions, "get">;
+
+  constructor(ledger: ExplainLedger, lanes: Lanes, book: LaneBook, sessions: Pick<Sessions, "get">) {
+    this.#ledger = ledger;
+    this.#lanes = lanes;
+    this.#book = book;
+    this.#sessions = sessions;
+  }
+
+  /** @throws Fault JOB_NOT_FOUND */
+  async explain(principal: Principal, jobId: string): Promise<Explanation> {
+    const { tenantId } = principal;
+    const job = await this.#ledger.readJob(tenantId, jobId);
+    if (!job) throw new Fault("JOB_NOT_FOUND", "There is no such job.", { job_id: jobId });
+    const isOpen = job.state < JobState.Succeeded;
+    const sessions = isOpen ? await this.#liveSessions(tenantId) : [];
+    const place = job.state === JobState.Ready ? await this.#placeOf(tenantId, job, sessions) : null;
+    const decisions = decisionsOf(await this.#ledger.readHistory(tenantId, jobId, 0, historyEventsMax));
+    const ids = [...new Set(decisions.map(({ sessionId }) => sessionId))].filter((id) => id !== "");
+    const names = await this.#ledger.readWorkerNames(tenantId, ids);
+    return {
+      job,
+      reasons: reasonsOf(job, place, sessions, Date.now()),
+      place,
+      candidates: candidatesOf(job, sessions, place?.bytes ?? 0).slice(0, candidatesMax),
+      sessions: sessions.length,
+      decisions: decisions.map((one) => ({ ...one, workerName: names.get(one.sessionId) ?? "" })),
+    };
+  }
+
+  async #liveSessions(tenantId: number): Promise<SessionFacts[]> {
+    const views = await this.#ledger.listSessions(tenantId, lastUuid, sessionsMax);
+    return views.map((session) => ({
+      session,
+      credit: this.#sessions.get(session.sessionId)?.credit ?? null,
+    }));
+  }
+
+  async #placeOf(
+    tenantId: number,
+    job: JobView,
+    sessions: readonly SessionFacts[],
+  ): Promise<LanePlace | null> {
+    const found = await this.#ledger.readWaitingPlace(tenantId, job.jobId);
+    const own = found && this.#book.get(found.laneId);
+    if (!found || !own) return found && { ...found, lanesAhead: 0 };
+    const ownHead = this.#lanes.head(own.laneId) ?? { ...found, jobId: job.jobId };
+    const ownScore = timelessScore(defaultScoreWeights, own, ownHead);
+    const matching = sessions.filter(({ session }) => mismatchesOf(job, session).length === 0);
+    const isAhead = (lane: Lane) => {
+      if (lane.laneId === own.laneId || lane.tenantId !== tenantId) return false;
+      const head = this.#lanes.head(lane.laneId);
+      if (!head || timelessScore(defaultScoreWeights, lane, head) <= ownScore) return false;
+      return matching.some(({ session }) => mismatchesOf({ ...job, ...namesOf(lane) }, session).length === 0);
+    };
+    return { ...found, lanesAhead: [...this.#book.all()].filter(isAhead).length };
+  }
+}
+
+function namesOf({ kind, product, queue, capabilities }: Lane) {
+  return { kind, product, queue, capabilities };
+}
