@@ -27,6 +27,8 @@ const NEXT_BY_REASON: Readonly<Record<string, string>> = {
   KEY_NOT_FOUND: "`holdfast keys list` shows the keys of this tenant.",
   DEAD_LETTER_NOT_FOUND:
     "`holdfast dead ls` shows the dead letters; `holdfast get ID` what became of the job.",
+  UNIQUE_KEY_HELD:
+    "The job that it names has the key until it ends; --unique-policy existing or replace deals with it.",
   INBOX_ENTRY_NOT_FOUND:
     "`holdfast inbox ls` shows what waits; what is not there may be a job: `holdfast get ID`.",
   NOT_REFUSED: "A hub is about to make the job: `holdfast cancel ID` then cancels it.",

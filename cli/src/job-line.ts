@@ -4,7 +4,7 @@ import { JSON_CONTENT_TYPE, type Payload } from "./arguments/payload.js";
 import { parseTime } from "./arguments/time.js";
 import { CliError, usageError } from "./cli-error.js";
 import type { JobFields } from "./job-spec.js";
-import { DISCONNECT_POLICY_WORDS, oneOf, PRIORITY_WORDS } from "./job-words.js";
+import { DISCONNECT_POLICY_WORDS, oneOf, PRIORITY_WORDS, UNIQUE_POLICY_WORDS } from "./job-words.js";
 
 // One line of a batch: a JSON object whose fields are named as the options of `holdfast submit`. A field that
 // is not known is refused, so that a slip of the pen never becomes a default in silence.
@@ -24,6 +24,8 @@ const FIELD_READERS: Readonly<Record<string, FieldReader>> = {
   capabilities: (value) => ({ capabilities: texts(value) }),
   labels: (value) => ({ labels: textRecord(value) }),
   idempotencyKey: (value) => ({ idempotencyKey: text(value) }),
+  uniqueKey: (value) => ({ uniqueKey: text(value) }),
+  uniquePolicy: (value) => ({ uniquePolicy: oneOf(UNIQUE_POLICY_WORDS)(text(value)) }),
   runAt: (value) => ({ runAt: parseTime(text(value)) }),
   deadline: (value) => ({ deadline: parseTime(text(value)) }),
   maxAttempts: (value) => ({ maxAttempts: number(value) }),

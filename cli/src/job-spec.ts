@@ -7,6 +7,8 @@ import {
   JobSpecSchema,
   type Priority,
   RetryPolicySchema,
+  UniqueKeySchema,
+  type UniquePolicy,
 } from "@holdfast/gen/holdfast/v1/job_pb";
 import type { Labels } from "./arguments/label.js";
 import type { Payload } from "./arguments/payload.js";
@@ -19,6 +21,8 @@ export interface JobFields {
   readonly capabilities?: readonly string[];
   readonly labels?: Labels;
   readonly idempotencyKey?: string;
+  readonly uniqueKey?: string;
+  readonly uniquePolicy?: UniquePolicy;
   readonly runAt?: Date;
   readonly deadline?: Date;
   readonly maxAttempts?: number;
@@ -51,6 +55,9 @@ export function jobSpec(kind: string, payload: Payload | undefined, fields: JobF
   if (payload !== undefined) {
     spec.payload = payload.bytes;
     spec.contentType = payload.contentType;
+  }
+  if (fields.uniqueKey !== undefined) {
+    spec.unique = create(UniqueKeySchema, { key: fields.uniqueKey, policy: fields.uniquePolicy ?? 0 });
   }
   if (fields.runAt !== undefined) {
     spec.runAt = timestampFromDate(fields.runAt);

@@ -44,6 +44,7 @@ export function jobText(job: Job, nowMs: number, paint: Paint): string {
       ["priority", priorityWord(job.priority)],
       ["capabilities", job.capabilities.join(", ") || undefined],
       ["labels", labelsText(job)],
+      ["unique key", job.uniqueKey || undefined],
       ["submitted", time(job.submittedAt, nowMs)],
       ["runs at", time(job.runAt, nowMs)],
       ["started", time(job.startedAt, nowMs)],

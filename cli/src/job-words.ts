@@ -13,6 +13,7 @@ import {
   JobStateSchema,
   Priority,
   PrioritySchema,
+  UniquePolicy,
 } from "@holdfast/gen/holdfast/v1/job_pb";
 import { InvalidArgumentError } from "commander";
 
@@ -53,6 +54,12 @@ export const PRIORITY_WORDS = {
 export const DISCONNECT_POLICY_WORDS = {
   stop: DisconnectPolicy.STOP,
   "finish-and-report": DisconnectPolicy.FINISH_AND_REPORT,
+} as const;
+
+export const UNIQUE_POLICY_WORDS = {
+  existing: UniquePolicy.EXISTING,
+  refuse: UniquePolicy.REFUSE,
+  replace: UniquePolicy.REPLACE,
 } as const;
 
 /** Makes a reader of one of these words. */

@@ -7,6 +7,7 @@ import {
   type JobSpec,
   JobState,
   Priority,
+  UniquePolicy,
 } from "@holdfast/gen/holdfast/v1/job_pb";
 import type { ListRequest } from "@holdfast/gen/holdfast/v1/job_service_pb";
 import { afterEach, describe, expect, test } from "vitest";
@@ -66,7 +67,7 @@ describe("submit", () => {
     });
     const args =
       "submit greet --payload {} --queue q --product p --priority critical --capability gpu,tpu --capability fpga " +
-      "--label a=1 --label b=x=y --idempotency-key k --run-at 2027-01-31T14:00:00+02:00 --deadline 2027-02-01T00:00Z " +
+      "--label a=1 --label b=x=y --idempotency-key k --unique-key u --unique-policy replace --run-at 2027-01-31T14:00:00+02:00 --deadline 2027-02-01T00:00Z " +
       "--max-attempts 3 --initial-backoff 250ms --backoff-factor 1.5 --max-backoff 10m " +
       "--disconnect-policy finish-and-report --disconnect-limit 24h";
     const result = await cli(args.split(" "));
@@ -79,6 +80,7 @@ describe("submit", () => {
       capabilities: ["gpu", "tpu", "fpga"],
       labels: { a: "1", b: "x=y" },
       idempotencyKey: "k",
+      unique: { key: "u", policy: UniquePolicy.REPLACE },
       contentType: "application/json",
       retry: { maxAttempts: 3, factor: 1.5 },
       disconnectPolicy: DisconnectPolicy.FINISH_AND_REPORT,
@@ -190,7 +192,7 @@ describe("submit --batch", () => {
       '{"payload":{"n":1},"labels":{"own":"1"}}',
       "",
       '{"kind":"bad","priority":"low"}',
-      '{"kind":"other","queue":"q2","idempotencyKey":"k","maxAttempts":2,"initialBackoff":"1s"}',
+      '{"kind":"other","queue":"q2","idempotencyKey":"k","uniqueKey":"u","uniquePolicy":"refuse","maxAttempts":2,"initialBackoff":"1s"}',
     ].join("\n");
     const args = ["submit", "greet", "--batch", "-", "--queue", "q", "--label", "run=7", "--json"];
     const result = await cli(args, lines);
@@ -208,7 +210,13 @@ describe("submit --batch", () => {
     expect(sent).toMatchObject([
       { kind: "greet", queue: "q", labels: { run: "7", own: "1" }, contentType: "application/json" },
       { kind: "bad", queue: "q", priority: Priority.LOW },
-      { kind: "other", queue: "q2", idempotencyKey: "k", retry: { maxAttempts: 2 } },
+      {
+        kind: "other",
+        queue: "q2",
+        idempotencyKey: "k",
+        unique: { key: "u", policy: UniquePolicy.REFUSE },
+        retry: { maxAttempts: 2 },
+      },
     ]);
   });
 

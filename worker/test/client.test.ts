@@ -6,6 +6,7 @@ import {
   FailurePolicy,
   JobState,
   Priority,
+  UniquePolicy,
 } from "@holdfast/gen/holdfast/v1/job_pb";
 import {
   AddChildrenResponseSchema,
@@ -104,7 +105,11 @@ function event(jobId: string, revision: number, state: JobState): WatchResponse 
 
 test("submit says the whole job in the wire's terms", async () => {
   const hub = await jobHub();
-  hub.answers.submit = create(SubmitResponseSchema, { jobId: "job-1", existing: true });
+  hub.answers.submit = create(SubmitResponseSchema, {
+    jobId: "job-1",
+    existing: true,
+    replacedJobId: "job-0",
+  });
   const client = testClient(hub.address, { apiKey: "secret" });
   const submitted = await client.submit({
     kind: "scan",
@@ -115,6 +120,7 @@ test("submit says the whole job in the wire's terms", async () => {
     capabilities: ["gpu"],
     labels: { team: "red" },
     idempotencyKey: "once",
+    unique: { key: "nightly", policy: "replace" },
     runAt: new Date(1_700_000_000_000),
     deadline: new Date(1_800_000_000_500),
     retry: { maxAttempts: 3, initialBackoffMs: 1500, factor: 3, maxBackoffMs: 60_000 },
@@ -122,7 +128,7 @@ test("submit says the whole job in the wire's terms", async () => {
     disconnectLimitMs: 90_000,
     traceContext: { traceparent: "00-a-b-01" },
   });
-  expect(submitted).toEqual({ jobId: "job-1", existing: true });
+  expect(submitted).toEqual({ jobId: "job-1", existing: true, replacedJobId: "job-0" });
   expect(hub.asked[0]?.authorization).toBe("Bearer secret");
   expect(hub.asked[0]?.request.job).toMatchObject({
     kind: "scan",
@@ -134,6 +140,7 @@ test("submit says the whole job in the wire's terms", async () => {
     capabilities: ["gpu"],
     labels: { team: "red" },
     idempotencyKey: "once",
+    unique: { key: "nightly", policy: UniquePolicy.REPLACE },
     runAt: { seconds: 1_700_000_000n, nanos: 0 },
     deadline: { seconds: 1_800_000_000n, nanos: 500_000_000 },
     retry: {

@@ -2,6 +2,7 @@ import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import type { JobSpec } from "@holdfast/gen/holdfast/v1/job_pb";
+import type { SubmitResponse } from "@holdfast/gen/holdfast/v1/job_service_pb";
 import { usageError } from "../cli-error.js";
 import { EXIT, type ExitCode } from "../exit-codes.js";
 import type { Invocation } from "../invocation.js";
@@ -39,8 +40,9 @@ export async function submitBatch(
       const line = chunk[index]?.line ?? 0;
       if (result.case === "accepted") {
         accepted += 1;
-        output.item({ line, jobId: result.value.jobId, existing: result.value.existing });
-        output.line(`${line}  ${result.value.jobId}${result.value.existing ? "  existing" : ""}`);
+        const { jobId, existing } = result.value;
+        output.item({ line, jobId, existing, ...replacedJson(result.value) });
+        output.line(`${line}  ${jobId}${existing ? "  existing" : ""}`);
       } else {
         refused += 1;
         const { reason = "UNKNOWN", message = "", metadata = {} } = result.value ?? {};
@@ -112,4 +114,9 @@ async function* chunks(specs: AsyncIterable<NumberedSpec>): AsyncGenerator<reado
 
 function isSystemError(error: unknown): error is NodeJS.ErrnoException {
   return error instanceof Error && "syscall" in error;
+}
+
+/** The job whose unique key was taken over, where there is one. */
+export function replacedJson({ replacedJobId }: SubmitResponse): { readonly replacedJobId?: string } {
+  return replacedJobId === "" ? {} : { replacedJobId };
 }

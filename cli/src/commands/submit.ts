@@ -1,3 +1,4 @@
+import type { SubmitResponse } from "@holdfast/gen/holdfast/v1/job_service_pb";
 import type { Command } from "commander";
 import { parseDurationMs } from "../arguments/duration.js";
 import { collectLabel, type Labels } from "../arguments/label.js";
@@ -12,16 +13,17 @@ import { type Cli, type Invocation, perform } from "../invocation.js";
 import { jobJson } from "../job-json.js";
 import { type JobFields, jobSpec } from "../job-spec.js";
 import { eventText, jobText } from "../job-text.js";
-import { DISCONNECT_POLICY_WORDS, oneOf, PRIORITY_WORDS } from "../job-words.js";
+import { DISCONNECT_POLICY_WORDS, oneOf, PRIORITY_WORDS, UNIQUE_POLICY_WORDS } from "../job-words.js";
 import { requireJob } from "./job-answer.js";
-import { submitBatch } from "./submit-batch.js";
+import { replacedJson, submitBatch } from "./submit-batch.js";
 import { exitCodeOf, GIVE_UP_AFTER_MS } from "./watch.js";
 
 const AFTER_HELP = `
 Answered once the job is durable. With an idempotency key, submitting again returns the first job.
 A batch is a file of one JSON object per line, with the fields kind, payload, queue, product, priority,
-capabilities, labels, idempotencyKey, runAt, deadline, maxAttempts, initialBackoff, backoffFactor, maxBackoff,
-disconnectPolicy and disconnectLimit; options of the command line are the defaults of every line.
+capabilities, labels, idempotencyKey, uniqueKey, uniquePolicy, runAt, deadline, maxAttempts, initialBackoff,
+backoffFactor, maxBackoff, disconnectPolicy and disconnectLimit;
+options of the command line are the defaults of every line.
 
 Examples:
   $ holdfast submit greet --payload '{"name":"Ada"}' --wait
@@ -56,6 +58,12 @@ export function addSubmitCommand(program: Command, cli: Cli): void {
     .option("--capability <names>", "what a worker must offer; may be repeated", collectWords)
     .option("--label <key=value>", "for finding it again; may be repeated", collectLabel)
     .option("--idempotency-key <text>", "submitting again with it returns the first job")
+    .option("--unique-key <text>", "at most one open job has it")
+    .option(
+      "--unique-policy <policy>",
+      `when an open job has it: ${Object.keys(UNIQUE_POLICY_WORDS).join(", ")} (if not started)`,
+      oneOf(UNIQUE_POLICY_WORDS),
+    )
     .option("--run-at <time>", "not before: 2027-01-31T14:00:00Z, or +10m", (text) => parseTime(text))
     .option("--deadline <time>", "must have ended by: 2027-01-31T14:00:00Z, or +1h", (text) =>
       parseTime(text),
@@ -85,6 +93,9 @@ export function addSubmitCommand(program: Command, cli: Cli): void {
         if (flags.timeout !== undefined && flags.wait !== true) {
           throw usageError("--timeout is for --wait.", "Add --wait, or leave --timeout out.");
         }
+        if (flags.uniquePolicy !== undefined && flags.uniqueKey === undefined && flags.batch === undefined) {
+          throw usageError("--unique-policy is for --unique-key.", "Add --unique-key TEXT.");
+        }
         return flags.batch === undefined
           ? submitOne(kind, flags, invocation)
           : submitBatch(flags.batch, kind, batchDefaults(flags), invocation);
@@ -110,10 +121,12 @@ async function submitOne(
   const payload =
     flags.payload === undefined ? undefined : await readPayload(flags.payload, flags.contentType, io);
   const connection = invocation.connection();
-  const { jobId, existing } = await connection.jobs.submit({ job: jobSpec(kind, payload, jobFields(flags)) });
-  const remark = existing ? " (submitted before with this idempotency key)" : "";
+  const answer = await connection.jobs.submit({ job: jobSpec(kind, payload, jobFields(flags)) });
+  const { jobId, existing } = answer;
+  const submitted = { jobId, existing, ...replacedJson(answer) };
+  const remark = remarkOf(answer, flags);
   if (flags.wait !== true) {
-    output.document({ jobId, existing }, () => `${jobId}${remark}`);
+    output.document(submitted, () => `${jobId}${remark}`);
     return EXIT.ok;
   }
   output.remark(`Waiting for ${jobId}${remark}.`);
@@ -129,13 +142,21 @@ async function submitOne(
     },
   });
   const job = requireJob((await connection.jobs.get({ jobId })).job);
-  output.document({ jobId, existing, job: jobJson(job) }, () => jobText(job, io.nowMs(), output.paint));
+  output.document({ ...submitted, job: jobJson(job) }, () => jobText(job, io.nowMs(), output.paint));
   return exitCodeOf(states.values());
+}
+
+function remarkOf({ existing, replacedJobId }: SubmitResponse, flags: SubmitFlags): string {
+  if (replacedJobId !== "") return ` (in place of ${replacedJobId})`;
+  if (!existing) return "";
+  return flags.uniqueKey === undefined
+    ? " (submitted before with this idempotency key)"
+    : " (open already with this unique key, or submitted before)";
 }
 
 /** What the options say about every line; those that can only be meant for one job are refused. */
 function batchDefaults(flags: SubmitFlags): JobFields {
-  const single = ["payload", "contentType", "idempotencyKey", "wait"] as const;
+  const single = ["payload", "contentType", "idempotencyKey", "uniqueKey", "wait"] as const;
   const wrong = single.find((flag) => flags[flag] !== undefined);
   if (wrong !== undefined) {
     const option = wrong.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);

@@ -19,6 +19,7 @@ const other: readonly (readonly [string, Partial<JobSpec>])[] = [
   ["growth of backoff", { retry: { ...defaultRetryPolicy, factor: 3 } }],
   ["bound of backoff", { retry: { ...defaultRetryPolicy, maxBackoffMs: 1 } }],
   ["disconnect policy", { options: { finishAndReport: { limitMs: 1 } } }],
+  ["unique key", { options: { unique: { key: "k", policy: 1 } } }],
   ["labels", { options: { labels: { site: "north" } } }],
 ];
 

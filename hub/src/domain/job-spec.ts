@@ -31,6 +31,8 @@ export interface JobOptions {
   readonly idempotencyKey?: string;
   /** Whether its end concerns other jobs, as far as was known when it was submitted; a parent gets their outcomes. */
   readonly run?: "parent" | "member";
+  /** At most one open job of the tenant has this key. */
+  readonly unique?: { readonly key: string; readonly policy: UniquePolicy };
 }
 
 /** A job that waits for others, or that another one undoes. */
@@ -46,6 +48,16 @@ export interface CompensationSpec {
   /** Also when the job succeeded and its run fails. */
   readonly onRunFailure: boolean;
 }
+
+/** What a submit does when an open job has its unique key. The numbers are stored and sent. */
+export const UniquePolicy = {
+  /** Answers that job. */
+  Existing: 1,
+  Refuse: 2,
+  /** Cancels that job if it has not started, and takes its place; else answers it. */
+  Replace: 3,
+} as const;
+export type UniquePolicy = (typeof UniquePolicy)[keyof typeof UniquePolicy];
 
 /** Priority class, also its order: a higher one scores higher. The numbers are stored and sent. */
 export const Priority = { Low: 1, Normal: 2, High: 3, Critical: 4 } as const;
@@ -70,6 +82,7 @@ export function contentDigest(spec: JobSpec): Buffer {
     [spec.retry.maxAttempts, spec.retry.initialBackoffMs, spec.retry.factor, spec.retry.maxBackoffMs],
     options.finishAndReport?.limitMs ?? null,
     labels,
+    ...(options.unique ? [[options.unique.key, options.unique.policy]] : []),
   ]);
   return createHash("sha256").update(described).update("\0").update(spec.payload).digest();
 }

@@ -48,14 +48,9 @@ import { type ReturnItem, type ReturnResult, returnLeases } from "./return-lease
 import { type ReviveItem, type ReviveResult, reviveJobs } from "./revive-job.js";
 import { type CheckpointItem, type CheckpointResult, saveCheckpoints } from "./save-checkpoints.js";
 import { signalLedger } from "./signal-ledger.js";
-import {
-  type AdoptResult,
-  adoptJobs,
-  type SubmitItem,
-  type SubmitResult,
-  submitJobs,
-} from "./submit-jobs.js";
+import { type AdoptResult, adoptJobs, type SubmitItem, type SubmitResult } from "./submit-jobs.js";
 import { type LinkedResult, type LinkedSubmit, submitLinked } from "./submit-linked.js";
+import { submitAll } from "./submit-unique-jobs.js";
 import { WriterConnection } from "./writer-connection.js";
 
 export interface LedgerOptions {
@@ -103,7 +98,7 @@ export async function openLedger(options: LedgerOptions) {
     isConnected: () => connection.isOpen,
 
     submit: (items: readonly SubmitItem[]): Committed<SubmitResult> =>
-      writes.commit(submitJobs, items, patience.callMs),
+      submitAll(writes, items, patience.callMs),
     submitLinked: (item: LinkedSubmit): Promise<LinkedResult> =>
       one(writes.commit(submitLinked, [item], patience.callMs)),
     findKeys: (tenantId: number, keys: readonly string[]) => runs.findKeys(db, tenantId, keys),

@@ -171,6 +171,7 @@ async function dropBelongings(client: pg.Client, jobs: string): Promise<void> {
     "run_edge",
     "compensation",
     "dead_letter",
+    "unique_key",
   ])
     await client.query(`delete from ${table} b using (${jobs}) j where b.job_id = j.id`);
   await client.query(

@@ -14,13 +14,28 @@ export interface ReviveItem {
 export type ReviveResult =
   /** Without a ref when an earlier try had done it already: its lane finds the job in the ledger. */
   | { readonly type: "revived"; readonly ref: Ref | null }
+  /** Another job has its unique key by now. */
+  | { readonly type: "key_held"; readonly heldBy: string }
   | { readonly type: "not_dead"; readonly state: JobState }
   | { readonly type: "not_found" };
 
+// A job with a unique key is open again only if no other job that has the key is: the rules of submit-unique-jobs.ts.
 // A deadline that has passed would end the job again at once, so reviving drops it.
 const reviveText = `
 with input as (
   select * from unnest($3::uuid[], $4::integer[], $5::text[], $6::bigint[]) as i (id, tenant_id, reason, ready_key)
+), locked as (
+  select j.id, u.tenant_id, u.key, u.job_id, u.turn
+  from input i join job j on j.id = i.id and j.tenant_id = i.tenant_id and j.state = ${JobState.Dead}
+  join unique_key u on u.tenant_id = j.tenant_id and u.key = j.options #>> '{unique,key}'
+  order by u.tenant_id, u.key for update of u
+), barred as (
+  select l.id
+  from (select *, row_number() over (partition by tenant_id, key order by id) as n from locked) l
+  join unique_key s on s.tenant_id = l.tenant_id and s.key = l.key
+  left join job h on h.id = l.job_id
+  where case when s.turn <> l.turn then try_again() is not null
+    else l.n > 1 or (l.job_id <> l.id and h.state < ${JobState.Succeeded}) end
 ), revived as (
   update job j set
       state = ${JobState.Ready}, attempt = 0, fencing_token = j.fencing_token + 1, finished_at = null,
@@ -28,11 +43,18 @@ with input as (
       lane_id = ${retryLane}, ready_key = i.ready_key, ${linkHistory}
   from input i
   where j.id = i.id and j.tenant_id = i.tenant_id and j.state = ${JobState.Dead}
+    and j.id not in (select id from barred)
   returning j.*, ${JobEventType.Revived}::smallint as event, null::uuid as event_session, nullif(i.reason, '') as reason
+), taken as (
+  update unique_key u set job_id = r.id, turn = u.turn + 1
+  from revived r where u.tenant_id = r.tenant_id and u.key = r.options #>> '{unique,key}'
 ), ${writePage("revived")}
 select tenant_id, ${refColumns} from revived`;
 
-const refusedText = "select id, tenant_id, state from job where id = any($1)";
+const refusedText = `
+select j.id, j.tenant_id, j.state, u.job_id as held_by
+from job j left join unique_key u on u.tenant_id = j.tenant_id and u.key = j.options #>> '{unique,key}' and u.job_id <> j.id
+where j.id = any($1)`;
 
 /** Sends dead letters back to ready with a fresh count of attempts. */
 export const reviveJobs: BatchStatement<ReviveItem, ReviveResult> = {
@@ -63,7 +85,12 @@ export const reviveJobs: BatchStatement<ReviveItem, ReviveResult> = {
       refs.size === items.length
         ? []
         : (
-            await on.connection.query<{ id: string; tenant_id: number; state: JobState }>({
+            await on.connection.query<{
+              id: string;
+              tenant_id: number;
+              state: JobState;
+              held_by: string | null;
+            }>({
               name: "judge_revivals",
               text: refusedText,
               values: [uuidArray(ids)],
@@ -74,6 +101,8 @@ export const reviveJobs: BatchStatement<ReviveItem, ReviveResult> = {
       if (ref && distinct.includes(item)) return { type: "revived", ref };
       const row = states.find((row) => row.id === item.jobId && row.tenant_id === item.tenantId);
       if (row && on.isRetry && row.state < JobState.Succeeded) return { type: "revived", ref: null };
+      if (row?.state === JobState.Dead && row.held_by !== null)
+        return { type: "key_held", heldBy: row.held_by };
       return row ? { type: "not_dead", state: row.state } : { type: "not_found" };
     });
     return { results, wrotePage: rows.length > 0 };

@@ -36,9 +36,13 @@ export type SubmitResult =
       readonly lease: GrantedLease | null;
       /** Set when the job waits for a time. */
       readonly dueAtMs: number | null;
+      /** The job whose unique key it took over; that one is cancelled. */
+      readonly replacedJobId?: string;
     }
   | { readonly type: "existing"; readonly jobId: string }
-  | { readonly type: "conflict"; readonly jobId: string };
+  | { readonly type: "conflict"; readonly jobId: string }
+  /** An open job has the unique key, and the submit wants none beside it. */
+  | { readonly type: "held"; readonly jobId: string };
 
 /** The columns of a job that is leased in the same breath; the others keep their defaults. */
 const leasedColumns = "attempt, fencing_token, revision, session_id, delivery, started_at";
@@ -79,17 +83,21 @@ here as (
 ), `;
 
 /** With leases or entries of the inbox it is a longer statement, which others need not pay for. */
-function insertText(hasLeases: boolean, isAdopting = false): string {
+export function insertText(
+  hasLeases: boolean,
+  isAdopting = false,
+  unique: UniqueParts | null = null,
+): string {
   return `
-with ${hasLeases ? `${heldSessions("$17")}, ` : ""}${isAdopting ? entriesHere : ""}input as (
+with ${hasLeases ? `${heldSessions("$17")}, ` : ""}${isAdopting ? entriesHere : ""}${unique ? "asked" : "input"} as (
   select i.* ${hasLeases ? leaseOfHeldSession : ""} from unnest($3::uuid[], $4::integer[], $5::integer[], $6::bigint[], $7::float8[], $8::float8[],
     $9::text[], $10::text[], $11::smallint[], $12::integer[], $13::integer[], $14::text[], $15::text[]
-    ${hasLeases ? ", $17::uuid[], $18::bigint[]" : ""})
+    ${hasLeases ? ", $17::uuid[], $18::bigint[]" : ""}${unique ? ", $19::text[], $20::smallint[]" : ""})
     as i (id, tenant_id, lane_id, ready_key, run_at_ms, deadline_ms, content_type, options, attempts_max,
-      payload_offset, payload_length, key, digest ${hasLeases ? ", asked_session_id, asked_delivery" : ""})
+      payload_offset, payload_length, key, digest ${hasLeases ? ", asked_session_id, asked_delivery" : ""}${unique ? ", unique_key, unique_policy" : ""})
   ${isAdopting ? "join here on here.job_id = i.id" : ""}
   ${hasLeases ? "left join held h on h.session_id = i.asked_session_id" : ""}
-), keyed as (
+${unique ? unique.before : ""}), keyed as (
   insert into idempotency (tenant_id, key, job_id, content_digest)
   select tenant_id, key, id, decode(digest, 'hex') from input where key is not null order by tenant_id, key
   on conflict do nothing
@@ -118,8 +126,19 @@ with ${hasLeases ? `${heldSessions("$17")}, ` : ""}${isAdopting ? entriesHere : 
   select 1, run_at, id, 1 from inserted where state = ${JobState.Scheduled}
   union all
   select 2, deadline, id, 0 from inserted where deadline is not null
-${isAdopting ? adoptedParts : ""}${hasLeases ? leasedParts : ""}), ${writePage(hasLeases ? "told" : "events")}
-select id, state, session_id, delivery, ${toMs("run_at")} as due_at_ms, ${toMs("now()")} as now_ms from inserted`;
+${isAdopting ? adoptedParts : ""}${hasLeases ? leasedParts : ""}${unique ? unique.after : ""}), ${writePage(unique ? unique.told : hasLeases ? "told" : "events")}
+select id, state, session_id, delivery, ${toMs("run_at")} as due_at_ms, ${toMs("now()")} as now_ms
+  ${unique ? unique.columns : ""} from inserted`;
+}
+
+/** What jobs with unique keys add to the statement (submit-unique-jobs.ts). */
+export interface UniqueParts {
+  /** From "asked" to "input": which jobs may be inserted. */
+  readonly before: string;
+  readonly after: string;
+  /** The part whose events are the page. */
+  readonly told: string;
+  readonly columns: string;
 }
 
 const plain = { name: "submit_jobs", text: insertText(false) };
@@ -134,7 +153,7 @@ const keyText = `
 select k.job_id, k.content_digest from unnest($1::integer[], $2::text[]) with ordinality as i (tenant_id, key, n)
 left join idempotency k on k.tenant_id = i.tenant_id and k.key = i.key order by i.n`;
 
-interface InsertedRow {
+export interface InsertedRow {
   readonly id: string;
   readonly state: number;
   readonly session_id: string | null;
@@ -192,7 +211,7 @@ async function insertAll(
   readonly wrotePage: boolean;
 }> {
   const ids = items.map((item) => item.jobId);
-  const inserted = await insert(on, items, ids, firstKey, isAdopting);
+  const inserted = await insert(on, items, firstKey, isAdopting);
   const rows = new Map(inserted.map((row) => [row.id, row]));
   // After a lost connection an earlier try may have inserted what this one did not.
   if (on.isRetry) for (const row of await readBack(on, ids)) rows.set(row.id, row);
@@ -204,50 +223,59 @@ async function insertAll(
   return { results, missing, wrotePage: inserted.length > 0 };
 }
 
-async function insert(
+/** The values of the statement but for what its variants add. */
+export function insertValues(
   on: BatchContext,
   items: readonly SubmitItem[],
-  ids: readonly string[],
   firstKey: number,
-  isAdopting: boolean,
-): Promise<InsertedRow[]> {
+  hasLeases: boolean,
+): unknown[] {
   const specs = items.map((item) => item.spec);
   const payloads = packBytes(specs.map((spec) => spec.payload));
   const keyOf = (spec: JobSpec) => spec.idempotencyKey || null;
+  return [
+    on.writerId,
+    on.batch,
+    uuidArray(items.map((item) => item.jobId)),
+    numberArray(items.map((item) => item.tenantId)),
+    numberArray(items.map((item) => item.laneId)),
+    numberArray(items.map((_, at) => firstKey + at)),
+    numberArray(specs.map((spec) => spec.runAtMs)),
+    numberArray(specs.map((spec) => spec.deadlineMs)),
+    textArray(specs.map((spec) => spec.contentType || null)),
+    textArray(
+      specs.map((spec) => (Object.keys(spec.options).length > 0 ? JSON.stringify(spec.options) : null)),
+    ),
+    numberArray(specs.map((spec) => spec.retry.maxAttempts)),
+    payloads.offsets,
+    payloads.lengths,
+    textArray(specs.map(keyOf)),
+    textArray(specs.map((spec) => (keyOf(spec) ? contentDigest(spec).toString("hex") : null))),
+    payloads.blob,
+    ...(hasLeases
+      ? [
+          items.map((item) => item.leaseTo?.sessionId ?? null),
+          numberArray(items.map((item) => item.leaseTo?.delivery ?? null)),
+        ]
+      : []),
+  ];
+}
+
+async function insert(
+  on: BatchContext,
+  items: readonly SubmitItem[],
+  firstKey: number,
+  isAdopting: boolean,
+): Promise<InsertedRow[]> {
   const hasLeases = isAdopting || items.some((item) => item.leaseTo);
   const { rows } = await on.connection.query<InsertedRow>({
     ...(isAdopting ? adopting : hasLeases ? leasing : plain),
-    values: [
-      on.writerId,
-      on.batch,
-      uuidArray(ids),
-      numberArray(items.map((item) => item.tenantId)),
-      numberArray(items.map((item) => item.laneId)),
-      numberArray(items.map((_, at) => firstKey + at)),
-      numberArray(specs.map((spec) => spec.runAtMs)),
-      numberArray(specs.map((spec) => spec.deadlineMs)),
-      textArray(specs.map((spec) => spec.contentType || null)),
-      textArray(
-        specs.map((spec) => (Object.keys(spec.options).length > 0 ? JSON.stringify(spec.options) : null)),
-      ),
-      numberArray(specs.map((spec) => spec.retry.maxAttempts)),
-      payloads.offsets,
-      payloads.lengths,
-      textArray(specs.map(keyOf)),
-      textArray(specs.map((spec) => (keyOf(spec) ? contentDigest(spec).toString("hex") : null))),
-      payloads.blob,
-      ...(hasLeases
-        ? [
-            items.map((item) => item.leaseTo?.sessionId ?? null),
-            numberArray(items.map((item) => item.leaseTo?.delivery ?? null)),
-          ]
-        : []),
-    ],
+    values: insertValues(on, items, firstKey, hasLeases),
   });
   return rows;
 }
 
-async function readBack(on: BatchContext, ids: readonly string[]): Promise<InsertedRow[]> {
+export async function readBack(on: BatchContext, ids: readonly string[]): Promise<InsertedRow[]> {
   const { rows } = await on.connection.query<InsertedRow>({
     text: readText,
     values: [uuidArray(ids)],
@@ -255,7 +283,7 @@ async function readBack(on: BatchContext, ids: readonly string[]): Promise<Inser
   return rows;
 }
 
-function accepted(item: SubmitItem, row: InsertedRow, readyKey: number): SubmitResult {
+export function accepted(item: SubmitItem, row: InsertedRow, readyKey: number): SubmitResult {
   const isReady = row.state === JobState.Ready;
   const isLeased =
     row.state === JobState.Leased &&
@@ -310,13 +338,13 @@ interface KeyHolder {
   readonly digest: Buffer;
 }
 
-function judge(item: SubmitItem, { jobId, digest }: KeyHolder): SubmitResult {
+export function judge(item: SubmitItem, { jobId, digest }: KeyHolder): SubmitResult {
   const isSame = contentDigest(item.spec).equals(digest);
   return { type: isSame ? "existing" : "conflict", jobId };
 }
 
 /** The holder of each item's idempotency key; null where nobody holds it, or the item has none. */
-async function findHolders(
+export async function findHolders(
   on: BatchContext,
   items: readonly SubmitItem[],
 ): Promise<readonly (KeyHolder | null)[]> {

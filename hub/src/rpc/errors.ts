@@ -19,6 +19,7 @@ const codes: Readonly<Record<FaultReason, Code>> = {
   INBOX_ENTRY_NOT_FOUND: Code.NotFound,
   DEAD_LETTER_NOT_FOUND: Code.NotFound,
   IDEMPOTENCY_CONFLICT: Code.AlreadyExists,
+  UNIQUE_KEY_HELD: Code.AlreadyExists,
   ALREADY_TERMINAL: Code.FailedPrecondition,
   NOT_DEAD: Code.FailedPrecondition,
   DEPENDENCY_CYCLE: Code.InvalidArgument,

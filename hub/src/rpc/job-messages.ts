@@ -12,7 +12,7 @@ import type {
 } from "@holdfast/gen/holdfast/v1/job_pb";
 import { DisconnectPolicy } from "@holdfast/gen/holdfast/v1/job_pb";
 import type { JobNote } from "../domain/job-note.js";
-import { type JobOptions, type JobSpec, Priority } from "../domain/job-spec.js";
+import { type JobOptions, type JobSpec, Priority, UniquePolicy } from "../domain/job-spec.js";
 import type { JobEvent, JobView } from "../domain/job-view.js";
 import type { Outcome } from "../domain/outcome.js";
 import { defaultRetryPolicy, type RetryPolicy } from "../domain/retry.js";
@@ -80,6 +80,17 @@ function toOptions(
       },
     }),
     ...(idempotencyKey !== "" && { idempotencyKey }),
+    ...(message.unique && {
+      unique: {
+        key: checkText(at("unique.key"), message.unique.key, 256, 1),
+        policy: checkEnum(
+          at("unique.policy"),
+          message.unique.policy as number,
+          UniquePolicy,
+          UniquePolicy.Existing,
+        ),
+      },
+    }),
   };
 }
 
@@ -150,6 +161,7 @@ export function toJobMessage(job: JobView): MessageInitShape<typeof JobSchema> {
     payload: job.payload as Uint8Array<ArrayBuffer>,
     contentType: job.contentType || defaultContentType,
     runId: job.runId ?? "",
+    uniqueKey: job.options.unique?.key ?? "",
   };
 }
 

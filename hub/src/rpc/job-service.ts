@@ -69,7 +69,7 @@ export function jobService(
       }
       const [submitted] = await jobs.submit(principal, [toJobSpec(request.job, "job", limits)]);
       if (submitted instanceof Fault) throw submitted;
-      return { jobId: submitted?.jobId ?? "", existing: submitted?.isExisting ?? false };
+      return toSubmitResponse(submitted as Exclude<Submitted, Fault>);
     },
 
     async submitBatch(request, { principal }) {
@@ -218,8 +218,11 @@ async function attemptLinked(submit: () => Promise<Submitted>): Promise<Submitte
 
 function toSubmitResult(submitted: Submitted): MessageInitShape<typeof SubmitResultSchema> {
   if (submitted instanceof Fault) return { result: { case: "refused", value: toRefusal(submitted) } };
-  const { jobId, isExisting } = submitted;
-  return { result: { case: "accepted", value: { jobId, existing: isExisting } } };
+  return { result: { case: "accepted", value: toSubmitResponse(submitted) } };
+}
+
+function toSubmitResponse({ jobId, isExisting, replacedJobId }: Exclude<Submitted, Fault>) {
+  return { jobId, existing: isExisting, replacedJobId: replacedJobId ?? "" };
 }
 
 function toFilter(request: ListRequest): JobFilter {

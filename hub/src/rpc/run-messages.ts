@@ -19,6 +19,9 @@ import { encodePageToken } from "./page-token.js";
 const dependenciesMax = 1_000;
 const kinds = { hard: DependencyKind.HARD, soft: DependencyKind.SOFT } as const;
 
+/** What only jobs that stand alone can have. */
+const aloneOnly = "must not be set for a job that depends on others, is compensated or belongs to a run";
+
 /** Whether a job concerns others: the way of plain jobs is shorter. */
 export function isLinked(message: JobSpecMessage): boolean {
   return message.dependsOn.length > 0 || message.compensation !== undefined;
@@ -27,6 +30,7 @@ export function isLinked(message: JobSpecMessage): boolean {
 /** @throws Fault INVALID_FIELD or PAYLOAD_TOO_LARGE, naming the field under `path` */
 export function toLinkedSpec(message: JobSpecMessage, path: string, limits: EdgeLimits): LinkedSpec {
   const { dependsOn } = message;
+  if (message.unique) throw invalid(`${path}.unique`, aloneOnly);
   checkCount(`${path}.depends_on`, dependsOn.length, 0, dependenciesMax);
   const targets = dependsOn.map((one) => `${one.on.case}/${one.on.value}`);
   if (new Set(targets).size < targets.length) throw invalid(`${path}.depends_on`, "must name each job once");
@@ -70,6 +74,7 @@ function toCompensation(message: JobSpecMessage, path: string, limits: EdgeLimit
   if (!compensation) return null;
   const { job, onRunFailure } = compensation;
   if (!job) throw invalid(`${path}.job`, "is required");
+  if (job.unique) throw invalid(`${path}.job.unique`, aloneOnly);
   if (isLinked(job) || job.runAt || job.deadline || job.idempotencyKey)
     throw invalid(
       `${path}.job`,

@@ -15,6 +15,7 @@ import type { Principal } from "../domain/scope.js";
 import type { Lanes } from "../lanes/lanes.js";
 import type { Ledger } from "../ledger/ledger.js";
 import type { JobFeed } from "./job-feed.js";
+import { keyHeld } from "./jobs.js";
 
 type DeadLetterLedger = Pick<
   Ledger,
@@ -149,6 +150,7 @@ export class JobDeadLetters {
     const answers = page.jobIds.map((jobId, at): DeadLetterAnswer => {
       const result = results[at];
       if (result instanceof Fault) return { jobId, fault: result };
+      if (result?.type === "key_held") return { jobId, fault: keyHeld(result.heldBy) };
       if (result?.type !== "revived") return { jobId, fault: notFound(jobId) };
       if (result.ref) refs.push(result.ref);
       this.#feed.changed(jobId);

@@ -15,7 +15,14 @@ import { type LaneBook, laneOf } from "./lane-book.js";
 import type { RevokedLease } from "./session-messages.js";
 
 /** What became of one submitted job. */
-export type Submitted = { readonly jobId: string; readonly isExisting: boolean } | Fault;
+export type Submitted =
+  | {
+      readonly jobId: string;
+      readonly isExisting: boolean;
+      /** The job whose unique key it took over, which is cancelled. */
+      readonly replacedJobId?: string;
+    }
+  | Fault;
 
 export interface WatchTarget {
   readonly jobId: string;
@@ -100,11 +107,14 @@ export class Jobs {
         return new Fault("IDEMPOTENCY_CONFLICT", "The idempotency key was used before with other content.", {
           job_id: result.jobId,
         });
+      if (result.type === "held") return keyHeld(result.jobId);
       if (result.type === "accepted") {
+        if (result.replacedJobId) this.#feed.changed(result.replacedJobId);
         if (result.ref) ready.push(result.ref);
         if (result.dueAtMs !== null) this.#noteDue(result.dueAtMs);
       }
-      return { jobId: result.jobId, isExisting: result.type === "existing" };
+      const replacedJobId = (result.type === "accepted" && result.replacedJobId) || "";
+      return { jobId: result.jobId, isExisting: result.type === "existing", replacedJobId };
     });
     this.#lanes.offer(ready);
     return answers;
@@ -179,6 +189,7 @@ export class Jobs {
   async retry(principal: Principal, jobId: string, reason: string): Promise<JobView> {
     const result = await this.#ledger.revive({ jobId, tenantId: principal.tenantId, reason });
     if (result.type === "not_found") throw jobNotFound(jobId);
+    if (result.type === "key_held") throw keyHeld(result.heldBy);
     if (result.type === "not_dead")
       throw new Fault("NOT_DEAD", "Only a dead-lettered job can be retried.", {
         state: String(result.state),
@@ -280,6 +291,11 @@ export class Jobs {
       throw error;
     }
   }
+}
+
+/** An open job has the unique key. */
+export function keyHeld(jobId: string): Fault {
+  return new Fault("UNIQUE_KEY_HELD", "An open job has this unique key.", { job_id: jobId });
 }
 
 export function jobNotFound(jobId: string): Fault {

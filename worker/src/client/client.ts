@@ -12,6 +12,7 @@ import {
   type DagNode,
   type GetDagResponse,
   JobService,
+  type SubmitResponse,
   type WatchResponse,
 } from "@holdfast/gen/holdfast/v1/job_service_pb";
 import { type ClientOptions, problemsOfAccess, readAccess } from "../connection-options.js";
@@ -118,8 +119,15 @@ export type SubmittedRun = {
 
 export type Dag = Pick<GetDagResponse, "runId" | "failurePolicy" | "jobs" | "childrenFailed" | "nodes">;
 
-/** A job that the hub has: `existing` when its idempotency key had been used before with the same content. */
-export type Submitted = { readonly jobId: string; readonly existing: boolean };
+/**
+ * A job that the hub has: `existing` when its idempotency key had been used before with the same content, or an open job
+ * has its unique key; `replacedJobId` when it took the place of one.
+ */
+export type Submitted = {
+  readonly jobId: string;
+  readonly existing: boolean;
+  readonly replacedJobId?: string;
+};
 
 export type BatchItem =
   | ({ readonly outcome: "accepted" } & Submitted)
@@ -214,12 +222,8 @@ export function openClient(
     ) => new HubSubscription<State>(connection, channel, handle, options),
 
     async submit(job) {
-      const { jobId, existing } = await connection.unary(
-        methods.submit,
-        { job: jobSpec(job, "submit") },
-        repeatOf([job]),
-      );
-      return { jobId, existing };
+      const answer = await connection.unary(methods.submit, { job: jobSpec(job, "submit") }, repeatOf([job]));
+      return toSubmitted(answer);
     },
 
     async submitBatch(jobs) {
@@ -227,7 +231,7 @@ export function openClient(
       const { results } = await connection.unary(methods.submitBatch, request, repeatOf(jobs));
       return results.map(({ result }): BatchItem => {
         if (result.case === "accepted") {
-          return { outcome: "accepted", jobId: result.value.jobId, existing: result.value.existing };
+          return { outcome: "accepted", ...toSubmitted(result.value) };
         }
         if (result.case === undefined) throw new Error("the hub left an item of the batch unanswered");
         const { reason, message, metadata } = result.value;
@@ -323,6 +327,10 @@ export function openClient(
 
     close: () => connection.close(),
   };
+}
+
+function toSubmitted({ jobId, existing, replacedJobId }: SubmitResponse): Submitted {
+  return { jobId, existing, ...(replacedJobId === "" ? {} : { replacedJobId }) };
 }
 
 /** A job with an idempotency key is there once, however often it is submitted (D2). */

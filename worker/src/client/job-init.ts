@@ -6,6 +6,7 @@ import {
   DisconnectPolicy,
   type JobSpecSchema,
   Priority,
+  UniquePolicy,
 } from "@holdfast/gen/holdfast/v1/job_pb";
 import { formed, InvalidOptionsError, isRecord, type Problem, show, unknownFields } from "../option-check.js";
 
@@ -25,6 +26,11 @@ export type JobInit = {
   readonly labels?: Readonly<Record<string, string>>;
   /** Submitting again with the same key and content returns the first job (D2). */
   readonly idempotencyKey?: string;
+  /**
+   * At most one open job of the tenant has this key. When there is one: "existing" (the default) answers it, "refuse"
+   * throws UNIQUE_KEY_HELD, "replace" cancels it and takes its place unless it has started.
+   */
+  readonly unique?: { readonly key: string; readonly policy?: "existing" | "refuse" | "replace" };
   /** Not before this time. */
   readonly runAt?: Date;
   /** It must have ended by then. */
@@ -68,6 +74,12 @@ const policies = {
   "finish-and-report": DisconnectPolicy.FINISH_AND_REPORT,
 } as const;
 
+const uniquePolicies = {
+  existing: UniquePolicy.EXISTING,
+  refuse: UniquePolicy.REFUSE,
+  replace: UniquePolicy.REPLACE,
+} as const;
+
 const fields: ReadonlySet<string> = new Set<keyof JobInit>([
   "kind",
   "payload",
@@ -78,6 +90,7 @@ const fields: ReadonlySet<string> = new Set<keyof JobInit>([
   "capabilities",
   "labels",
   "idempotencyKey",
+  "unique",
   "runAt",
   "deadline",
   "retry",
@@ -110,6 +123,9 @@ export function jobSpec(job: JobInit, caller: string): MessageInitShape<typeof J
     idempotencyKey: job.idempotencyKey ?? "",
     disconnectPolicy:
       job.disconnectPolicy === undefined ? DisconnectPolicy.UNSPECIFIED : policies[job.disconnectPolicy],
+    ...(job.unique === undefined
+      ? {}
+      : { unique: { key: job.unique.key, policy: uniquePolicies[job.unique.policy ?? "existing"] } }),
     ...(job.runAt === undefined ? {} : { runAt: timestampFromDate(job.runAt) }),
     ...(job.deadline === undefined ? {} : { deadline: timestampFromDate(job.deadline) }),
     ...(job.disconnectLimitMs === undefined
@@ -169,6 +185,13 @@ function problemsOf(job: JobInit): Problem[] {
       job.disconnectPolicy,
       (value) => Object.hasOwn(policies, String(value)),
       oneOf(policies),
+    ),
+    ...(job.unique === undefined ? [] : formed("unique.key", job.unique?.key, text, "a string", true)),
+    ...formed(
+      "unique.policy",
+      job.unique?.policy,
+      (value) => Object.hasOwn(uniquePolicies, String(value)),
+      oneOf(uniquePolicies),
     ),
     ...formed("runAt", job.runAt, date, "a valid Date"),
     ...formed("dependsOn", job.dependsOn, dependencies, "a list of { jobId } or { idempotencyKey }"),

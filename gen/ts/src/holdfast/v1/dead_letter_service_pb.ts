@@ -822,7 +822,8 @@ export const DeadLetterService: GenService<{
    * and are not resolved. Each is retried or refused by itself. Call again with
    * next_page_token for the next part, at a pace that what they died of bears.
    *
-   * Errors: BACKLOG_FULL. Refusals of items: DEAD_LETTER_NOT_FOUND.
+   * Errors: BACKLOG_FULL. Refusals of items: DEAD_LETTER_NOT_FOUND,
+   * UNIQUE_KEY_HELD.
    *
    * @generated from rpc holdfast.v1.DeadLetterService.Retry
    */

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdfast/v1/job.proto.
  */
 export const file_holdfast_v1_job: GenFile = /*@__PURE__*/
-  fileDesc("ChVob2xkZmFzdC92MS9qb2IucHJvdG8SC2hvbGRmYXN0LnYxIpkFCgdKb2JTcGVjEgwKBGtpbmQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRInCghwcmlvcml0eRgEIAEoDjIVLmhvbGRmYXN0LnYxLlByaW9yaXR5EhQKDGNhcGFiaWxpdGllcxgFIAMoCRIPCgdwYXlsb2FkGAYgASgMEhQKDGNvbnRlbnRfdHlwZRgHIAEoCRIwCgZsYWJlbHMYCCADKAsyIC5ob2xkZmFzdC52MS5Kb2JTcGVjLkxhYmVsc0VudHJ5EhcKD2lkZW1wb3RlbmN5X2tleRgJIAEoCRIqCgZydW5fYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKBXJldHJ5GAsgASgLMhguaG9sZGZhc3QudjEuUmV0cnlQb2xpY3kSLAoIZGVhZGxpbmUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjgKEWRpc2Nvbm5lY3RfcG9saWN5GA0gASgOMh0uaG9sZGZhc3QudjEuRGlzY29ubmVjdFBvbGljeRIzChBkaXNjb25uZWN0X2xpbWl0GA4gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXRyYWNlX2NvbnRleHQYDyABKAsyGS5ob2xkZmFzdC52MS5UcmFjZUNvbnRleHQSKwoKZGVwZW5kc19vbhgQIAMoCzIXLmhvbGRmYXN0LnYxLkRlcGVuZGVuY3kSLwoMY29tcGVuc2F0aW9uGBEgASgLMhkuaG9sZGZhc3QudjEuQ29tcGVuc2F0aW9uGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiagoKRGVwZW5kZW5jeRIQCgZqb2JfaWQYASABKAlIABIZCg9pZGVtcG90ZW5jeV9rZXkYAiABKAlIABIpCgRraW5kGAMgASgOMhsuaG9sZGZhc3QudjEuRGVwZW5kZW5jeUtpbmRCBAoCb24iSQoMQ29tcGVuc2F0aW9uEiEKA2pvYhgBIAEoCzIULmhvbGRmYXN0LnYxLkpvYlNwZWMSFgoOb25fcnVuX2ZhaWx1cmUYAiABKAgikgEKDENoaWxkT3V0Y29tZRIOCgZqb2JfaWQYASABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAIgASgJEgwKBGtpbmQYAyABKAkSJAoFc3RhdGUYBCABKA4yFS5ob2xkZmFzdC52MS5Kb2JTdGF0ZRIlCgdvdXRjb21lGAUgASgLMhQuaG9sZGZhc3QudjEuT3V0Y29tZSJkCg1DaGlsZE91dGNvbWVzEg0KBXRvdGFsGAEgASgFEisKCG91dGNvbWVzGAIgAygLMhkuaG9sZGZhc3QudjEuQ2hpbGRPdXRjb21lEhcKD25leHRfcGFnZV90b2tlbhgDIAEoCSKXAQoLUmV0cnlQb2xpY3kSFAoMbWF4X2F0dGVtcHRzGAEgASgFEjIKD2luaXRpYWxfYmFja29mZhgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZmYWN0b3IYAyABKAESLgoLbWF4X2JhY2tvZmYYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iNwoMVHJhY2VDb250ZXh0EhMKC3RyYWNlcGFyZW50GAEgASgJEhIKCnRyYWNlc3RhdGUYAiABKAki9gUKA0pvYhIKCgJpZBgBIAEoCRIPCgdwcm9kdWN0GAIgASgJEg0KBXF1ZXVlGAMgASgJEgwKBGtpbmQYBCABKAkSJwoIcHJpb3JpdHkYBSABKA4yFS5ob2xkZmFzdC52MS5Qcmlvcml0eRIUCgxjYXBhYmlsaXRpZXMYBiADKAkSLAoGbGFiZWxzGAcgAygLMhwuaG9sZGZhc3QudjEuSm9iLkxhYmVsc0VudHJ5EiQKBXN0YXRlGAggASgOMhUuaG9sZGZhc3QudjEuSm9iU3RhdGUSDwoHYXR0ZW1wdBgJIAEoBRIUCgxtYXhfYXR0ZW1wdHMYCiABKAUSFQoNZmVuY2luZ190b2tlbhgLIAEoAxIQCghyZXZpc2lvbhgMIAEoBRIwCgxzdWJtaXR0ZWRfYXQYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEioKBnJ1bl9hdBgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKc3RhcnRlZF9hdBgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZmluaXNoZWRfYXQYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGRlYWRsaW5lGBEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpzZXNzaW9uX2lkGBIgASgJEiUKB291dGNvbWUYEyABKAsyFC5ob2xkZmFzdC52MS5PdXRjb21lEicKCHByb2dyZXNzGBQgASgLMhUuaG9sZGZhc3QudjEuUHJvZ3Jlc3MSGwoTY2hlY2twb2ludF9zZXF1ZW5jZRgVIAEoAxIPCgdwYXlsb2FkGBYgASgMEhQKDGNvbnRlbnRfdHlwZRgXIAEoCRIOCgZydW5faWQYGCABKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKTAQoHT3V0Y29tZRInCgdzdWNjZXNzGAEgASgLMhQuaG9sZGZhc3QudjEuU3VjY2Vzc0gAEicKB2ZhaWx1cmUYAiABKAsyFC5ob2xkZmFzdC52MS5GYWlsdXJlSAASKwoJY2FuY2VsbGVkGAMgASgLMhYuaG9sZGZhc3QudjEuQ2FuY2VsbGVkSABCCQoHb3V0Y29tZSIvCgdTdWNjZXNzEg4KBnJlc3VsdBgBIAEoDBIUCgxjb250ZW50X3R5cGUYAiABKAkiawoHRmFpbHVyZRIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEQoJcGVybWFuZW50GAMgASgIEi4KC3JldHJ5X2FmdGVyGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIhsKCUNhbmNlbGxlZBIOCgZyZWFzb24YASABKAkiVAoIUHJvZ3Jlc3MSDwoHcGVyY2VudBgBIAEoARIPCgdtZXNzYWdlGAIgASgJEiYKAmF0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCL7AQoISm9iRXZlbnQSCgoCaWQYASABKAkSDgoGam9iX2lkGAIgASgJEicKBHR5cGUYAyABKA4yGS5ob2xkZmFzdC52MS5Kb2JFdmVudFR5cGUSJAoFc3RhdGUYBCABKA4yFS5ob2xkZmFzdC52MS5Kb2JTdGF0ZRIQCghyZXZpc2lvbhgFIAEoBRIPCgdhdHRlbXB0GAYgASgFEhUKDWZlbmNpbmdfdG9rZW4YByABKAMSEgoKc2Vzc2lvbl9pZBgIIAEoCRIOCgZyZWFzb24YCSABKAkSJgoCYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIoYBCgdKb2JOb3RlEg4KBm51bWJlchgBIAEoAxImCgR0eXBlGAIgASgOMhguaG9sZGZhc3QudjEuSm9iTm90ZVR5cGUSDAoEbmFtZRgDIAEoCRINCgVieXRlcxgEIAEoBRImCgJhdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqZQoORGVwZW5kZW5jeUtpbmQSHwobREVQRU5ERU5DWV9LSU5EX1VOU1BFQ0lGSUVEEAASGAoUREVQRU5ERU5DWV9LSU5EX0hBUkQQARIYChRERVBFTkRFTkNZX0tJTkRfU09GVBACKosBCg1GYWlsdXJlUG9saWN5Eh4KGkZBSUxVUkVfUE9MSUNZX1VOU1BFQ0lGSUVEEAASHAoYRkFJTFVSRV9QT0xJQ1lfRkFJTF9GQVNUEAESGwoXRkFJTFVSRV9QT0xJQ1lfQ09OVElOVUUQAhIfChtGQUlMVVJFX1BPTElDWV9XQUlUX0ZPUl9BTEwQAyp1CghQcmlvcml0eRIYChRQUklPUklUWV9VTlNQRUNJRklFRBAAEhAKDFBSSU9SSVRZX0xPVxABEhMKD1BSSU9SSVRZX05PUk1BTBACEhEKDVBSSU9SSVRZX0hJR0gQAxIVChFQUklPUklUWV9DUklUSUNBTBAEKnoKEERpc2Nvbm5lY3RQb2xpY3kSIQodRElTQ09OTkVDVF9QT0xJQ1lfVU5TUEVDSUZJRUQQABIaChZESVNDT05ORUNUX1BPTElDWV9TVE9QEAESJwojRElTQ09OTkVDVF9QT0xJQ1lfRklOSVNIX0FORF9SRVBPUlQQAircAQoISm9iU3RhdGUSGQoVSk9CX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRSk9CX1NUQVRFX0JMT0NLRUQQARIXChNKT0JfU1RBVEVfU0NIRURVTEVEEAISEwoPSk9CX1NUQVRFX1JFQURZEAMSFAoQSk9CX1NUQVRFX1BBUktFRBAEEhQKEEpPQl9TVEFURV9MRUFTRUQQBRIXChNKT0JfU1RBVEVfU1VDQ0VFREVEEAYSEgoOSk9CX1NUQVRFX0RFQUQQBxIXChNKT0JfU1RBVEVfQ0FOQ0VMTEVEEAgqdAoLSm9iTm90ZVR5cGUSHQoZSk9CX05PVEVfVFlQRV9VTlNQRUNJRklFRBAAEiIKHkpPQl9OT1RFX1RZUEVfRUZGRUNUX0NPTVBMRVRFRBABEiIKHkpPQl9OT1RFX1RZUEVfRUZGRUNUX0FCQU5ET05FRBACKrcDCgxKb2JFdmVudFR5cGUSHgoaSk9CX0VWRU5UX1RZUEVfVU5TUEVDSUZJRUQQABIcChhKT0JfRVZFTlRfVFlQRV9TVUJNSVRURUQQARIYChRKT0JfRVZFTlRfVFlQRV9SRUFEWRACEhkKFUpPQl9FVkVOVF9UWVBFX0xFQVNFRBADEhsKF0pPQl9FVkVOVF9UWVBFX1JFTEVBU0VEEAQSGgoWSk9CX0VWRU5UX1RZUEVfRVhQSVJFRBAFEiIKHkpPQl9FVkVOVF9UWVBFX1JFVFJZX1NDSEVEVUxFRBAGEhwKGEpPQl9FVkVOVF9UWVBFX1NVQ0NFRURFRBAHEhcKE0pPQl9FVkVOVF9UWVBFX0RFQUQQCBIcChhKT0JfRVZFTlRfVFlQRV9DQU5DRUxMRUQQCRIjCh9KT0JfRVZFTlRfVFlQRV9DQU5DRUxfUkVRVUVTVEVEEAoSGgoWSk9CX0VWRU5UX1RZUEVfUkVWSVZFRBALEiMKH0pPQl9FVkVOVF9UWVBFX0VGRkVDVF9DT01QTEVURUQQDBIcChhKT0JfRVZFTlRfVFlQRV9VTkJMT0NLRUQQDWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChVob2xkZmFzdC92MS9qb2IucHJvdG8SC2hvbGRmYXN0LnYxIsEFCgdKb2JTcGVjEgwKBGtpbmQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRInCghwcmlvcml0eRgEIAEoDjIVLmhvbGRmYXN0LnYxLlByaW9yaXR5EhQKDGNhcGFiaWxpdGllcxgFIAMoCRIPCgdwYXlsb2FkGAYgASgMEhQKDGNvbnRlbnRfdHlwZRgHIAEoCRIwCgZsYWJlbHMYCCADKAsyIC5ob2xkZmFzdC52MS5Kb2JTcGVjLkxhYmVsc0VudHJ5EhcKD2lkZW1wb3RlbmN5X2tleRgJIAEoCRIqCgZydW5fYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKBXJldHJ5GAsgASgLMhguaG9sZGZhc3QudjEuUmV0cnlQb2xpY3kSLAoIZGVhZGxpbmUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjgKEWRpc2Nvbm5lY3RfcG9saWN5GA0gASgOMh0uaG9sZGZhc3QudjEuRGlzY29ubmVjdFBvbGljeRIzChBkaXNjb25uZWN0X2xpbWl0GA4gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXRyYWNlX2NvbnRleHQYDyABKAsyGS5ob2xkZmFzdC52MS5UcmFjZUNvbnRleHQSKwoKZGVwZW5kc19vbhgQIAMoCzIXLmhvbGRmYXN0LnYxLkRlcGVuZGVuY3kSLwoMY29tcGVuc2F0aW9uGBEgASgLMhkuaG9sZGZhc3QudjEuQ29tcGVuc2F0aW9uEiYKBnVuaXF1ZRgUIAEoCzIWLmhvbGRmYXN0LnYxLlVuaXF1ZUtleRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBImoKCkRlcGVuZGVuY3kSEAoGam9iX2lkGAEgASgJSAASGQoPaWRlbXBvdGVuY3lfa2V5GAIgASgJSAASKQoEa2luZBgDIAEoDjIbLmhvbGRmYXN0LnYxLkRlcGVuZGVuY3lLaW5kQgQKAm9uIkkKDENvbXBlbnNhdGlvbhIhCgNqb2IYASABKAsyFC5ob2xkZmFzdC52MS5Kb2JTcGVjEhYKDm9uX3J1bl9mYWlsdXJlGAIgASgIIpIBCgxDaGlsZE91dGNvbWUSDgoGam9iX2lkGAEgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgCIAEoCRIMCgRraW5kGAMgASgJEiQKBXN0YXRlGAQgASgOMhUuaG9sZGZhc3QudjEuSm9iU3RhdGUSJQoHb3V0Y29tZRgFIAEoCzIULmhvbGRmYXN0LnYxLk91dGNvbWUiZAoNQ2hpbGRPdXRjb21lcxINCgV0b3RhbBgBIAEoBRIrCghvdXRjb21lcxgCIAMoCzIZLmhvbGRmYXN0LnYxLkNoaWxkT3V0Y29tZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAyABKAkiQwoJVW5pcXVlS2V5EgsKA2tleRgBIAEoCRIpCgZwb2xpY3kYAiABKA4yGS5ob2xkZmFzdC52MS5VbmlxdWVQb2xpY3kilwEKC1JldHJ5UG9saWN5EhQKDG1heF9hdHRlbXB0cxgBIAEoBRIyCg9pbml0aWFsX2JhY2tvZmYYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDgoGZmFjdG9yGAMgASgBEi4KC21heF9iYWNrb2ZmGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIjcKDFRyYWNlQ29udGV4dBITCgt0cmFjZXBhcmVudBgBIAEoCRISCgp0cmFjZXN0YXRlGAIgASgJIooGCgNKb2ISCgoCaWQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRIMCgRraW5kGAQgASgJEicKCHByaW9yaXR5GAUgASgOMhUuaG9sZGZhc3QudjEuUHJpb3JpdHkSFAoMY2FwYWJpbGl0aWVzGAYgAygJEiwKBmxhYmVscxgHIAMoCzIcLmhvbGRmYXN0LnYxLkpvYi5MYWJlbHNFbnRyeRIkCgVzdGF0ZRgIIAEoDjIVLmhvbGRmYXN0LnYxLkpvYlN0YXRlEg8KB2F0dGVtcHQYCSABKAUSFAoMbWF4X2F0dGVtcHRzGAogASgFEhUKDWZlbmNpbmdfdG9rZW4YCyABKAMSEAoIcmV2aXNpb24YDCABKAUSMAoMc3VibWl0dGVkX2F0GA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIqCgZydW5fYXQYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0ZWRfYXQYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2ZpbmlzaGVkX2F0GBAgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghkZWFkbGluZRgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKc2Vzc2lvbl9pZBgSIAEoCRIlCgdvdXRjb21lGBMgASgLMhQuaG9sZGZhc3QudjEuT3V0Y29tZRInCghwcm9ncmVzcxgUIAEoCzIVLmhvbGRmYXN0LnYxLlByb2dyZXNzEhsKE2NoZWNrcG9pbnRfc2VxdWVuY2UYFSABKAMSDwoHcGF5bG9hZBgWIAEoDBIUCgxjb250ZW50X3R5cGUYFyABKAkSDgoGcnVuX2lkGBggASgJEhIKCnVuaXF1ZV9rZXkYHiABKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKTAQoHT3V0Y29tZRInCgdzdWNjZXNzGAEgASgLMhQuaG9sZGZhc3QudjEuU3VjY2Vzc0gAEicKB2ZhaWx1cmUYAiABKAsyFC5ob2xkZmFzdC52MS5GYWlsdXJlSAASKwoJY2FuY2VsbGVkGAMgASgLMhYuaG9sZGZhc3QudjEuQ2FuY2VsbGVkSABCCQoHb3V0Y29tZSIvCgdTdWNjZXNzEg4KBnJlc3VsdBgBIAEoDBIUCgxjb250ZW50X3R5cGUYAiABKAkiawoHRmFpbHVyZRIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEQoJcGVybWFuZW50GAMgASgIEi4KC3JldHJ5X2FmdGVyGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIhsKCUNhbmNlbGxlZBIOCgZyZWFzb24YASABKAkiVAoIUHJvZ3Jlc3MSDwoHcGVyY2VudBgBIAEoARIPCgdtZXNzYWdlGAIgASgJEiYKAmF0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCL7AQoISm9iRXZlbnQSCgoCaWQYASABKAkSDgoGam9iX2lkGAIgASgJEicKBHR5cGUYAyABKA4yGS5ob2xkZmFzdC52MS5Kb2JFdmVudFR5cGUSJAoFc3RhdGUYBCABKA4yFS5ob2xkZmFzdC52MS5Kb2JTdGF0ZRIQCghyZXZpc2lvbhgFIAEoBRIPCgdhdHRlbXB0GAYgASgFEhUKDWZlbmNpbmdfdG9rZW4YByABKAMSEgoKc2Vzc2lvbl9pZBgIIAEoCRIOCgZyZWFzb24YCSABKAkSJgoCYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIoYBCgdKb2JOb3RlEg4KBm51bWJlchgBIAEoAxImCgR0eXBlGAIgASgOMhguaG9sZGZhc3QudjEuSm9iTm90ZVR5cGUSDAoEbmFtZRgDIAEoCRINCgVieXRlcxgEIAEoBRImCgJhdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqZQoORGVwZW5kZW5jeUtpbmQSHwobREVQRU5ERU5DWV9LSU5EX1VOU1BFQ0lGSUVEEAASGAoUREVQRU5ERU5DWV9LSU5EX0hBUkQQARIYChRERVBFTkRFTkNZX0tJTkRfU09GVBACKosBCg1GYWlsdXJlUG9saWN5Eh4KGkZBSUxVUkVfUE9MSUNZX1VOU1BFQ0lGSUVEEAASHAoYRkFJTFVSRV9QT0xJQ1lfRkFJTF9GQVNUEAESGwoXRkFJTFVSRV9QT0xJQ1lfQ09OVElOVUUQAhIfChtGQUlMVVJFX1BPTElDWV9XQUlUX0ZPUl9BTEwQAyp+CgxVbmlxdWVQb2xpY3kSHQoZVU5JUVVFX1BPTElDWV9VTlNQRUNJRklFRBAAEhoKFlVOSVFVRV9QT0xJQ1lfRVhJU1RJTkcQARIYChRVTklRVUVfUE9MSUNZX1JFRlVTRRACEhkKFVVOSVFVRV9QT0xJQ1lfUkVQTEFDRRADKnUKCFByaW9yaXR5EhgKFFBSSU9SSVRZX1VOU1BFQ0lGSUVEEAASEAoMUFJJT1JJVFlfTE9XEAESEwoPUFJJT1JJVFlfTk9STUFMEAISEQoNUFJJT1JJVFlfSElHSBADEhUKEVBSSU9SSVRZX0NSSVRJQ0FMEAQqegoQRGlzY29ubmVjdFBvbGljeRIhCh1ESVNDT05ORUNUX1BPTElDWV9VTlNQRUNJRklFRBAAEhoKFkRJU0NPTk5FQ1RfUE9MSUNZX1NUT1AQARInCiNESVNDT05ORUNUX1BPTElDWV9GSU5JU0hfQU5EX1JFUE9SVBACKtwBCghKb2JTdGF0ZRIZChVKT0JfU1RBVEVfVU5TUEVDSUZJRUQQABIVChFKT0JfU1RBVEVfQkxPQ0tFRBABEhcKE0pPQl9TVEFURV9TQ0hFRFVMRUQQAhITCg9KT0JfU1RBVEVfUkVBRFkQAxIUChBKT0JfU1RBVEVfUEFSS0VEEAQSFAoQSk9CX1NUQVRFX0xFQVNFRBAFEhcKE0pPQl9TVEFURV9TVUNDRUVERUQQBhISCg5KT0JfU1RBVEVfREVBRBAHEhcKE0pPQl9TVEFURV9DQU5DRUxMRUQQCCp0CgtKb2JOb3RlVHlwZRIdChlKT0JfTk9URV9UWVBFX1VOU1BFQ0lGSUVEEAASIgoeSk9CX05PVEVfVFlQRV9FRkZFQ1RfQ09NUExFVEVEEAESIgoeSk9CX05PVEVfVFlQRV9FRkZFQ1RfQUJBTkRPTkVEEAIqtwMKDEpvYkV2ZW50VHlwZRIeChpKT0JfRVZFTlRfVFlQRV9VTlNQRUNJRklFRBAAEhwKGEpPQl9FVkVOVF9UWVBFX1NVQk1JVFRFRBABEhgKFEpPQl9FVkVOVF9UWVBFX1JFQURZEAISGQoVSk9CX0VWRU5UX1RZUEVfTEVBU0VEEAMSGwoXSk9CX0VWRU5UX1RZUEVfUkVMRUFTRUQQBBIaChZKT0JfRVZFTlRfVFlQRV9FWFBJUkVEEAUSIgoeSk9CX0VWRU5UX1RZUEVfUkVUUllfU0NIRURVTEVEEAYSHAoYSk9CX0VWRU5UX1RZUEVfU1VDQ0VFREVEEAcSFwoTSk9CX0VWRU5UX1RZUEVfREVBRBAIEhwKGEpPQl9FVkVOVF9UWVBFX0NBTkNFTExFRBAJEiMKH0pPQl9FVkVOVF9UWVBFX0NBTkNFTF9SRVFVRVNURUQQChIaChZKT0JfRVZFTlRfVFlQRV9SRVZJVkVEEAsSIwofSk9CX0VWRU5UX1RZUEVfRUZGRUNUX0NPTVBMRVRFRBAMEhwKGEpPQl9FVkVOVF9UWVBFX1VOQkxPQ0tFRBANYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * What a submitter asks for. Every limit named here is a default of the hub's
@@ -159,6 +159,14 @@ export type JobSpec = Message<"holdfast.v1.JobSpec"> & {
    * @generated from field: holdfast.v1.Compensation compensation = 17;
    */
   compensation?: Compensation | undefined;
+
+  /**
+   * At most one open job of the tenant has this key. Not together with
+   * depends_on, in a run or for a compensation. Default none.
+   *
+   * @generated from field: holdfast.v1.UniqueKey unique = 20;
+   */
+  unique?: UniqueKey | undefined;
 };
 
 /**
@@ -331,6 +339,36 @@ export const ChildOutcomesSchema: GenMessage<ChildOutcomes> = /*@__PURE__*/
   messageDesc(file_holdfast_v1_job, 4);
 
 /**
+ * A key that at most one open job of a tenant has. It is free again when the
+ * job has ended. An idempotency key that was used before goes first.
+ *
+ * @generated from message holdfast.v1.UniqueKey
+ */
+export type UniqueKey = Message<"holdfast.v1.UniqueKey"> & {
+  /**
+   * 1 to 256 bytes. Required.
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * What becomes of a submit when an open job has the key. Default
+   * UNIQUE_POLICY_EXISTING.
+   *
+   * @generated from field: holdfast.v1.UniquePolicy policy = 2;
+   */
+  policy: UniquePolicy;
+};
+
+/**
+ * Describes the message holdfast.v1.UniqueKey.
+ * Use `create(UniqueKeySchema)` to create a new message.
+ */
+export const UniqueKeySchema: GenMessage<UniqueKey> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job, 5);
+
+/**
  * How failures of a job are retried. The delay before attempt n + 1 is
  * min(initial_backoff * factor^(n - 1), max_backoff), drawn uniformly between
  * half of it and all of it ("equal jitter"), and never less than the
@@ -373,7 +411,7 @@ export type RetryPolicy = Message<"holdfast.v1.RetryPolicy"> & {
  * Use `create(RetryPolicySchema)` to create a new message.
  */
 export const RetryPolicySchema: GenMessage<RetryPolicy> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 5);
+  messageDesc(file_holdfast_v1_job, 6);
 
 /**
  * W3C trace context (https://www.w3.org/TR/trace-context/).
@@ -401,7 +439,7 @@ export type TraceContext = Message<"holdfast.v1.TraceContext"> & {
  * Use `create(TraceContextSchema)` to create a new message.
  */
 export const TraceContextSchema: GenMessage<TraceContext> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 6);
+  messageDesc(file_holdfast_v1_job, 7);
 
 /**
  * A job as the ledger knows it.
@@ -578,6 +616,13 @@ export type Job = Message<"holdfast.v1.Job"> & {
    * @generated from field: string run_id = 24;
    */
   runId: string;
+
+  /**
+   * Unique key as submitted; empty for none.
+   *
+   * @generated from field: string unique_key = 30;
+   */
+  uniqueKey: string;
 };
 
 /**
@@ -585,7 +630,7 @@ export type Job = Message<"holdfast.v1.Job"> & {
  * Use `create(JobSchema)` to create a new message.
  */
 export const JobSchema: GenMessage<Job> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 7);
+  messageDesc(file_holdfast_v1_job, 8);
 
 /**
  * How an attempt, or the job, ended.
@@ -630,7 +675,7 @@ export type Outcome = Message<"holdfast.v1.Outcome"> & {
  * Use `create(OutcomeSchema)` to create a new message.
  */
 export const OutcomeSchema: GenMessage<Outcome> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 8);
+  messageDesc(file_holdfast_v1_job, 9);
 
 /**
  * A finished piece of work.
@@ -659,7 +704,7 @@ export type Success = Message<"holdfast.v1.Success"> & {
  * Use `create(SuccessSchema)` to create a new message.
  */
 export const SuccessSchema: GenMessage<Success> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 9);
+  messageDesc(file_holdfast_v1_job, 10);
 
 /**
  * A failed attempt.
@@ -706,7 +751,7 @@ export type Failure = Message<"holdfast.v1.Failure"> & {
  * Use `create(FailureSchema)` to create a new message.
  */
 export const FailureSchema: GenMessage<Failure> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 10);
+  messageDesc(file_holdfast_v1_job, 11);
 
 /**
  * A cancelled piece of work.
@@ -727,7 +772,7 @@ export type Cancelled = Message<"holdfast.v1.Cancelled"> & {
  * Use `create(CancelledSchema)` to create a new message.
  */
 export const CancelledSchema: GenMessage<Cancelled> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 11);
+  messageDesc(file_holdfast_v1_job, 12);
 
 /**
  * How far a running attempt is, for people.
@@ -762,7 +807,7 @@ export type Progress = Message<"holdfast.v1.Progress"> & {
  * Use `create(ProgressSchema)` to create a new message.
  */
 export const ProgressSchema: GenMessage<Progress> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 12);
+  messageDesc(file_holdfast_v1_job, 13);
 
 /**
  * One state change of a job. Written in the same transaction as the change
@@ -849,7 +894,7 @@ export type JobEvent = Message<"holdfast.v1.JobEvent"> & {
  * Use `create(JobEventSchema)` to create a new message.
  */
 export const JobEventSchema: GenMessage<JobEvent> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 13);
+  messageDesc(file_holdfast_v1_job, 14);
 
 /**
  * One line of a job's summary, for people. Written in the same transaction as
@@ -899,7 +944,7 @@ export type JobNote = Message<"holdfast.v1.JobNote"> & {
  * Use `create(JobNoteSchema)` to create a new message.
  */
 export const JobNoteSchema: GenMessage<JobNote> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 14);
+  messageDesc(file_holdfast_v1_job, 15);
 
 /**
  * How strongly a job depends on another.
@@ -983,6 +1028,48 @@ export const FailurePolicySchema: GenEnum<FailurePolicy> = /*@__PURE__*/
   enumDesc(file_holdfast_v1_job, 1);
 
 /**
+ * What becomes of a submit when an open job has its unique key.
+ *
+ * @generated from enum holdfast.v1.UniquePolicy
+ */
+export enum UniquePolicy {
+  /**
+   * Not set; read as UNIQUE_POLICY_EXISTING.
+   *
+   * @generated from enum value: UNIQUE_POLICY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It is answered with that job, as existing, whatever that job's content.
+   *
+   * @generated from enum value: UNIQUE_POLICY_EXISTING = 1;
+   */
+  EXISTING = 1,
+
+  /**
+   * It is refused as UNIQUE_KEY_HELD.
+   *
+   * @generated from enum value: UNIQUE_POLICY_REFUSE = 2;
+   */
+  REFUSE = 2,
+
+  /**
+   * If that job has not started, it is cancelled and the new one takes its
+   * place, in one transaction; if it has, as UNIQUE_POLICY_EXISTING.
+   *
+   * @generated from enum value: UNIQUE_POLICY_REPLACE = 3;
+   */
+  REPLACE = 3,
+}
+
+/**
+ * Describes the enum holdfast.v1.UniquePolicy.
+ */
+export const UniquePolicySchema: GenEnum<UniquePolicy> = /*@__PURE__*/
+  enumDesc(file_holdfast_v1_job, 2);
+
+/**
  * Priority class of a job. Lanes of a higher class score higher; they do not
  * starve lower ones, because waiting time counts too.
  *
@@ -1029,7 +1116,7 @@ export enum Priority {
  * Describes the enum holdfast.v1.Priority.
  */
 export const PrioritySchema: GenEnum<Priority> = /*@__PURE__*/
-  enumDesc(file_holdfast_v1_job, 2);
+  enumDesc(file_holdfast_v1_job, 3);
 
 /**
  * What a worker does with a running handler when its trust window has passed.
@@ -1064,7 +1151,7 @@ export enum DisconnectPolicy {
  * Describes the enum holdfast.v1.DisconnectPolicy.
  */
 export const DisconnectPolicySchema: GenEnum<DisconnectPolicy> = /*@__PURE__*/
-  enumDesc(file_holdfast_v1_job, 3);
+  enumDesc(file_holdfast_v1_job, 4);
 
 /**
  * State of a job. The table of allowed transitions is in the hub's domain
@@ -1141,7 +1228,7 @@ export enum JobState {
  * Describes the enum holdfast.v1.JobState.
  */
 export const JobStateSchema: GenEnum<JobState> = /*@__PURE__*/
-  enumDesc(file_holdfast_v1_job, 4);
+  enumDesc(file_holdfast_v1_job, 5);
 
 /**
  * What a note tells of.
@@ -1175,7 +1262,7 @@ export enum JobNoteType {
  * Describes the enum holdfast.v1.JobNoteType.
  */
 export const JobNoteTypeSchema: GenEnum<JobNoteType> = /*@__PURE__*/
-  enumDesc(file_holdfast_v1_job, 5);
+  enumDesc(file_holdfast_v1_job, 6);
 
 /**
  * What happened to a job.
@@ -1286,5 +1373,5 @@ export enum JobEventType {
  * Describes the enum holdfast.v1.JobEventType.
  */
 export const JobEventTypeSchema: GenEnum<JobEventType> = /*@__PURE__*/
-  enumDesc(file_holdfast_v1_job, 6);
+  enumDesc(file_holdfast_v1_job, 7);
 
