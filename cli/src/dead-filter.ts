@@ -3,8 +3,8 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import {
   type DeadLetterFilter,
   DeadLetterFilterSchema,
-  type FailureClass,
 } from "@holdfast/gen/holdfast/v1/dead_letter_service_pb";
+import type { FailureClass } from "@holdfast/gen/holdfast/v1/job_pb";
 import type { Command } from "commander";
 import { parseTime } from "./arguments/time.js";
 import { FAILURE_CLASS_WORDS } from "./dead-text.js";

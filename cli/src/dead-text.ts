@@ -4,9 +4,8 @@ import {
   type DeadLetterCluster,
   DeadLetterClusterSchema,
   DeadLetterSchema,
-  FailureClass,
-  FailureClassSchema,
 } from "@holdfast/gen/holdfast/v1/dead_letter_service_pb";
+import { FailureClass, FailureClassSchema } from "@holdfast/gen/holdfast/v1/job_pb";
 import { JSON_OPTIONS } from "./job-json.js";
 import { relative, time } from "./job-text.js";
 import type { Paint } from "./paint.js";

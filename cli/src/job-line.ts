@@ -3,6 +3,7 @@ import { parseDurationMs } from "./arguments/duration.js";
 import { JSON_CONTENT_TYPE, type Payload } from "./arguments/payload.js";
 import { parseTime } from "./arguments/time.js";
 import { CliError, usageError } from "./cli-error.js";
+import { FAILURE_CLASS_WORDS } from "./dead-text.js";
 import type { JobFields } from "./job-spec.js";
 import { DISCONNECT_POLICY_WORDS, oneOf, PRIORITY_WORDS, UNIQUE_POLICY_WORDS } from "./job-words.js";
 
@@ -27,6 +28,9 @@ const FIELD_READERS: Readonly<Record<string, FieldReader>> = {
   uniqueKey: (value) => ({ uniqueKey: text(value) }),
   uniquePolicy: (value) => ({ uniquePolicy: oneOf(UNIQUE_POLICY_WORDS)(text(value)) }),
   runAt: (value) => ({ runAt: parseTime(text(value)) }),
+  startBy: (value) => ({ startBy: parseTime(text(value)) }),
+  permanentCodes: (value) => ({ permanentCodes: texts(value) }),
+  permanentClasses: (value) => ({ permanentClasses: texts(value).map(oneOf(FAILURE_CLASS_WORDS)) }),
   deadline: (value) => ({ deadline: parseTime(text(value)) }),
   maxAttempts: (value) => ({ maxAttempts: number(value) }),
   initialBackoff: (value) => ({ initialBackoffMs: parseDurationMs(text(value)) }),

@@ -3,6 +3,7 @@ import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import {
   DependencyKind,
   type DisconnectPolicy,
+  type FailureClass,
   type JobSpec,
   JobSpecSchema,
   type Priority,
@@ -24,11 +25,14 @@ export interface JobFields {
   readonly uniqueKey?: string;
   readonly uniquePolicy?: UniquePolicy;
   readonly runAt?: Date;
+  readonly startBy?: Date;
   readonly deadline?: Date;
   readonly maxAttempts?: number;
   readonly initialBackoffMs?: number;
   readonly backoffFactor?: number;
   readonly maxBackoffMs?: number;
+  readonly permanentCodes?: readonly string[];
+  readonly permanentClasses?: readonly FailureClass[];
   readonly disconnectPolicy?: DisconnectPolicy;
   readonly disconnectLimitMs?: number;
   /** Jobs, by id or idempotency key, that must have succeeded before this one starts. */
@@ -62,6 +66,9 @@ export function jobSpec(kind: string, payload: Payload | undefined, fields: JobF
   if (fields.runAt !== undefined) {
     spec.runAt = timestampFromDate(fields.runAt);
   }
+  if (fields.startBy !== undefined) {
+    spec.startBy = timestampFromDate(fields.startBy);
+  }
   if (fields.deadline !== undefined) {
     spec.deadline = timestampFromDate(fields.deadline);
   }
@@ -84,10 +91,21 @@ function target(name: string) {
 
 function retryPolicy(fields: JobFields): JobSpec["retry"] {
   const { maxAttempts, initialBackoffMs, backoffFactor, maxBackoffMs } = fields;
-  if ([maxAttempts, initialBackoffMs, backoffFactor, maxBackoffMs].every((value) => value === undefined)) {
+  const { permanentCodes, permanentClasses } = fields;
+  const given = [
+    maxAttempts,
+    initialBackoffMs,
+    backoffFactor,
+    maxBackoffMs,
+    permanentCodes,
+    permanentClasses,
+  ];
+  if (given.every((value) => value === undefined)) {
     return undefined;
   }
   return create(RetryPolicySchema, {
+    permanentCodes: [...(permanentCodes ?? [])],
+    permanentClasses: [...(permanentClasses ?? [])],
     ...(maxAttempts === undefined ? {} : { maxAttempts }),
     ...(initialBackoffMs === undefined ? {} : { initialBackoff: durationFromMs(initialBackoffMs) }),
     ...(backoffFactor === undefined ? {} : { factor: backoffFactor }),

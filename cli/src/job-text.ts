@@ -49,6 +49,7 @@ export function jobText(job: Job, nowMs: number, paint: Paint): string {
       ["runs at", time(job.runAt, nowMs)],
       ["started", time(job.startedAt, nowMs)],
       ["finished", time(job.finishedAt, nowMs)],
+      ["start by", time(job.startBy, nowMs)],
       ["deadline", time(job.deadline, nowMs)],
       ["session", job.sessionId || undefined],
       ["progress", job.progress && `${Math.round(job.progress.percent)} % ${job.progress.message}`],

@@ -1,6 +1,6 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
-import { FailureClass } from "@holdfast/gen/holdfast/v1/dead_letter_service_pb";
+import { FailureClass } from "@holdfast/gen/holdfast/v1/job_pb";
 import { afterEach, expect, test } from "vitest";
 import { EXIT } from "../src/exit-codes.js";
 import { type FakeHub, type FakeServices, refusal, startFakeHub } from "./fake-hub.js";

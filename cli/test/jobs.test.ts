@@ -3,6 +3,7 @@ import { durationMs, timestampDate, timestampFromMs } from "@bufbuild/protobuf/w
 import { Code, type HandlerContext } from "@connectrpc/connect";
 import {
   DisconnectPolicy,
+  FailureClass,
   JobSchema,
   type JobSpec,
   JobState,
@@ -68,7 +69,8 @@ describe("submit", () => {
     const args =
       "submit greet --payload {} --queue q --product p --priority critical --capability gpu,tpu --capability fpga " +
       "--label a=1 --label b=x=y --idempotency-key k --unique-key u --unique-policy replace --run-at 2027-01-31T14:00:00+02:00 --deadline 2027-02-01T00:00Z " +
-      "--max-attempts 3 --initial-backoff 250ms --backoff-factor 1.5 --max-backoff 10m " +
+      "--max-attempts 3 --initial-backoff 250ms --backoff-factor 1.5 --max-backoff 10m --permanent-code HTTP_404,GONE --permanent-class parse-error " +
+      "--start-by 2027-01-31T13:00:00Z " +
       "--disconnect-policy finish-and-report --disconnect-limit 24h";
     const result = await cli(args.split(" "));
     expect(result).toEqual({ exitCode: EXIT.ok, stdout: "job-1\n", stderr: "" });
@@ -82,11 +84,17 @@ describe("submit", () => {
       idempotencyKey: "k",
       unique: { key: "u", policy: UniquePolicy.REPLACE },
       contentType: "application/json",
-      retry: { maxAttempts: 3, factor: 1.5 },
+      retry: {
+        maxAttempts: 3,
+        factor: 1.5,
+        permanentCodes: ["HTTP_404", "GONE"],
+        permanentClasses: [FailureClass.PARSE_ERROR],
+      },
       disconnectPolicy: DisconnectPolicy.FINISH_AND_REPORT,
     });
     expect(Buffer.from(sent?.payload ?? []).toString()).toBe("{}");
     expect(sent?.runAt && timestampDate(sent.runAt).toISOString()).toBe("2027-01-31T12:00:00.000Z");
+    expect(sent?.startBy && timestampDate(sent.startBy).toISOString()).toBe("2027-01-31T13:00:00.000Z");
     expect(sent?.deadline && timestampDate(sent.deadline).toISOString()).toBe("2027-02-01T00:00:00.000Z");
     expect(sent?.retry?.initialBackoff && durationMs(sent.retry.initialBackoff)).toBe(250);
     expect(sent?.retry?.maxBackoff && durationMs(sent.retry.maxBackoff)).toBe(600_000);

@@ -1,3 +1,4 @@
+import type { FailureClass } from "@holdfast/gen/holdfast/v1/job_pb";
 import type { SubmitResponse } from "@holdfast/gen/holdfast/v1/job_service_pb";
 import type { Command } from "commander";
 import { parseDurationMs } from "../arguments/duration.js";
@@ -8,6 +9,7 @@ import { readPayload } from "../arguments/payload.js";
 import { parseTime } from "../arguments/time.js";
 import { awaitJobs } from "../await-jobs.js";
 import { usageError } from "../cli-error.js";
+import { FAILURE_CLASS_WORDS } from "../dead-text.js";
 import { EXIT, type ExitCode } from "../exit-codes.js";
 import { type Cli, type Invocation, perform } from "../invocation.js";
 import { jobJson } from "../job-json.js";
@@ -21,8 +23,9 @@ import { exitCodeOf, GIVE_UP_AFTER_MS } from "./watch.js";
 const AFTER_HELP = `
 Answered once the job is durable. With an idempotency key, submitting again returns the first job.
 A batch is a file of one JSON object per line, with the fields kind, payload, queue, product, priority,
-capabilities, labels, idempotencyKey, uniqueKey, uniquePolicy, runAt, deadline, maxAttempts, initialBackoff,
-backoffFactor, maxBackoff, disconnectPolicy and disconnectLimit;
+capabilities, labels, idempotencyKey, uniqueKey, uniquePolicy, runAt, startBy, deadline, maxAttempts,
+initialBackoff, backoffFactor, maxBackoff, permanentCodes, permanentClasses, disconnectPolicy and
+disconnectLimit;
 options of the command line are the defaults of every line.
 
 Examples:
@@ -37,6 +40,8 @@ interface SubmitFlags extends Omit<JobFields, "capabilities" | "labels"> {
   readonly contentType?: string;
   readonly capability?: readonly string[];
   readonly label?: Labels;
+  readonly permanentCode?: readonly string[];
+  readonly permanentClass?: readonly FailureClass[];
   readonly initialBackoff?: number;
   readonly maxBackoff?: number;
   readonly disconnectLimit?: number;
@@ -65,6 +70,11 @@ export function addSubmitCommand(program: Command, cli: Cli): void {
       oneOf(UNIQUE_POLICY_WORDS),
     )
     .option("--run-at <time>", "not before: 2027-01-31T14:00:00Z, or +10m", (text) => parseTime(text))
+    .option(
+      "--start-by <time>",
+      "must have been given to a worker by: 2027-01-31T14:00:00Z, or +1h",
+      (text) => parseTime(text),
+    )
     .option("--deadline <time>", "must have ended by: 2027-01-31T14:00:00Z, or +1h", (text) =>
       parseTime(text),
     )
@@ -74,6 +84,16 @@ export function addSubmitCommand(program: Command, cli: Cli): void {
     .option("--initial-backoff <duration>", "delay after the first failure", parseDurationMs)
     .option("--backoff-factor <number>", "growth of the delay per failure, 1 to 100", decimalNumber(1, 100))
     .option("--max-backoff <duration>", "bound of the delay", parseDurationMs)
+    .option(
+      "--permanent-code <codes>",
+      "codes of failures that are not retried; may be repeated",
+      collectWords,
+    )
+    .option(
+      "--permanent-class <classes>",
+      "classes of failures that are not retried, such as parse-error",
+      collectClasses,
+    )
     .option(
       "--disconnect-policy <policy>",
       `of a worker that lost the hub: ${Object.keys(DISCONNECT_POLICY_WORDS).join(", ")}`,
@@ -168,12 +188,19 @@ function batchDefaults(flags: SubmitFlags): JobFields {
   return jobFields(flags);
 }
 
+function collectClasses(text: string, earlier: readonly FailureClass[] = []): readonly FailureClass[] {
+  return [...earlier, ...collectWords(text).map(oneOf(FAILURE_CLASS_WORDS))];
+}
+
 function jobFields(flags: SubmitFlags): JobFields {
-  const { capability, label, initialBackoff, maxBackoff, disconnectLimit, ...fields } = flags;
+  const { capability, label, initialBackoff, maxBackoff, disconnectLimit, ...more } = flags;
+  const { permanentCode, permanentClass, ...fields } = more;
   return {
     ...fields,
     ...(capability === undefined ? {} : { capabilities: capability }),
     ...(label === undefined ? {} : { labels: label }),
+    ...(permanentCode === undefined ? {} : { permanentCodes: permanentCode }),
+    ...(permanentClass === undefined ? {} : { permanentClasses: permanentClass }),
     ...(initialBackoff === undefined ? {} : { initialBackoffMs: initialBackoff }),
     ...(maxBackoff === undefined ? {} : { maxBackoffMs: maxBackoff }),
     ...(disconnectLimit === undefined ? {} : { disconnectLimitMs: disconnectLimit }),

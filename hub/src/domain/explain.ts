@@ -124,6 +124,13 @@ export function reasonsOf(
         deadlineMs > nowMs ? "It ends as a dead letter unless it ends before." : "Its deadline has passed.",
       untilMs: deadlineMs,
     });
+  const { startByMs } = job.options;
+  if (startByMs !== undefined && job.attempt === 0 && job.startedAtMs === null && job.state < JobState.Leased)
+    reasons.push({
+      cause: WaitCause.Deadline,
+      message: "It ends as a dead letter unless it starts before.",
+      untilMs: startByMs,
+    });
   return reasons;
 }
 

@@ -19,6 +19,9 @@ const other: readonly (readonly [string, Partial<JobSpec>])[] = [
   ["growth of backoff", { retry: { ...defaultRetryPolicy, factor: 3 } }],
   ["bound of backoff", { retry: { ...defaultRetryPolicy, maxBackoffMs: 1 } }],
   ["disconnect policy", { options: { finishAndReport: { limitMs: 1 } } }],
+  ["permanent codes", { retry: { ...defaultRetryPolicy, permanentCodes: ["A"] } }],
+  ["permanent classes", { retry: { ...defaultRetryPolicy, permanentClasses: [1] } }],
+  ["time to start", { options: { startByMs: 1 } }],
   ["unique key", { options: { unique: { key: "k", policy: 1 } } }],
   ["labels", { options: { labels: { site: "north" } } }],
 ];

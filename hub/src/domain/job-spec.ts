@@ -31,6 +31,8 @@ export interface JobOptions {
   readonly idempotencyKey?: string;
   /** Whether its end concerns other jobs, as far as was known when it was submitted; a parent gets their outcomes. */
   readonly run?: "parent" | "member";
+  /** It must have been granted by then; milliseconds since 1970. */
+  readonly startByMs?: number;
   /** At most one open job of the tenant has this key. */
   readonly unique?: { readonly key: string; readonly policy: UniquePolicy };
 }
@@ -82,6 +84,10 @@ export function contentDigest(spec: JobSpec): Buffer {
     [spec.retry.maxAttempts, spec.retry.initialBackoffMs, spec.retry.factor, spec.retry.maxBackoffMs],
     options.finishAndReport?.limitMs ?? null,
     labels,
+    ...(spec.retry.permanentCodes || spec.retry.permanentClasses
+      ? [["permanent", spec.retry.permanentCodes ?? [], spec.retry.permanentClasses ?? []]]
+      : []),
+    ...(options.startByMs === undefined ? [] : [["startBy", options.startByMs]]),
     ...(options.unique ? [[options.unique.key, options.unique.policy]] : []),
   ]);
   return createHash("sha256").update(described).update("\0").update(spec.payload).digest();

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { FailureClass } from "./failure-class.js";
 import { JobEventType, JobState } from "./job-state.js";
 import { decideOutcome, type Outcome, outcomeFingerprint } from "./outcome.js";
 import type { RetryPolicy } from "./retry.js";
@@ -56,6 +57,19 @@ describe("what an outcome does to its job (D8)", () => {
       event: JobEventType.RetryScheduled,
       delayMs,
     });
+  });
+});
+
+describe("a failure of which the policy says that trying again cannot help (D8)", () => {
+  it.each([
+    [{ permanentCodes: ["HTTP_404"] }, "HTTP_404", "Dead"],
+    [{ permanentCodes: ["HTTP_404"] }, "HTTP_503", "Scheduled"],
+    [{ permanentClasses: [FailureClass.ParseError, FailureClass.NotFound] }, "HTTP_404", "Dead"],
+    [{ permanentClasses: [FailureClass.ParseError] }, "PARSE_ERROR", "Dead"],
+    [{ permanentClasses: [FailureClass.ParseError] }, "HTTP_429", "Scheduled"],
+    [{}, "PARSE_ERROR", "Scheduled"],
+  ] as const)("%j makes of %s: %s", (more, code, state) => {
+    expect(decideOutcome(failure({ code }), 1, { ...policy, ...more }, 0.5).state).toBe(JobState[state]);
   });
 });
 

@@ -1,6 +1,6 @@
 import { hash } from "node:crypto";
 import { JobEventType, JobState } from "./job-state.js";
-import { backoffMs, type RetryPolicy } from "./retry.js";
+import { backoffMs, isPermanent, type RetryPolicy } from "./retry.js";
 
 /** How an attempt ended, as its worker reports it. */
 export type Outcome =
@@ -38,7 +38,7 @@ export function decideOutcome(
     case "cancelled":
       return { state: JobState.Cancelled, event: JobEventType.Cancelled, delayMs: 0 };
     case "failure":
-      if (outcome.permanent || attempt >= policy.maxAttempts)
+      if (outcome.permanent || attempt >= policy.maxAttempts || isPermanent(policy, outcome))
         return { state: JobState.Dead, event: JobEventType.Dead, delayMs: 0 };
       return {
         state: JobState.Scheduled,

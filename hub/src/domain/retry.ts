@@ -1,3 +1,5 @@
+import { classOf, type FailureClass, type FailureText } from "./failure-class.js";
+
 /** How failures of a job are retried. Times in milliseconds. */
 export interface RetryPolicy {
   /** Attempts in all, the first included: 1 to 1000. */
@@ -8,6 +10,9 @@ export interface RetryPolicy {
   readonly factor: number;
   /** Bound of the delay: at most 7 days. */
   readonly maxBackoffMs: number;
+  /** Failures that are not retried, by code and by class. */
+  readonly permanentCodes?: readonly string[];
+  readonly permanentClasses?: readonly FailureClass[];
 }
 
 export const defaultRetryPolicy: RetryPolicy = {
@@ -16,6 +21,15 @@ export const defaultRetryPolicy: RetryPolicy = {
   factor: 2,
   maxBackoffMs: 300_000,
 };
+
+/** Whether the policy says of a failure that trying again cannot help. */
+export function isPermanent(
+  { permanentCodes, permanentClasses }: RetryPolicy,
+  failure: FailureText,
+): boolean {
+  if (permanentCodes?.includes(failure.code)) return true;
+  return permanentClasses?.includes(classOf(failure)) ?? false;
+}
 
 /**
  * Delay before the next attempt, in milliseconds: exponential with equal jitter, that is uniform between half

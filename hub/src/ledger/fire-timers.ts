@@ -37,13 +37,8 @@ order by ready_key`;
 /** Code of the failure of a job whose deadline passed. */
 export const deadlineCode = "DEADLINE_EXCEEDED";
 
-const deadlineOutcome = JSON.stringify({
-  type: "failure",
-  code: deadlineCode,
-  message: "The deadline of the job passed.",
-  permanent: true,
-  retryAfterMs: 0,
-});
+const deadlineOutcome = (message: string) =>
+  JSON.stringify({ type: "failure", code: deadlineCode, message, permanent: true, retryAfterMs: 0 });
 
 const endLease = (state: number, event: number, outcome: string, reason: string) => `
       state = ${state}, finished_at = now(), fencing_token = j.fencing_token + 1, session_id = null,
@@ -53,16 +48,29 @@ const endLease = (state: number, event: number, outcome: string, reason: string)
   returning j.*, b.session_id as event_session, b.fencing_token as token_before, ${event}::smallint as event,
     ${reason} as reason`;
 
-const fireDeadlinesText = `
-with ${takeDue(2, "$3")}, before as (
+const fireDeadlineText = (purpose: number, isOver: string, message: string) => `
+with ${takeDue(purpose, "$3")}, before as (
   select j.id, j.session_id, j.fencing_token from due d join job j on j.id = d.job_id
-  where j.state < ${JobState.Succeeded} and j.deadline <= now()
+  where ${isOver}
   for update of j
 ), ended as (
-  update job j set ${endLease(JobState.Dead, JobEventType.Dead, `'${deadlineOutcome}'::jsonb`, `'${deadlineCode}'`)}
+  update job j set ${endLease(JobState.Dead, JobEventType.Dead, `'${deadlineOutcome(message)}'::jsonb`, `'${deadlineCode}'`)}
 ), ${writePage("ended")}
 select (select count(*)::integer from due) as taken, id, event_session, token_before
 from (select count(*) from due) d left join ended on true`;
+
+const fireDeadlinesText = fireDeadlineText(
+  2,
+  `j.state < ${JobState.Succeeded} and j.deadline <= now()`,
+  "The deadline of the job passed.",
+);
+
+// A job that was revived, and has a fresh count of attempts, has started before.
+const fireStartDeadlinesText = fireDeadlineText(
+  4,
+  `j.state < ${JobState.Leased} and j.attempt = 0 and j.started_at is null`,
+  "The time to start of the job passed.",
+);
 
 const fireCancelsText = `
 with ${takeDue(3, "$3")}, before as (
@@ -148,6 +156,9 @@ function endingTimers(name: string, purpose: number, text: string): BatchStateme
 
 /** Open jobs whose deadline has passed are dead-lettered (D8). */
 export const fireDeadlines = endingTimers("fire_deadlines", 2, fireDeadlinesText);
+
+/** Jobs that were never granted by the time that they had to be are dead-lettered (D8). */
+export const fireStartDeadlines = endingTimers("fire_start_deadlines", 4, fireStartDeadlinesText);
 
 /** Leases whose grace after a cancel has passed are taken away. */
 export const fireCancelGraces = endingTimers("fire_cancel_graces", 3, fireCancelsText);

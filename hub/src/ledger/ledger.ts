@@ -24,6 +24,7 @@ import {
   fireCancelGraces,
   fireDeadlines,
   fireReadyTimers,
+  fireStartDeadlines,
 } from "./fire-timers.js";
 import * as cursors from "./forward-cursors.js";
 import * as pages from "./forward-pages.js";
@@ -148,6 +149,8 @@ export async function openLedger(options: LedgerOptions) {
       one(writes.commit(fireReadyTimers, [limit], patience.callMs)),
     fireDeadlines: (limit: number): Promise<FiredEnds> =>
       one(writes.commit(fireDeadlines, [limit], patience.callMs)),
+    fireStartDeadlines: (limit: number): Promise<FiredEnds> =>
+      one(writes.commit(fireStartDeadlines, [limit], patience.callMs)),
     fireCancelGraces: (limit: number): Promise<FiredEnds> =>
       one(writes.commit(fireCancelGraces, [limit], patience.callMs)),
 

@@ -114,7 +114,7 @@ ${unique ? unique.before : ""}), keyed as (
   from input
   where key is null or id in (select job_id from keyed)
   on conflict do nothing
-  returning id, state, run_at, deadline, session_id, delivery
+  returning id, state, run_at, deadline, session_id, delivery, options
 ), events as (
   select id, case state when ${JobState.Leased} then ${JobState.Ready}::smallint else state end as state, 1 as revision,
     0::smallint as attempt, 0::bigint as fencing_token, run_at, deadline, session_id, delivery,
@@ -126,6 +126,8 @@ ${unique ? unique.before : ""}), keyed as (
   select 1, run_at, id, 1 from inserted where state = ${JobState.Scheduled}
   union all
   select 2, deadline, id, 0 from inserted where deadline is not null
+  union all
+  select 4, ${fromMs("(options ->> 'startByMs')::float8")}, id, 0 from inserted where options ? 'startByMs'
 ${isAdopting ? adoptedParts : ""}${hasLeases ? leasedParts : ""}${unique ? unique.after : ""}), ${writePage(unique ? unique.told : hasLeases ? "told" : "events")}
 select id, state, session_id, delivery, ${toMs("run_at")} as due_at_ms, ${toMs("now()")} as now_ms
   ${unique ? unique.columns : ""} from inserted`;

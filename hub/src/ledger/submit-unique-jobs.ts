@@ -48,7 +48,7 @@ const before = `
       outcome = jsonb_build_object('type', 'cancelled', 'reason', 'replaced by ' || h.id), ${linkHistory}
   from holder h
   where j.id = h.job_id and not h.is_free and h.unique_policy = ${UniquePolicy.Replace}
-    and j.state < ${JobState.Leased} and j.attempt = 0
+    and j.state < ${JobState.Leased} and j.attempt = 0 and not exists (select from run_node n where n.job_id = j.id)
   returning j.*, h.id as successor, 'replaced by ' || h.id as reason
 ), input as (
   select a.* from asked a
@@ -78,7 +78,7 @@ select tenant_id, key, ${noJob} from unnest($1::integer[], $2::text[]) as i (ten
 on conflict do nothing`;
 
 const holdersText = `
-select u.job_id, j.state, j.attempt
+select u.job_id, j.state, j.attempt, exists (select from run_node n where n.job_id = u.job_id) as is_linked
 from unnest($1::integer[], $2::text[]) with ordinality as i (tenant_id, key, n)
 left join unique_key u on u.tenant_id = i.tenant_id and u.key = i.key
 left join job j on j.id = u.job_id
@@ -200,6 +200,8 @@ interface HolderRow {
   readonly job_id: string | null;
   readonly state: JobState | null;
   readonly attempt: number | null;
+  /** Other jobs wait for it: it is not replaced. */
+  readonly is_linked: boolean;
 }
 
 /** What kept the items out: their idempotency key, the open job that has their unique key, or nothing any more. */
@@ -220,14 +222,14 @@ function judgeHolder(item: SubmitItem, row: HolderRow | undefined): UniqueResult
   const { job_id: jobId = null, state = null, attempt = null } = row ?? {};
   const isOpen = state !== null && state < JobState.Succeeded;
   if (jobId === null || jobId === item.jobId || !isOpen) return { type: "again" };
-  const hasStarted = state >= JobState.Leased || attempt !== 0;
+  const isFixed = state >= JobState.Leased || attempt !== 0 || row?.is_linked === true;
   switch (uniqueOf(item).policy) {
     case UniquePolicy.Existing:
       return { type: "existing", jobId };
     case UniquePolicy.Refuse:
       return { type: "held", jobId };
     case UniquePolicy.Replace:
-      return hasStarted ? { type: "existing", jobId } : { type: "again" };
+      return isFixed ? { type: "existing", jobId } : { type: "again" };
   }
 }
 

@@ -11,6 +11,7 @@ import type {
   RetryPolicy as RetryPolicyMessage,
 } from "@holdfast/gen/holdfast/v1/job_pb";
 import { DisconnectPolicy } from "@holdfast/gen/holdfast/v1/job_pb";
+import { FailureClass } from "../domain/failure-class.js";
 import type { JobNote } from "../domain/job-note.js";
 import { type JobOptions, type JobSpec, Priority, UniquePolicy } from "../domain/job-spec.js";
 import type { JobEvent, JobView } from "../domain/job-view.js";
@@ -80,6 +81,7 @@ function toOptions(
       },
     }),
     ...(idempotencyKey !== "" && { idempotencyKey }),
+    ...(message.startBy && { startByMs: checkTime(at("start_by"), message.startBy) ?? 0 }),
     ...(message.unique && {
       unique: {
         key: checkText(at("unique.key"), message.unique.key, 256, 1),
@@ -132,6 +134,24 @@ function toRetryPolicy(message: RetryPolicyMessage | undefined, path: string): R
       7 * dayMs,
       defaultRetryPolicy.maxBackoffMs,
     ),
+    ...toPermanent(message, path),
+  };
+}
+
+const failureCodeForm = /^[A-Z0-9_]{1,64}$/;
+
+function toPermanent({ permanentCodes, permanentClasses }: RetryPolicyMessage, path: string) {
+  checkCount(`${path}.permanent_codes`, permanentCodes.length, 0, 32);
+  checkCount(`${path}.permanent_classes`, permanentClasses.length, 0, 32);
+  for (const [at, code] of permanentCodes.entries())
+    if (!failureCodeForm.test(code))
+      throw invalid(`${path}.permanent_codes[${at}]`, "must be 1 to 64 characters of A-Z 0-9 _");
+  const classes = permanentClasses.map((one, at) =>
+    checkEnum(`${path}.permanent_classes[${at}]`, one as number, FailureClass, null),
+  );
+  return {
+    ...(permanentCodes.length > 0 && { permanentCodes: [...new Set(permanentCodes)].sort() }),
+    ...(classes.length > 0 && { permanentClasses: [...new Set(classes)].sort((a, b) => a - b) }),
   };
 }
 
@@ -162,6 +182,7 @@ export function toJobMessage(job: JobView): MessageInitShape<typeof JobSchema> {
     contentType: job.contentType || defaultContentType,
     runId: job.runId ?? "",
     uniqueKey: job.options.unique?.key ?? "",
+    ...optionalTime("startBy", job.options.startByMs ?? null),
   };
 }
 

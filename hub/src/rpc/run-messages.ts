@@ -31,6 +31,7 @@ export function isLinked(message: JobSpecMessage): boolean {
 export function toLinkedSpec(message: JobSpecMessage, path: string, limits: EdgeLimits): LinkedSpec {
   const { dependsOn } = message;
   if (message.unique) throw invalid(`${path}.unique`, aloneOnly);
+  if (message.startBy) throw invalid(`${path}.start_by`, aloneOnly);
   checkCount(`${path}.depends_on`, dependsOn.length, 0, dependenciesMax);
   const targets = dependsOn.map((one) => `${one.on.case}/${one.on.value}`);
   if (new Set(targets).size < targets.length) throw invalid(`${path}.depends_on`, "must name each job once");
@@ -75,6 +76,7 @@ function toCompensation(message: JobSpecMessage, path: string, limits: EdgeLimit
   const { job, onRunFailure } = compensation;
   if (!job) throw invalid(`${path}.job`, "is required");
   if (job.unique) throw invalid(`${path}.job.unique`, aloneOnly);
+  if (job.startBy) throw invalid(`${path}.job.start_by`, aloneOnly);
   if (isLinked(job) || job.runAt || job.deadline || job.idempotencyKey)
     throw invalid(
       `${path}.job`,

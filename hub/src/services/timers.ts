@@ -12,7 +12,10 @@ const timersPerLookMax = 1_000;
 const lookSpacingMs = 5;
 
 export class Timers {
-  readonly #ledger: Pick<Ledger, "fireReadyTimers" | "fireDeadlines" | "fireCancelGraces">;
+  readonly #ledger: Pick<
+    Ledger,
+    "fireReadyTimers" | "fireDeadlines" | "fireStartDeadlines" | "fireCancelGraces"
+  >;
   readonly #lanes: Lanes;
   readonly #feed: JobFeed;
   readonly #revoke: (sessionId: string, lease: RevokedLease) => void;
@@ -23,7 +26,7 @@ export class Timers {
   #looking: Promise<void> = Promise.resolve();
 
   constructor(
-    ledger: Pick<Ledger, "fireReadyTimers" | "fireDeadlines" | "fireCancelGraces">,
+    ledger: Pick<Ledger, "fireReadyTimers" | "fireDeadlines" | "fireStartDeadlines" | "fireCancelGraces">,
     lanes: Lanes,
     feed: JobFeed,
     revoke: (sessionId: string, lease: RevokedLease) => void,
@@ -71,9 +74,11 @@ export class Timers {
       for (const ref of ready.refs) this.#feed.changed(ref.jobId);
       const deadlines = await this.#ledger.fireDeadlines(timersPerLookMax);
       this.#ended(deadlines, "deadline", "The job's deadline passed.");
+      const lateStarts = await this.#ledger.fireStartDeadlines(timersPerLookMax);
+      this.#ended(lateStarts, "deadline", "The job's time to start passed.");
       const cancels = await this.#ledger.fireCancelGraces(timersPerLookMax);
       this.#ended(cancels, "cancelled", "The cancel's grace period is over.");
-      const mostTaken = Math.max(ready.taken, deadlines.taken, cancels.taken);
+      const mostTaken = Math.max(ready.taken, deadlines.taken, lateStarts.taken, cancels.taken);
       this.noteDue(mostTaken === timersPerLookMax ? Date.now() : Date.now() + lookIntervalMs);
     } catch (error) {
       this.#onError(error);

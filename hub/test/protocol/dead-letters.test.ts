@@ -1,5 +1,5 @@
-import { DeadLetterService, FailureClass } from "@holdfast/gen/holdfast/v1/dead_letter_service_pb";
-import { JobState } from "@holdfast/gen/holdfast/v1/job_pb";
+import { DeadLetterService } from "@holdfast/gen/holdfast/v1/dead_letter_service_pb";
+import { FailureClass, JobState } from "@holdfast/gen/holdfast/v1/job_pb";
 import { JobService } from "@holdfast/gen/holdfast/v1/job_service_pb";
 import { v7 as uuidv7 } from "uuid";
 import { describe, expect, it } from "vitest";

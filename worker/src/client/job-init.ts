@@ -4,6 +4,7 @@ import {
   DependencyKind,
   type DependencySchema,
   DisconnectPolicy,
+  FailureClass,
   type JobSpecSchema,
   Priority,
   UniquePolicy,
@@ -33,6 +34,8 @@ export type JobInit = {
   readonly unique?: { readonly key: string; readonly policy?: "existing" | "refuse" | "replace" };
   /** Not before this time. */
   readonly runAt?: Date;
+  /** It must have been given to a worker by then. */
+  readonly startBy?: Date;
   /** It must have ended by then. */
   readonly deadline?: Date;
   readonly retry?: {
@@ -40,6 +43,10 @@ export type JobInit = {
     readonly initialBackoffMs?: number;
     readonly factor?: number;
     readonly maxBackoffMs?: number;
+    /** Codes of failures that are not retried. */
+    readonly permanentCodes?: readonly string[];
+    /** Classes of failures that are not retried, such as "parse-error". */
+    readonly permanentClasses?: readonly FailureClassName[];
   };
   /** What a worker does with the running handler once it cannot be sure of its lease. Default "stop". */
   readonly disconnectPolicy?: "stop" | "finish-and-report";
@@ -61,6 +68,22 @@ export type JobInit = {
 export type DependencyInit =
   | { readonly jobId: string; readonly soft?: boolean }
   | { readonly idempotencyKey: string; readonly soft?: boolean };
+const failureClasses = {
+  "rate-limited": FailureClass.RATE_LIMITED,
+  "server-error": FailureClass.SERVER_ERROR,
+  "client-error": FailureClass.CLIENT_ERROR,
+  denied: FailureClass.DENIED,
+  "not-found": FailureClass.NOT_FOUND,
+  timeout: FailureClass.TIMEOUT,
+  connection: FailureClass.CONNECTION,
+  "schema-mismatch": FailureClass.SCHEMA_MISMATCH,
+  "parse-error": FailureClass.PARSE_ERROR,
+  exhausted: FailureClass.EXHAUSTED,
+  deadline: FailureClass.DEADLINE,
+  "worker-lost": FailureClass.WORKER_LOST,
+  other: FailureClass.OTHER,
+} as const;
+export type FailureClassName = keyof typeof failureClasses;
 
 const priorities = {
   low: Priority.LOW,
@@ -93,6 +116,7 @@ const fields: ReadonlySet<string> = new Set<keyof JobInit>([
   "unique",
   "runAt",
   "deadline",
+  "startBy",
   "retry",
   "disconnectPolicy",
   "disconnectLimitMs",
@@ -127,6 +151,7 @@ export function jobSpec(job: JobInit, caller: string): MessageInitShape<typeof J
       ? {}
       : { unique: { key: job.unique.key, policy: uniquePolicies[job.unique.policy ?? "existing"] } }),
     ...(job.runAt === undefined ? {} : { runAt: timestampFromDate(job.runAt) }),
+    ...(job.startBy === undefined ? {} : { startBy: timestampFromDate(job.startBy) }),
     ...(job.deadline === undefined ? {} : { deadline: timestampFromDate(job.deadline) }),
     ...(job.disconnectLimitMs === undefined
       ? {}
@@ -147,6 +172,8 @@ export function jobSpec(job: JobInit, caller: string): MessageInitShape<typeof J
           retry: {
             maxAttempts: retry.maxAttempts ?? 0,
             factor: retry.factor ?? 0,
+            permanentCodes: [...(retry.permanentCodes ?? [])],
+            permanentClasses: (retry.permanentClasses ?? []).map((name) => failureClasses[name]),
             ...(retry.initialBackoffMs === undefined
               ? {}
               : { initialBackoff: durationFromMs(retry.initialBackoffMs) }),
@@ -197,6 +224,13 @@ function problemsOf(job: JobInit): Problem[] {
     ...formed("dependsOn", job.dependsOn, dependencies, "a list of { jobId } or { idempotencyKey }"),
     ...formed("compensation", job.compensation, isRecord, "{ job, onRunFailure }"),
     ...formed("deadline", job.deadline, date, "a valid Date"),
+    ...formed("startBy", job.startBy, date, "a valid Date"),
+    ...formed(
+      "retry.permanentClasses",
+      job.retry?.permanentClasses,
+      (names) => Array.isArray(names) && names.every((name) => Object.hasOwn(failureClasses, String(name))),
+      `a list of ${Object.keys(failureClasses).map(show).join(", ")}`,
+    ),
     ...formed("disconnectLimitMs", job.disconnectLimitMs, milliseconds, "a whole number of milliseconds"),
     ...formed(
       "retry.initialBackoffMs",

@@ -2,11 +2,11 @@
 // @generated from file holdfast/v1/dead_letter_service.proto (package holdfast.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Failure } from "./job_pb.js";
+import type { Failure, FailureClass } from "./job_pb.js";
 import { file_holdfast_v1_job } from "./job_pb.js";
 import type { Refusal } from "./job_service_pb.js";
 import { file_holdfast_v1_job_service } from "./job_service_pb.js";
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdfast/v1/dead_letter_service.proto.
  */
 export const file_holdfast_v1_dead_letter_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVob2xkZmFzdC92MS9kZWFkX2xldHRlcl9zZXJ2aWNlLnByb3RvEgtob2xkZmFzdC52MSLrAgoKRGVhZExldHRlchIOCgZqb2JfaWQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRIMCgRraW5kGAQgASgJEg8KB2F0dGVtcHQYBSABKAUSFAoMbWF4X2F0dGVtcHRzGAYgASgFEjAKDHN1Ym1pdHRlZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoHZGllZF9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJQoHZmFpbHVyZRgJIAEoCzIULmhvbGRmYXN0LnYxLkZhaWx1cmUSMAoNZmFpbHVyZV9jbGFzcxgKIAEoDjIZLmhvbGRmYXN0LnYxLkZhaWx1cmVDbGFzcxITCgtmaW5nZXJwcmludBgLIAEoCRIrCgpyZXNvbHV0aW9uGAwgASgLMhcuaG9sZGZhc3QudjEuUmVzb2x1dGlvbiJOCgpSZXNvbHV0aW9uEiYKAmF0GAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIKCgJieRgCIAEoCRIMCgRub3RlGAMgASgJIo0CChBEZWFkTGV0dGVyRmlsdGVyEg8KB3Byb2R1Y3QYASABKAkSDQoFcXVldWUYAiABKAkSDAoEa2luZBgDIAEoCRIMCgRjb2RlGAQgASgJEjAKDWZhaWx1cmVfY2xhc3MYBSABKA4yGS5ob2xkZmFzdC52MS5GYWlsdXJlQ2xhc3MSEwoLZmluZ2VycHJpbnQYBiABKAkSLgoKZGllZF9hZnRlchgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZGllZF9iZWZvcmUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDXdpdGhfcmVzb2x2ZWQYCSABKAgidAocRGVhZExldHRlclNlcnZpY2VMaXN0UmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRItCgZmaWx0ZXIYAyABKAsyHS5ob2xkZmFzdC52MS5EZWFkTGV0dGVyRmlsdGVyImIKHURlYWRMZXR0ZXJTZXJ2aWNlTGlzdFJlc3BvbnNlEigKB2xldHRlcnMYASADKAsyFy5ob2xkZmFzdC52MS5EZWFkTGV0dGVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSItChtEZWFkTGV0dGVyU2VydmljZUdldFJlcXVlc3QSDgoGam9iX2lkGAEgASgJIkcKHERlYWRMZXR0ZXJTZXJ2aWNlR2V0UmVzcG9uc2USJwoGbGV0dGVyGAEgASgLMhcuaG9sZGZhc3QudjEuRGVhZExldHRlciJEChNMaXN0Q2x1c3RlcnNSZXF1ZXN0Ei0KBmZpbHRlchgBIAEoCzIdLmhvbGRmYXN0LnYxLkRlYWRMZXR0ZXJGaWx0ZXIibAoUTGlzdENsdXN0ZXJzUmVzcG9uc2USMAoIY2x1c3RlcnMYASADKAsyHi5ob2xkZmFzdC52MS5EZWFkTGV0dGVyQ2x1c3RlchIPCgdsZXR0ZXJzGAIgASgFEhEKCXRydW5jYXRlZBgDIAEoCCKoAgoRRGVhZExldHRlckNsdXN0ZXISMAoNZmFpbHVyZV9jbGFzcxgBIAEoDjIZLmhvbGRmYXN0LnYxLkZhaWx1cmVDbGFzcxITCgtmaW5nZXJwcmludBgCIAEoCRIMCgRjb2RlGAMgASgJEg8KB3BhdHRlcm4YBCABKAkSDQoFY291bnQYBSABKAUSDQoFa2luZHMYBiADKAkSMgoOb2xkZXN0X2RpZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjIKDm5ld2VzdF9kaWVkX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBInCgZzYW1wbGUYCSABKAsyFy5ob2xkZmFzdC52MS5EZWFkTGV0dGVyIhkKBkpvYklkcxIPCgdqb2JfaWRzGAEgAygJIscBCh1EZWFkTGV0dGVyU2VydmljZVJldHJ5UmVxdWVzdBIjCgRqb2JzGAEgASgLMhMuaG9sZGZhc3QudjEuSm9iSWRzSAASLwoGZmlsdGVyGAIgASgLMh0uaG9sZGZhc3QudjEuRGVhZExldHRlckZpbHRlckgAEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJEg4KBnJlYXNvbhgFIAEoCRIPCgdkcnlfcnVuGAYgASgIQggKBnRhcmdldCJpCh5EZWFkTGV0dGVyU2VydmljZVJldHJ5UmVzcG9uc2USLgoHcmVzdWx0cxgBIAMoCzIdLmhvbGRmYXN0LnYxLkRlYWRMZXR0ZXJSZXN1bHQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIkkKEERlYWRMZXR0ZXJSZXN1bHQSDgoGam9iX2lkGAEgASgJEiUKB3JlZnVzZWQYAiABKAsyFC5ob2xkZmFzdC52MS5SZWZ1c2FsIkEKDlJlc29sdmVSZXF1ZXN0EiEKBGpvYnMYASABKAsyEy5ob2xkZmFzdC52MS5Kb2JJZHMSDAoEbm90ZRgCIAEoCSJBCg9SZXNvbHZlUmVzcG9uc2USLgoHcmVzdWx0cxgBIAMoCzIdLmhvbGRmYXN0LnYxLkRlYWRMZXR0ZXJSZXN1bHQqsAMKDEZhaWx1cmVDbGFzcxIdChlGQUlMVVJFX0NMQVNTX1VOU1BFQ0lGSUVEEAASHgoaRkFJTFVSRV9DTEFTU19SQVRFX0xJTUlURUQQARIeChpGQUlMVVJFX0NMQVNTX1NFUlZFUl9FUlJPUhACEh4KGkZBSUxVUkVfQ0xBU1NfQ0xJRU5UX0VSUk9SEAMSGAoURkFJTFVSRV9DTEFTU19ERU5JRUQQBBIbChdGQUlMVVJFX0NMQVNTX05PVF9GT1VORBAFEhkKFUZBSUxVUkVfQ0xBU1NfVElNRU9VVBAGEhwKGEZBSUxVUkVfQ0xBU1NfQ09OTkVDVElPThAHEiEKHUZBSUxVUkVfQ0xBU1NfU0NIRU1BX01JU01BVENIEAgSHQoZRkFJTFVSRV9DTEFTU19QQVJTRV9FUlJPUhAJEhsKF0ZBSUxVUkVfQ0xBU1NfRVhIQVVTVEVEEAoSGgoWRkFJTFVSRV9DTEFTU19ERUFETElORRALEh0KGUZBSUxVUkVfQ0xBU1NfV09SS0VSX0xPU1QQDBIXChNGQUlMVVJFX0NMQVNTX09USEVSEA0yywMKEURlYWRMZXR0ZXJTZXJ2aWNlEl0KBExpc3QSKS5ob2xkZmFzdC52MS5EZWFkTGV0dGVyU2VydmljZUxpc3RSZXF1ZXN0GiouaG9sZGZhc3QudjEuRGVhZExldHRlclNlcnZpY2VMaXN0UmVzcG9uc2USWgoDR2V0EiguaG9sZGZhc3QudjEuRGVhZExldHRlclNlcnZpY2VHZXRSZXF1ZXN0GikuaG9sZGZhc3QudjEuRGVhZExldHRlclNlcnZpY2VHZXRSZXNwb25zZRJTCgxMaXN0Q2x1c3RlcnMSIC5ob2xkZmFzdC52MS5MaXN0Q2x1c3RlcnNSZXF1ZXN0GiEuaG9sZGZhc3QudjEuTGlzdENsdXN0ZXJzUmVzcG9uc2USYAoFUmV0cnkSKi5ob2xkZmFzdC52MS5EZWFkTGV0dGVyU2VydmljZVJldHJ5UmVxdWVzdBorLmhvbGRmYXN0LnYxLkRlYWRMZXR0ZXJTZXJ2aWNlUmV0cnlSZXNwb25zZRJECgdSZXNvbHZlEhsuaG9sZGZhc3QudjEuUmVzb2x2ZVJlcXVlc3QaHC5ob2xkZmFzdC52MS5SZXNvbHZlUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp, file_holdfast_v1_job, file_holdfast_v1_job_service]);
+  fileDesc("CiVob2xkZmFzdC92MS9kZWFkX2xldHRlcl9zZXJ2aWNlLnByb3RvEgtob2xkZmFzdC52MSLrAgoKRGVhZExldHRlchIOCgZqb2JfaWQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRIMCgRraW5kGAQgASgJEg8KB2F0dGVtcHQYBSABKAUSFAoMbWF4X2F0dGVtcHRzGAYgASgFEjAKDHN1Ym1pdHRlZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoHZGllZF9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJQoHZmFpbHVyZRgJIAEoCzIULmhvbGRmYXN0LnYxLkZhaWx1cmUSMAoNZmFpbHVyZV9jbGFzcxgKIAEoDjIZLmhvbGRmYXN0LnYxLkZhaWx1cmVDbGFzcxITCgtmaW5nZXJwcmludBgLIAEoCRIrCgpyZXNvbHV0aW9uGAwgASgLMhcuaG9sZGZhc3QudjEuUmVzb2x1dGlvbiJOCgpSZXNvbHV0aW9uEiYKAmF0GAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIKCgJieRgCIAEoCRIMCgRub3RlGAMgASgJIo0CChBEZWFkTGV0dGVyRmlsdGVyEg8KB3Byb2R1Y3QYASABKAkSDQoFcXVldWUYAiABKAkSDAoEa2luZBgDIAEoCRIMCgRjb2RlGAQgASgJEjAKDWZhaWx1cmVfY2xhc3MYBSABKA4yGS5ob2xkZmFzdC52MS5GYWlsdXJlQ2xhc3MSEwoLZmluZ2VycHJpbnQYBiABKAkSLgoKZGllZF9hZnRlchgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZGllZF9iZWZvcmUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDXdpdGhfcmVzb2x2ZWQYCSABKAgidAocRGVhZExldHRlclNlcnZpY2VMaXN0UmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRItCgZmaWx0ZXIYAyABKAsyHS5ob2xkZmFzdC52MS5EZWFkTGV0dGVyRmlsdGVyImIKHURlYWRMZXR0ZXJTZXJ2aWNlTGlzdFJlc3BvbnNlEigKB2xldHRlcnMYASADKAsyFy5ob2xkZmFzdC52MS5EZWFkTGV0dGVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSItChtEZWFkTGV0dGVyU2VydmljZUdldFJlcXVlc3QSDgoGam9iX2lkGAEgASgJIkcKHERlYWRMZXR0ZXJTZXJ2aWNlR2V0UmVzcG9uc2USJwoGbGV0dGVyGAEgASgLMhcuaG9sZGZhc3QudjEuRGVhZExldHRlciJEChNMaXN0Q2x1c3RlcnNSZXF1ZXN0Ei0KBmZpbHRlchgBIAEoCzIdLmhvbGRmYXN0LnYxLkRlYWRMZXR0ZXJGaWx0ZXIibAoUTGlzdENsdXN0ZXJzUmVzcG9uc2USMAoIY2x1c3RlcnMYASADKAsyHi5ob2xkZmFzdC52MS5EZWFkTGV0dGVyQ2x1c3RlchIPCgdsZXR0ZXJzGAIgASgFEhEKCXRydW5jYXRlZBgDIAEoCCKoAgoRRGVhZExldHRlckNsdXN0ZXISMAoNZmFpbHVyZV9jbGFzcxgBIAEoDjIZLmhvbGRmYXN0LnYxLkZhaWx1cmVDbGFzcxITCgtmaW5nZXJwcmludBgCIAEoCRIMCgRjb2RlGAMgASgJEg8KB3BhdHRlcm4YBCABKAkSDQoFY291bnQYBSABKAUSDQoFa2luZHMYBiADKAkSMgoOb2xkZXN0X2RpZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjIKDm5ld2VzdF9kaWVkX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBInCgZzYW1wbGUYCSABKAsyFy5ob2xkZmFzdC52MS5EZWFkTGV0dGVyIhkKBkpvYklkcxIPCgdqb2JfaWRzGAEgAygJIscBCh1EZWFkTGV0dGVyU2VydmljZVJldHJ5UmVxdWVzdBIjCgRqb2JzGAEgASgLMhMuaG9sZGZhc3QudjEuSm9iSWRzSAASLwoGZmlsdGVyGAIgASgLMh0uaG9sZGZhc3QudjEuRGVhZExldHRlckZpbHRlckgAEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJEg4KBnJlYXNvbhgFIAEoCRIPCgdkcnlfcnVuGAYgASgIQggKBnRhcmdldCJpCh5EZWFkTGV0dGVyU2VydmljZVJldHJ5UmVzcG9uc2USLgoHcmVzdWx0cxgBIAMoCzIdLmhvbGRmYXN0LnYxLkRlYWRMZXR0ZXJSZXN1bHQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIkkKEERlYWRMZXR0ZXJSZXN1bHQSDgoGam9iX2lkGAEgASgJEiUKB3JlZnVzZWQYAiABKAsyFC5ob2xkZmFzdC52MS5SZWZ1c2FsIkEKDlJlc29sdmVSZXF1ZXN0EiEKBGpvYnMYASABKAsyEy5ob2xkZmFzdC52MS5Kb2JJZHMSDAoEbm90ZRgCIAEoCSJBCg9SZXNvbHZlUmVzcG9uc2USLgoHcmVzdWx0cxgBIAMoCzIdLmhvbGRmYXN0LnYxLkRlYWRMZXR0ZXJSZXN1bHQyywMKEURlYWRMZXR0ZXJTZXJ2aWNlEl0KBExpc3QSKS5ob2xkZmFzdC52MS5EZWFkTGV0dGVyU2VydmljZUxpc3RSZXF1ZXN0GiouaG9sZGZhc3QudjEuRGVhZExldHRlclNlcnZpY2VMaXN0UmVzcG9uc2USWgoDR2V0EiguaG9sZGZhc3QudjEuRGVhZExldHRlclNlcnZpY2VHZXRSZXF1ZXN0GikuaG9sZGZhc3QudjEuRGVhZExldHRlclNlcnZpY2VHZXRSZXNwb25zZRJTCgxMaXN0Q2x1c3RlcnMSIC5ob2xkZmFzdC52MS5MaXN0Q2x1c3RlcnNSZXF1ZXN0GiEuaG9sZGZhc3QudjEuTGlzdENsdXN0ZXJzUmVzcG9uc2USYAoFUmV0cnkSKi5ob2xkZmFzdC52MS5EZWFkTGV0dGVyU2VydmljZVJldHJ5UmVxdWVzdBorLmhvbGRmYXN0LnYxLkRlYWRMZXR0ZXJTZXJ2aWNlUmV0cnlSZXNwb25zZRJECgdSZXNvbHZlEhsuaG9sZGZhc3QudjEuUmVzb2x2ZVJlcXVlc3QaHC5ob2xkZmFzdC52MS5SZXNvbHZlUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp, file_holdfast_v1_job, file_holdfast_v1_job_service]);
 
 /**
  * A job that failed for good.
@@ -657,117 +657,6 @@ export type ResolveResponse = Message<"holdfast.v1.ResolveResponse"> & {
  */
 export const ResolveResponseSchema: GenMessage<ResolveResponse> = /*@__PURE__*/
   messageDesc(file_holdfast_v1_dead_letter_service, 15);
-
-/**
- * Kinds of failures that are dealt with alike, told from code and message.
- *
- * @generated from enum holdfast.v1.FailureClass
- */
-export enum FailureClass {
-  /**
-   * Not set.
-   *
-   * @generated from enum value: FAILURE_CLASS_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * Asked to slow down: HTTP 429 and the like.
-   *
-   * @generated from enum value: FAILURE_CLASS_RATE_LIMITED = 1;
-   */
-  RATE_LIMITED = 1,
-
-  /**
-   * The other side is broken or busy: HTTP 5xx.
-   *
-   * @generated from enum value: FAILURE_CLASS_SERVER_ERROR = 2;
-   */
-  SERVER_ERROR = 2,
-
-  /**
-   * The other side refuses what was sent: HTTP 4xx that are none below.
-   *
-   * @generated from enum value: FAILURE_CLASS_CLIENT_ERROR = 3;
-   */
-  CLIENT_ERROR = 3,
-
-  /**
-   * Not let in: HTTP 401 and 403.
-   *
-   * @generated from enum value: FAILURE_CLASS_DENIED = 4;
-   */
-  DENIED = 4,
-
-  /**
-   * HTTP 404 and 410, a file that is not there.
-   *
-   * @generated from enum value: FAILURE_CLASS_NOT_FOUND = 5;
-   */
-  NOT_FOUND = 5,
-
-  /**
-   * No answer in time.
-   *
-   * @generated from enum value: FAILURE_CLASS_TIMEOUT = 6;
-   */
-  TIMEOUT = 6,
-
-  /**
-   * No connection, or a broken one.
-   *
-   * @generated from enum value: FAILURE_CLASS_CONNECTION = 7;
-   */
-  CONNECTION = 7,
-
-  /**
-   * Well-formed, but not of the form that was expected.
-   *
-   * @generated from enum value: FAILURE_CLASS_SCHEMA_MISMATCH = 8;
-   */
-  SCHEMA_MISMATCH = 8,
-
-  /**
-   * Not well-formed.
-   *
-   * @generated from enum value: FAILURE_CLASS_PARSE_ERROR = 9;
-   */
-  PARSE_ERROR = 9,
-
-  /**
-   * Memory, disk or the like ran out.
-   *
-   * @generated from enum value: FAILURE_CLASS_EXHAUSTED = 10;
-   */
-  EXHAUSTED = 10,
-
-  /**
-   * The job's own deadline passed.
-   *
-   * @generated from enum value: FAILURE_CLASS_DEADLINE = 11;
-   */
-  DEADLINE = 11,
-
-  /**
-   * Its last worker was lost.
-   *
-   * @generated from enum value: FAILURE_CLASS_WORKER_LOST = 12;
-   */
-  WORKER_LOST = 12,
-
-  /**
-   * None of these.
-   *
-   * @generated from enum value: FAILURE_CLASS_OTHER = 13;
-   */
-  OTHER = 13,
-}
-
-/**
- * Describes the enum holdfast.v1.FailureClass.
- */
-export const FailureClassSchema: GenEnum<FailureClass> = /*@__PURE__*/
-  enumDesc(file_holdfast_v1_dead_letter_service, 0);
 
 /**
  * Jobs that failed for good, for operators: what died of what, sending it back,
