@@ -50,6 +50,10 @@ test("a worker that sends heartbeats but never echoes is told HEARTBEAT_MISSED; 
   expect(await other.lease()).toMatchObject({ jobId, attempt: 1 });
 });
 
+/** Some of the jobs that are not done were granted to somebody, who may have lost them since. */
+const wereLeased = async () =>
+  (await house.query("select 1 from job where state < 6 and fencing_token > 0 limit 1")).length > 0;
+
 test("a worker whose machine reads nothing any more loses its jobs to another, and its stream is torn down (D6)", async () => {
   await house.emptied();
   const proxy = await pausableProxy(house.hub().grpcAddress);
@@ -63,10 +67,7 @@ test("a worker whose machine reads nothing any more loses its jobs to another, a
   proxy.stopReading();
   // A message for each: more than the transport takes without being read.
   for (let count = 0; count < 40; count += 1) deaf.credit(1);
-  await until(
-    async () => (await house.query("select 1 from job where state = 5 limit 1")).length > 0,
-    "leases on their way to nowhere",
-  );
+  await until(wereLeased, "leases on their way to nowhere");
   const other = await attachWorker(client, { kinds: ["big"] });
   other.credit(40);
   const done = new Set<string>();
@@ -93,10 +94,7 @@ test("a worker that stops reading its stream alone, on a healthy connection, is 
   deaf.stream.pause();
   for (let count = 0; count < 40; count += 1) deaf.credit(1);
   const other = await attachWorker(client, { kinds: ["full"] });
-  await until(
-    async () => (await house.query("select 1 from job where state = 5 limit 1")).length > 0,
-    "leases on their way to nobody",
-  );
+  await until(wereLeased, "leases on their way to nobody");
   other.credit(40);
   for (let count = 0; count < 40; count += 1) await other.succeed(await other.lease());
   await until(async () => (await house.streams()) <= 1, "the deaf stream's end at the hub");
