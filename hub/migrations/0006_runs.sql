@@ -51,8 +51,7 @@ create table compensation (
   payload bytea not null
 );
 
--- A UUIDv7 of now, for jobs that a statement makes by itself.
-create function new_job_id() returns uuid
-  language sql volatile parallel safe
-  return (lpad(to_hex((extract(epoch from clock_timestamp()) * 1000)::bigint), 12, '0') || '7'
-    || substr(replace(gen_random_uuid()::text, '-', ''), 14))::uuid;
+-- An id like those that hubs make, a UUIDv7, for jobs that are made here.
+create function new_job_id(at timestamptz default clock_timestamp()) returns uuid language sql volatile
+  return overlay(replace(gen_random_uuid()::text, '-', '')
+    placing lpad(to_hex(floor(extract(epoch from at) * 1000)::bigint), 12, '0') || '7' from 1 for 13)::uuid;

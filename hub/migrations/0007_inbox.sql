@@ -36,11 +36,6 @@ create table inbox (
 );
 create index inbox_waiting on inbox (position) where refused_at is null;
 
--- An id like those that hubs make: UUIDv7.
-create function new_job_id(at timestamptz) returns uuid language sql volatile
-  return overlay(replace(gen_random_uuid()::text, '-', '')
-    placing lpad(to_hex(floor(extract(epoch from at) * 1000)::bigint), 12, '0') || '7' from 1 for 13)::uuid;
-
 create function require_valid(is_valid boolean, field text, rule text) returns void language plpgsql as $$
 begin
   if is_valid is not true then
