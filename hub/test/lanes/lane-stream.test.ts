@@ -58,11 +58,11 @@ describe("the stream of lanes in a cluster of three servers", () => {
     await asksTheLedger(hub, 1);
 
     await Promise.all(nats.servers().flatMap((server) => (server.url.endsWith(own) ? [] : [server.kill()])));
-    await until(() => hub.lines.some((line) => line.includes("does not answer")), "a warning", 60_000);
+    await until(() => hub.lines.some((line) => line.includes("does not answer")), "a warning", 100_000);
 
     await asksTheLedger(hub, 20);
     expect(hub.link.state.status).toBe("up");
-  }, 120_000);
+  }, 200_000);
 });
 
 describe("the stream of lanes on one server", () => {
