@@ -58,9 +58,10 @@ describe("the stream of lanes in a cluster of three servers", () => {
     await asksTheLedger(hub, 1);
 
     await Promise.all(nats.servers().flatMap((server) => (server.url.endsWith(own) ? [] : [server.kill()])));
-    await until(() => hub.lines.some((line) => line.includes("does not answer")), "a warning", 100_000);
+    // By then no server leads any more, a pull that stood open is over, and no other can be opened.
+    const enoughAt = performance.now() + 25_000;
+    while (performance.now() < enoughAt) await asksTheLedger(hub, 1);
 
-    await asksTheLedger(hub, 20);
     expect(hub.link.state.status).toBe("up");
   }, 200_000);
 });
