@@ -2,13 +2,23 @@
 export class MessageQueue<Message> {
   readonly #messages: Message[] = [];
   readonly #fullAt: number;
+  readonly #onTaken: () => void;
   #ended: { readonly error: unknown } | null = null;
   #onMessage: () => void = () => undefined;
   #onRoom: (() => void)[] = [];
 
-  /** @param fullAt waiting messages at which `room` waits */
-  constructor(fullAt: number) {
+  /**
+   * @param fullAt waiting messages at which `room` waits
+   * @param onTaken called for each message that is read, before it is handed out
+   */
+  constructor(fullAt: number, onTaken: () => void = () => undefined) {
     this.#fullAt = fullAt;
+    this.#onTaken = onTaken;
+  }
+
+  /** Messages that wait. */
+  get length(): number {
+    return this.#messages.length;
   }
 
   push(message: Message): void {
@@ -21,6 +31,7 @@ export class MessageQueue<Message> {
   end(error: unknown): void {
     if (this.#ended) return;
     this.#ended = { error };
+    if (error) this.#messages.length = 0;
     this.#onMessage();
     this.#makeRoom();
   }
@@ -40,6 +51,7 @@ export class MessageQueue<Message> {
       if (this.#ended?.error) throw this.#ended.error;
       const message = this.#messages.shift();
       if (message !== undefined) {
+        this.#onTaken();
         if (this.#messages.length < this.#fullAt) this.#makeRoom();
         yield message;
       } else if (this.#ended) {

@@ -1,6 +1,7 @@
 import type { Fault } from "../domain/fault.js";
 import type { HubMessage } from "../services/session-messages.js";
 import type { Outbox } from "../services/worker-session.js";
+import { MessageQueue } from "./message-queue.js";
 
 /** Waiting messages at which the hub stops claiming for a worker, and begins again. */
 const cloggedAt = 8;
@@ -8,12 +9,9 @@ const clearAt = 2;
 /** Waiting messages at which the hub stops reading from a worker: it answers nothing that is not read. */
 const fullAt = 64;
 
-/** Messages on their way down one stream, as an async iterable that its server reads at the worker's pace. */
+/** Messages on their way down a lease stream, as an async iterable that its server reads at the worker's pace. */
 export class StreamOutbox implements Outbox {
-  readonly #messages: HubMessage[] = [];
-  #ended: { readonly fault: Fault | null } | null = null;
-  #onMessage: () => void = () => undefined;
-  #onRoom: (() => void)[] = [];
+  readonly #messages = new MessageQueue<HubMessage>(fullAt, () => this.#taken());
   #wasClogged = false;
   /** Called when the worker has read enough to be sent leases again. */
   onClear: () => void = () => undefined;
@@ -21,10 +19,8 @@ export class StreamOutbox implements Outbox {
   onEnd: () => void = () => undefined;
 
   send(message: HubMessage): void {
-    if (this.#ended) return;
     this.#messages.push(message);
     this.#wasClogged ||= this.isClogged();
-    this.#onMessage();
   }
 
   isClogged(): boolean {
@@ -33,44 +29,23 @@ export class StreamOutbox implements Outbox {
 
   /** What was sent before still goes down, unless there is a fault. */
   end(fault: Fault | null): void {
-    if (this.#ended) return;
-    this.#ended = { fault };
-    if (fault) this.#messages.length = 0;
-    this.#onMessage();
-    this.#makeRoom();
+    if (this.#messages.isEnded) return;
+    this.#messages.end(fault);
     this.onEnd();
   }
 
   /** Resolves when there is room for answers, or the stream has ended. */
   room(): Promise<void> | null {
-    if (this.#messages.length < fullAt || this.#ended) return null;
-    return new Promise((resolve) => this.#onRoom.push(resolve));
+    return this.#messages.room();
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<HubMessage> {
-    for (;;) {
-      if (this.#ended?.fault) throw this.#ended.fault;
-      const message = this.#messages.shift();
-      if (message) {
-        if (this.#wasClogged && this.#messages.length <= clearAt) {
-          this.#wasClogged = false;
-          this.onClear();
-        }
-        if (this.#messages.length < fullAt) this.#makeRoom();
-        yield message;
-      } else if (this.#ended) {
-        return;
-      } else {
-        await new Promise<void>((resolve) => {
-          this.#onMessage = resolve;
-        });
-      }
-    }
+  [Symbol.asyncIterator](): AsyncGenerator<HubMessage> {
+    return this.#messages[Symbol.asyncIterator]();
   }
 
-  #makeRoom(): void {
-    const waiting = this.#onRoom;
-    this.#onRoom = [];
-    for (const resolve of waiting) resolve();
+  #taken(): void {
+    if (!this.#wasClogged || this.#messages.length > clearAt) return;
+    this.#wasClogged = false;
+    this.onClear();
   }
 }
