@@ -40,7 +40,6 @@ const ROWS = [
   { name: "terminated", code: 143, meaning: "Terminated (SIGTERM) before it was done." },
 ] as const satisfies readonly ExitCodeRow[];
 
-export type ExitName = (typeof ROWS)[number]["name"];
 export type ExitCode = (typeof ROWS)[number]["code"];
 
 export const EXIT_CODES: readonly ExitCodeRow[] = ROWS;

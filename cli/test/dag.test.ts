@@ -1,21 +1,10 @@
 import { Code } from "@connectrpc/connect";
 import { DependencyKind, FailurePolicy, JobState } from "@holdfast/gen/holdfast/v1/job_pb";
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { EXIT } from "../src/exit-codes.js";
-import { type FakeHub, type FakeServices, refusal, startFakeHub } from "./fake-hub.js";
-import { jsonError, run } from "./run-cli.js";
-
-let hub: FakeHub | undefined;
-afterEach(async () => {
-  await hub?.stop();
-  hub = undefined;
-});
-
-async function withHub(services: FakeServices): Promise<(...args: string[]) => ReturnType<typeof run>> {
-  const started = await startFakeHub(services);
-  hub = started;
-  return (...args) => run([...args, "--hub", started.url]);
-}
+import { refusal } from "./fake-hub.js";
+import { jsonError } from "./run-cli.js";
+import { withHub } from "./with-hub.js";
 
 const first = "0198c7f0-0000-7000-8000-000000000001";
 const second = "0198c7f0-0000-7000-8000-000000000002";

@@ -1,23 +1,17 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { FailureClass } from "@holdfast/gen/holdfast/v1/job_pb";
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { EXIT } from "../src/exit-codes.js";
-import { type FakeHub, type FakeServices, refusal, startFakeHub } from "./fake-hub.js";
-import { jsonError, run } from "./run-cli.js";
+import { type FakeServices, refusal } from "./fake-hub.js";
+import { jsonError, type run } from "./run-cli.js";
+import { withHub } from "./with-hub.js";
 
-let hub: FakeHub | undefined;
-afterEach(async () => {
-  await hub?.stop();
-  hub = undefined;
-});
-
-async function withHub(
+async function withLetters(
   services: FakeServices["deadLetters"] = {},
 ): Promise<(...args: string[]) => ReturnType<typeof run>> {
-  const started = await startFakeHub({ deadLetters: services });
-  hub = started;
-  return (...args) => run(["dead", ...args, "--hub", started.url]);
+  const cli = await withHub({ deadLetters: services });
+  return (...args) => cli("dead", ...args);
 }
 
 const jobId = "0198c7f0-0000-7000-8000-000000000001";
@@ -35,7 +29,7 @@ const refused = { reason: "DEAD_LETTER_NOT_FOUND", message: "The job is no dead 
 
 test("dead ls passes the filter on and lists every page", async () => {
   const requests: unknown[] = [];
-  const cli = await withHub({
+  const cli = await withLetters({
     list: (request) => {
       requests.push(request);
       return { letters: [letter], nextPageToken: request.pageToken === "" ? "more" : "" };
@@ -52,7 +46,7 @@ test("dead ls passes the filter on and lists every page", async () => {
 
 test("dead show tells the whole letter, its resolution included", async () => {
   const resolution = { at: timestampFromMs(Date.now()), by: "ops", note: "not needed" };
-  const cli = await withHub({ get: () => ({ letter: { ...letter, resolution } }) });
+  const cli = await withLetters({ get: () => ({ letter: { ...letter, resolution } }) });
   const text = await cli("show", jobId);
   const json = await cli("show", jobId, "--json");
   expect(text.stdout).toContain("not needed");
@@ -70,7 +64,9 @@ test("dead clusters shows groups, largest first as the hub has them", async () =
     count: 40,
     kinds: ["order"],
   };
-  const cli = await withHub({ listClusters: () => ({ clusters: [cluster], letters: 40, truncated: true }) });
+  const cli = await withLetters({
+    listClusters: () => ({ clusters: [cluster], letters: 40, truncated: true }),
+  });
   const text = await cli("clusters");
   const json = await cli("clusters", "--json");
   expect(text.stdout).toMatch(/40 +rate-limited +0123456789ab +HTTP_429 .*slow down, order <n>/);
@@ -80,7 +76,7 @@ test("dead clusters shows groups, largest first as the hub has them", async () =
 
 test("dead retry shows what it would do, and does it batch by batch when told to", async () => {
   const requests: { dryRun: boolean; pageSize: number }[] = [];
-  const cli = await withHub({
+  const cli = await withLetters({
     retry: (request) => {
       requests.push(request);
       return { results: [{ jobId }], nextPageToken: request.pageToken === "" ? "more" : "" };
@@ -112,7 +108,7 @@ test("dead retry shows what it would do, and does it batch by batch when told to
 });
 
 test("dead retry of ids that are no dead letters says so, and is refused", async () => {
-  const cli = await withHub({ retry: () => ({ results: [{ jobId }, { jobId, refused }] }) });
+  const cli = await withLetters({ retry: () => ({ results: [{ jobId }, { jobId, refused }] }) });
   const result = await cli("retry", jobId, "other", "--yes");
   expect(result.exitCode).toBe(EXIT.refused);
   expect(result.stdout).toMatch(/retried\n.*DEAD_LETTER_NOT_FOUND/);
@@ -120,7 +116,7 @@ test("dead retry of ids that are no dead letters says so, and is refused", async
 
 test("dead resolve passes ids and note on", async () => {
   const requests: unknown[] = [];
-  const cli = await withHub({
+  const cli = await withLetters({
     resolve: (request) => {
       requests.push(request);
       return { results: [{ jobId }] };
@@ -138,12 +134,12 @@ test.each([
   [["ls", "--class", "sleepy"]],
   [["resolve", jobId]],
 ])("dead %s is a usage error: %#", async (args) => {
-  const cli = await withHub();
+  const cli = await withLetters();
   expect((await cli(...args)).exitCode).toBe(EXIT.usage);
 });
 
 test("a letter that is not there has its exit code and says what to do", async () => {
-  const cli = await withHub({
+  const cli = await withLetters({
     get: () => {
       throw refusal(Code.NotFound, "DEAD_LETTER_NOT_FOUND", "There is none.");
     },

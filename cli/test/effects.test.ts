@@ -2,22 +2,11 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { EffectState } from "@holdfast/gen/holdfast/v1/effect_pb";
 import { JobNoteType, JobState } from "@holdfast/gen/holdfast/v1/job_pb";
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { EXIT } from "../src/exit-codes.js";
-import { type FakeHub, type FakeServices, refusal, startFakeHub } from "./fake-hub.js";
-import { jsonError, run } from "./run-cli.js";
-
-let hub: FakeHub | undefined;
-afterEach(async () => {
-  await hub?.stop();
-  hub = undefined;
-});
-
-async function withHub(services: FakeServices): Promise<(...args: string[]) => ReturnType<typeof run>> {
-  const started = await startFakeHub(services);
-  hub = started;
-  return (...args) => run([...args, "--hub", started.url]);
-}
+import { refusal } from "./fake-hub.js";
+import { jsonError } from "./run-cli.js";
+import { withHub } from "./with-hub.js";
 
 const job = "0198c7f0-0000-7000-8000-000000000001";
 const mail = {

@@ -1,22 +1,11 @@
 import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { Priority } from "@holdfast/gen/holdfast/v1/job_pb";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { EXIT } from "../src/exit-codes.js";
-import { type FakeHub, type FakeServices, refusal, startFakeHub } from "./fake-hub.js";
+import { refusal } from "./fake-hub.js";
 import { run } from "./run-cli.js";
-
-let hub: FakeHub | undefined;
-afterEach(async () => {
-  await hub?.stop();
-  hub = undefined;
-});
-
-async function withHub(services: FakeServices): Promise<(...args: string[]) => ReturnType<typeof run>> {
-  const started = await startFakeHub(services);
-  hub = started;
-  return (...args) => run([...args, "--hub", started.url]);
-}
+import { withHub } from "./with-hub.js";
 
 const STATUS = {
   hubVersion: "0.1.0",

@@ -18,7 +18,6 @@ type OpenInit = {
   readonly group?: boolean;
 };
 
-export type RawPublisher = Awaited<ReturnType<typeof openPublisher>>;
 export type RawSubscriber = ReturnType<typeof openSubscriber>;
 
 /** A Publish stream, opened. */
