@@ -5,7 +5,8 @@
 //  1. Whoever makes a job open that has a unique key (a submit, a revival) locks the key's row, and raises its turn.
 //  2. A key is free if its job has ended, as the statement's snapshot has it. If the row that was locked is of a later turn
 //     than the snapshot's, the snapshot is too old to tell: nothing is done for that key, and it is tried again.
-//  3. A job that is replaced is cancelled in the transaction that inserts the one in its place, or neither happens.
+//  3. A job that is replaced is cancelled in the transaction that inserts the one in its place, or neither happens. That
+//     nobody waits for it is read from its own row, which shows what was committed while its lock was waited for.
 import { Fault } from "../domain/fault.js";
 import { UniquePolicy } from "../domain/job-spec.js";
 import { JobEventType, JobState } from "../domain/job-state.js";
@@ -48,7 +49,7 @@ const before = `
       outcome = jsonb_build_object('type', 'cancelled', 'reason', 'replaced by ' || h.id), ${linkHistory}
   from holder h
   where j.id = h.job_id and not h.is_free and h.unique_policy = ${UniquePolicy.Replace}
-    and j.state < ${JobState.Leased} and j.attempt = 0 and not exists (select from run_node n where n.job_id = j.id)
+    and j.state < ${JobState.Leased} and j.attempt = 0 and j.is_linked is null
   returning j.*, h.id as successor, 'replaced by ' || h.id as reason
 ), input as (
   select a.* from asked a
@@ -78,7 +79,7 @@ select tenant_id, key, ${noJob} from unnest($1::integer[], $2::text[]) as i (ten
 on conflict do nothing`;
 
 const holdersText = `
-select u.job_id, j.state, j.attempt, exists (select from run_node n where n.job_id = u.job_id) as is_linked
+select u.job_id, j.state, j.attempt, j.is_linked is not null as is_linked
 from unnest($1::integer[], $2::text[]) with ordinality as i (tenant_id, key, n)
 left join unique_key u on u.tenant_id = i.tenant_id and u.key = i.key
 left join job j on j.id = u.job_id

@@ -1,3 +1,4 @@
+import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { UniquePolicy } from "../../src/domain/job-spec.js";
 import { JobEventType, JobState } from "../../src/domain/job-state.js";
@@ -14,6 +15,7 @@ import {
 } from "../harness/ledger-acts.js";
 import { expectBooksInOrder } from "../harness/ledger-books.js";
 import { type LedgerRoom, openLedgerRoom } from "../harness/ledger-room.js";
+import { until } from "../harness/raw-wait.js";
 
 let room: LedgerRoom;
 beforeAll(async () => {
@@ -95,6 +97,26 @@ describe("a unique key of an open job", () => {
     await room.ledger.report([reportItem(sessionId, lease, failure)]);
     expect(await submit(item("c", Replace))).toEqual([{ type: "existing", jobId: first }]);
     expect((await readRow(room, first)).state).toBe(JobState.Scheduled);
+  });
+
+  it("is not replaced when others came to wait for it while the replacing submit waited", async () => {
+    const first = await accepted("linked");
+    const linking = new pg.Client({ connectionString: room.url, options: "-c search_path=holdfast" });
+    await linking.connect();
+    // As a submit does that follows it: the job's row is marked before anything else.
+    await linking.query("begin");
+    await linking.query("update job set is_linked = true where id = $1", [first]);
+
+    const replacing = submit(item("linked", Replace));
+    await until(
+      async () => (await room.sql("select from pg_locks where not granted")).length > 0,
+      "it waits",
+    );
+    await linking.query("commit");
+
+    expect(await replacing).toEqual([{ type: "existing", jobId: first }]);
+    expect(await readRow(room, first)).toMatchObject({ state: JobState.Ready });
+    await linking.end();
   });
 
   it("of many in one batch is had by one, or by the last that replaces; jobs without a key are not concerned", async () => {
