@@ -214,6 +214,24 @@ describe("what is refused, with nothing written", () => {
       error: refused("INVALID_FIELD", { field: "failure_policy" }),
     },
     {
+      title: "a unique key",
+      request: { parent: work(), children: [work({ unique: { key: "k" } })] },
+      error: refused("INVALID_FIELD", { field: "children[0].unique" }),
+    },
+    {
+      title: "a time to start by",
+      request: { parent: work({ startBy: { seconds: 4_000_000_000n } }), children: [work()] },
+      error: refused("INVALID_FIELD", { field: "parent.start_by" }),
+    },
+    {
+      title: "a compensation with a unique key",
+      request: {
+        parent: work(),
+        children: [work({ compensation: { job: work({ unique: { key: "k" } }) } })],
+      },
+      error: refused("INVALID_FIELD", { field: "children[0].compensation.job.unique" }),
+    },
+    {
       title: "a key that nobody used",
       request: { parent: work(), children: [work({ dependsOn: [afterKey("nobody")] })] },
       error: refused("DEPENDENCY_NOT_FOUND", { idempotency_key: "nobody" }),
