@@ -8,6 +8,7 @@ import { EventService } from "@holdfast/gen/holdfast/v1/event_service_pb";
 import { FleetService } from "@holdfast/gen/holdfast/v1/fleet_service_pb";
 import { InboxService } from "@holdfast/gen/holdfast/v1/inbox_service_pb";
 import { JobService } from "@holdfast/gen/holdfast/v1/job_service_pb";
+import { OperationService } from "@holdfast/gen/holdfast/v1/operation_service_pb";
 import { SignalService } from "@holdfast/gen/holdfast/v1/signal_service_pb";
 import { usageError } from "./cli-error.js";
 
@@ -36,6 +37,7 @@ export interface Connection {
   readonly fleet: Client<typeof FleetService>;
   readonly events: Client<typeof EventService>;
   readonly access: Client<typeof AccessService>;
+  readonly operations: Client<typeof OperationService>;
   readonly signals: Client<typeof SignalService>;
   /** The same over HTTP/2, for streams that speak both ways; its connection keeps the process until it is closed. */
   readonly openSignalStreams: () => {
@@ -63,6 +65,7 @@ export function connect(options: ConnectionOptions): Connection {
     fleet: createClient(FleetService, transport),
     events: createClient(EventService, transport),
     access: createClient(AccessService, transport),
+    operations: createClient(OperationService, transport),
     signals: createClient(SignalService, transport),
     openSignalStreams: () => {
       const sessionManager = new Http2SessionManager(hubUrl, {}, common.nodeOptions);

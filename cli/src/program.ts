@@ -15,6 +15,7 @@ import { addHubCommand } from "./commands/hub.js";
 import { addInboxCommand } from "./commands/inbox.js";
 import { addKeysCommand } from "./commands/keys.js";
 import { addListCommand } from "./commands/list.js";
+import { addOperationsCommand } from "./commands/operations.js";
 import { addRetentionCommand } from "./commands/retention.js";
 import { addRetryCommand } from "./commands/retry.js";
 import { addSessionsCommand } from "./commands/sessions.js";
@@ -54,6 +55,7 @@ const ADD_COMMANDS = [
   addStatusCommand,
   addSessionsCommand,
   addEventsCommand,
+  addOperationsCommand,
   addRetentionCommand,
   addDoctorCommand,
   addExitCodesCommand,

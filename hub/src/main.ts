@@ -19,6 +19,7 @@ import { eventService } from "./rpc/event-service.js";
 import { fleetService } from "./rpc/fleet-service.js";
 import { inboxService } from "./rpc/inbox-service.js";
 import { jobService } from "./rpc/job-service.js";
+import { operationService } from "./rpc/operation-service.js";
 import { markDead } from "./rpc/signal-messages.js";
 import { signalService } from "./rpc/signal-service.js";
 import { workerService } from "./rpc/worker-service.js";
@@ -58,6 +59,7 @@ import { defaultLaneRefillSettings, LaneRefill, sharedLaneRefillSettings } from 
 import { LeaseCheck } from "./services/lease-check.js";
 import { leaseReturner } from "./services/leases-back.js";
 import { Maintenance } from "./services/maintenance.js";
+import { Operations } from "./services/operations.js";
 import { heedPeers } from "./services/peer-messages.js";
 import { Peers } from "./services/peers.js";
 import { Reaper } from "./services/reaper.js";
@@ -244,6 +246,7 @@ async function startOn(
     fleetService(fleet),
     eventService(new Forwarding(ledger, sink?.name ?? null)),
     accessService(access),
+    operationService(new Operations(ledger)),
     signalService({ ...signals, limits: config, onDefect }),
   ];
   const stopServices = async () => {

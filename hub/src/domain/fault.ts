@@ -5,6 +5,7 @@ export type FaultReason =
   | "UNAUTHENTICATED"
   | "SCOPE_MISSING"
   | "KIND_NOT_ALLOWED"
+  | "AUDIT_FIELDS_MISSING"
   | "JOB_NOT_FOUND"
   | "KEY_NOT_FOUND"
   | "EFFECT_NOT_FOUND"

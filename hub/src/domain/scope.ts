@@ -10,6 +10,7 @@ export const scopes = [
   "signals:subscribe",
   "signals:read",
   "signals:operate",
+  "limits:operate",
   "fleet:read",
   "access:admin",
 ] as const;

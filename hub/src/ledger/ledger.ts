@@ -35,6 +35,7 @@ import { readNotes } from "./job-notes.js";
 import * as lanes from "./lanes.js";
 import { migrate, partitionDaysAhead } from "./migrate.js";
 import { type CloseItem, closeSessions, type OpenSessionItem, openSessions } from "./open-sessions.js";
+import { listOperations } from "./operations.js";
 import { raiseLowKeys } from "./raise-low-keys.js";
 import * as fleet from "./read-fleet.js";
 import * as jobs from "./read-jobs.js";
@@ -235,6 +236,9 @@ export async function openLedger(options: LedgerOptions) {
     readGrants: (sessionId: string, jobIds: readonly string[]) => readGrants(db, sessionId, jobIds),
     readHistory: (tenantId: number, jobId: string, afterRevision: number, limit: number) =>
       jobs.readHistory(db, tenantId, jobId, afterRevision, limit),
+
+    listOperations: (tenantId: number, target: string, beforeId: string, limit: number) =>
+      listOperations(db, tenantId, target, beforeId, limit),
 
     beginSink: (sink: string) => cursors.beginSink(db, sink, connection.writerId),
     makeCursors: (sink: string) => cursors.makeCursors(db, sink),

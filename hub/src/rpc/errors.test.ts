@@ -9,6 +9,7 @@ const statuses: readonly (readonly [FaultReason, Code])[] = [
   ["UNAUTHENTICATED", Code.Unauthenticated],
   ["SCOPE_MISSING", Code.PermissionDenied],
   ["KIND_NOT_ALLOWED", Code.PermissionDenied],
+  ["AUDIT_FIELDS_MISSING", Code.PermissionDenied],
   ["JOB_NOT_FOUND", Code.NotFound],
   ["IDEMPOTENCY_CONFLICT", Code.AlreadyExists],
   ["UNIQUE_KEY_HELD", Code.AlreadyExists],

@@ -11,6 +11,7 @@ const codes: Readonly<Record<FaultReason, Code>> = {
   UNAUTHENTICATED: Code.Unauthenticated,
   SCOPE_MISSING: Code.PermissionDenied,
   KIND_NOT_ALLOWED: Code.PermissionDenied,
+  AUDIT_FIELDS_MISSING: Code.PermissionDenied,
   JOB_NOT_FOUND: Code.NotFound,
   KEY_NOT_FOUND: Code.NotFound,
   EFFECT_NOT_FOUND: Code.NotFound,

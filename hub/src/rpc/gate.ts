@@ -51,6 +51,7 @@ const methodScopes: Readonly<Record<string, Scope | readonly Scope[]>> = {
   "FleetService.GetStatus": "fleet:read",
   "FleetService.ListSessions": "fleet:read",
   "EventService.GetForwarding": "fleet:read",
+  "OperationService.List": "fleet:read",
   "AccessService.CreateKey": "access:admin",
   "AccessService.ListKeys": "access:admin",
   "AccessService.RevokeKey": "access:admin",
