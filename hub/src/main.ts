@@ -34,6 +34,8 @@ import { Explainer } from "./services/explainer.js";
 import { Fleet } from "./services/fleet.js";
 import { defaultForwarderSettings, Forwarder } from "./services/forwarder.js";
 import { Forwarding } from "./services/forwarding.js";
+import { GateBook } from "./services/gate-book.js";
+import { GateReopener } from "./services/gate-reopener.js";
 import {
   busMetrics,
   deadLetterCounter,
@@ -54,6 +56,7 @@ import { JobFeed } from "./services/job-feed.js";
 import { Jobs } from "./services/jobs.js";
 import { KeyCheck } from "./services/key-check.js";
 import { LaneBook } from "./services/lane-book.js";
+import { GatedLanes } from "./services/lane-gates.js";
 import { LaneNews } from "./services/lane-news.js";
 import { defaultLaneRefillSettings, LaneRefill, sharedLaneRefillSettings } from "./services/lane-refill.js";
 import { LeaseCheck } from "./services/lease-check.js";
@@ -173,7 +176,10 @@ async function startOn(
   const liveness = new SessionLiveness(config, ledger, sessions, leases);
   const refillSettings = nats ? sharedLaneRefillSettings : defaultLaneRefillSettings;
   const refill = new LaneRefill(ledger, lanes, book, refillSettings, onTrouble, laneCounts.refilled);
-  const dispatcher = new Dispatcher(ledger, lanes, book, config, {
+  const gateBook = new GateBook(ledger, onTrouble);
+  await gateBook.load();
+  const laneGates = new GatedLanes(gateBook);
+  const dispatcher = new Dispatcher(ledger, lanes, book, laneGates, config, {
     granted: leases.granted.bind(leases),
     claimLost: leases.claimLost.bind(leases),
     starved: (laneId) => refill.starved(laneId),
@@ -181,6 +187,11 @@ async function startOn(
   sessions.connect(dispatcher);
   lanes.onChange((laneId) => {
     refill.laneChanged(laneId);
+    dispatcher.wake();
+  });
+  const reopener = new GateReopener(ledger, gateBook, lanes, feed, onTrouble);
+  gateBook.onChange(() => {
+    reopener.lookNow();
     dispatcher.wake();
   });
   const revoke = (sessionId: string, lease: RevokedLease) => {
@@ -224,7 +235,17 @@ async function startOn(
     onTrouble,
   );
   book.onMade((laneIds) => peers.wake(laneIds));
-  heedPeers(bus, { sessions, feed, access, laneNews, leaseCheck, keyCheck, signals: signals.router, endKey });
+  heedPeers(bus, {
+    sessions,
+    feed,
+    access,
+    gateBook,
+    laneNews,
+    leaseCheck,
+    keyCheck,
+    signals: signals.router,
+    endKey,
+  });
   const sink = openSink(config, nats);
   forwarder = sink ? openForwarder(ledger, sink, log, onTrouble) : undefined;
   const effects = new Effects(ledger, feed, effectCounter());
@@ -254,6 +275,7 @@ async function startOn(
     liveness.stop();
     reports.stop();
     await inbox.stop();
+    await Promise.all([gateBook.stop(), reopener.stop()]);
     await Promise.all([timers.stop(), reaper.stop(), refill.stop(), maintenance.stop()]);
     await Promise.all([leaseCheck.stop(), keyCheck.stop(), laneNews.stop()]);
     relay.stop();
@@ -271,6 +293,8 @@ async function startOn(
   try {
     await refuseOpenHubElsewhere(config, access);
     await forwarder?.start();
+    gateBook.start();
+    reopener.start();
     refill.start();
     timers.start();
     reaper.start();

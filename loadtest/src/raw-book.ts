@@ -53,13 +53,16 @@ export async function openRawBook(databaseUrl: string): Promise<RawBook> {
     profile: { kinds: [benchKind], capabilities: [], products: [], queues: [] },
     ttlMs: config.sessionTtlMs,
   });
+  const gateEpoch = await ledger.readGateEpoch();
   let delivery = 0;
   const workOff = async (jobIds: readonly string[]) => {
     delivery += 1;
     const number = delivery;
-    const leases = await ledger.claim(jobIds.map((jobId) => ({ jobId, sessionId, delivery: number })));
+    const claims = jobIds.map((jobId) => ({ jobId, sessionId, delivery: number, gateEpoch }));
+    const leases = await ledger.claim(claims);
     const reports = leases.map((lease) => {
-      if (lease === null || lease instanceof Error) throw new Error("A job that was ready was not leased.");
+      if (lease === null || lease === "gates_changed" || lease instanceof Error)
+        throw new Error("A job that was ready was not leased.");
       return {
         jobId: lease.jobId,
         sessionId,

@@ -42,6 +42,8 @@ export const JobEventType = {
   Revived: 11,
   EffectCompleted: 12,
   Unblocked: 13,
+  /** A gate stopped it. */
+  Deferred: 14,
 } as const;
 export type JobEventType = (typeof JobEventType)[keyof typeof JobEventType];
 

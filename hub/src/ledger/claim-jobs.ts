@@ -4,7 +4,7 @@ import { JobEventType, JobState } from "../domain/job-state.js";
 import type { GrantedLease } from "../domain/lease.js";
 import { firstUuid } from "../domain/uuid.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
-import { heldSessions, heldSessionsText } from "./held-sessions.js";
+import { heldForGrants, heldSessionsText } from "./held-sessions.js";
 import type { ReadPool } from "./read-pool.js";
 import { readChildren } from "./read-runs.js";
 import { addToDelivery, linkHistory, numberArray, toMs, uuidArray, writePage } from "./sql-text.js";
@@ -14,10 +14,15 @@ export interface ClaimItem {
   readonly sessionId: string;
   /** Number of the leases message that the grant will go into. */
   readonly delivery: number;
+  /** Epoch of the gates that let it pass. */
+  readonly gateEpoch: number;
 }
 
-/** "superseded": the session is held by another hub by now, or has ended; nothing was claimed for it. */
-export type ClaimResult = GrantedLease | "superseded" | null;
+/**
+ * "superseded": the session is held by another hub by now, or has ended. "gates_changed": the gates are to be asked
+ * again. Nothing was claimed in either case. null: the job is not ready any more.
+ */
+export type ClaimResult = GrantedLease | "superseded" | "gates_changed" | null;
 
 const grantColumns = `
   id, lane_id, fencing_token, attempt, attempts_max, payload, content_type, options, checkpoint_sequence,
@@ -26,7 +31,7 @@ const grantColumns = `
 const claimText = `
 with input as (
   select * from unnest($3::uuid[], $4::uuid[], $5::bigint[]) as i (id, session_id, delivery)
-), ${heldSessions("$6")}, granted as (
+), ${heldForGrants("$6", "$7")}, granted as (
   update job j set
       state = ${JobState.Leased}, attempt = j.attempt + 1, fencing_token = j.fencing_token + 1,
       session_id = i.session_id, delivery = i.delivery, started_at = now(), progress = null, ${linkHistory}
@@ -81,29 +86,37 @@ export const claimJobs: BatchStatement<ClaimItem, ClaimResult> = {
     const sessions = uuidArray(distinct.map((item) => item.sessionId));
     const deliveries = numberArray(distinct.map((item) => item.delivery));
     const holders = uuidArray([...new Set(distinct.map((item) => item.sessionId))]);
+    const gateEpoch = Math.min(...distinct.map((item) => item.gateEpoch));
     const { rows: claimed } = await on.connection.query<GrantRow>({
       name: "claim_jobs",
       text: claimText,
-      values: [on.writerId, on.batch, uuidArray(ids), sessions, deliveries, holders],
+      values: [on.writerId, on.batch, uuidArray(ids), sessions, deliveries, holders, gateEpoch],
     });
     const rows = on.isRetry ? await readHeld(on, ids, sessions, deliveries) : claimed;
     const grants = await toGrants((query) => on.connection.query(query), rows);
     const held = rows.length < distinct.length ? await readHeldSessions(on, holders) : null;
     const granted = new Map(distinct.map((item) => [item, grants.get(item.jobId) ?? null]));
-    const results = items.map(
-      (item) => granted.get(item) ?? (held?.has(item.sessionId) === false ? "superseded" : null),
-    );
+    const results = items.map((item): ClaimResult => {
+      const grant = granted.get(item);
+      if (grant) return grant;
+      if (held?.sessionIds.has(item.sessionId) === false) return "superseded";
+      return held && held.gateEpoch !== gateEpoch ? "gates_changed" : null;
+    });
     return { results, wrotePage: claimed.length > 0 };
   },
 };
 
-async function readHeldSessions(on: BatchContext, sessionIds: string): Promise<Set<string>> {
-  const { rows } = await on.connection.query<{ session_id: string }>({
+async function readHeldSessions(
+  on: BatchContext,
+  sessionIds: string,
+): Promise<{ readonly gateEpoch: number; readonly sessionIds: ReadonlySet<string> }> {
+  const { rows } = await on.connection.query<{ gate_epoch: string; session_ids: string[] }>({
     name: "read_held_sessions",
     text: heldSessionsText,
     values: [on.writerId, sessionIds],
   });
-  return new Set(rows.map((row) => row.session_id));
+  const [row] = rows;
+  return { gateEpoch: Number(row?.gate_epoch), sessionIds: new Set(row?.session_ids) };
 }
 
 /** After a lost connection: what this try or the one before granted to these very deliveries. */

@@ -11,4 +11,21 @@ export function heldSessions(sessionIds: string): string {
 )`;
 }
 
-export const heldSessionsText = `select session_id from session where session_id = any($2::uuid[]) and ${isHeld}`;
+/**
+ * The same where leases are granted: none is, under gates that have changed since the hub looked at them.
+ *
+ * @param gateEpoch the epoch that the hub knows
+ */
+export function heldForGrants(sessionIds: string, gateEpoch: string): string {
+  return `held as materialized (
+  select session_id from session where session_id = any(${sessionIds}::uuid[]) and ${isHeld}
+    and ${currentEpoch} = ${gateEpoch}::bigint for share
+)`;
+}
+
+const currentEpoch = "(select epoch from gate_epoch where is_only)";
+
+/** Why a claim was not granted: which sessions are held, and what the gates' epoch is. */
+export const heldSessionsText = `
+select ${currentEpoch} as gate_epoch,
+  array(select session_id from session where session_id = any($2::uuid[]) and ${isHeld}) as session_ids`;

@@ -5,10 +5,9 @@ import type { EffectName } from "../domain/effect.js";
 import { Fault } from "../domain/fault.js";
 import type { JobFilter } from "../domain/job-view.js";
 import type { LaneKey, Ref } from "../domain/lane.js";
-import type { GrantedLease } from "../domain/lease.js";
 import * as keys from "./api-keys.js";
 import { type CancelItem, type CancelResult, cancelJobs } from "./cancel-job.js";
-import { type ClaimItem, claimJobs, readGrants } from "./claim-jobs.js";
+import { type ClaimItem, type ClaimResult, claimJobs, readGrants } from "./claim-jobs.js";
 import { compareLeases, type RememberedLease } from "./compare-leases.js";
 import * as deadLetters from "./dead-letters.js";
 import { dealLanePage } from "./deal-lane-page.js";
@@ -28,6 +27,7 @@ import {
 } from "./fire-timers.js";
 import * as cursors from "./forward-cursors.js";
 import * as pages from "./forward-pages.js";
+import * as gates from "./gates.js";
 import { GroupCommit, type GroupCommitLimits, type GroupCommitObserver } from "./group-commit.js";
 import * as inbox from "./inbox.js";
 import { InboxListener } from "./inbox-listener.js";
@@ -44,6 +44,7 @@ import * as runs from "./read-runs.js";
 import { readWaitingPlace, readWorkerNames } from "./read-waiting.js";
 import { type ProgressItem, recordProgress } from "./record-progress.js";
 import { type RenewItem, type RenewResult, renewSessions } from "./renew-sessions.js";
+import { type ReopenItem, reopenParked } from "./reopen-parked.js";
 import { type ReportItem, type ReportResult, type ReportVerdict, reportResults } from "./report-results.js";
 import { type ResumeResult, type ResumeSessionItem, resumeSession } from "./resume-session.js";
 import { type ReturnItem, type ReturnResult, returnLeases } from "./return-leases.js";
@@ -109,7 +110,7 @@ export async function openLedger(options: LedgerOptions) {
     readChildren: (tenantId: number, runId: string, bounds: runs.ChildrenBounds) =>
       runs.readChildren((query) => db.query(query), tenantId, runId, bounds),
     /** Rejects with SUPERSEDED when another hub holds a session by now; what was granted before, that hub takes over. */
-    claim: async (items: readonly ClaimItem[]): Committed<GrantedLease | null> =>
+    claim: async (items: readonly ClaimItem[]): Committed<Exclude<ClaimResult, "superseded">> =>
       (await writes.commit(claimJobs, items, patience.streamMs)).map((result) => {
         if (result !== "superseded") return result;
         throw new Fault("SUPERSEDED", "Another hub holds this session by now.");
@@ -237,6 +238,18 @@ export async function openLedger(options: LedgerOptions) {
     readHistory: (tenantId: number, jobId: string, afterRevision: number, limit: number) =>
       jobs.readHistory(db, tenantId, jobId, afterRevision, limit),
 
+    readGates: () => gates.readGates(db),
+    readGateEpoch: () => gates.readGateEpoch(db),
+    setGate: (...change: DropFirst<Parameters<typeof gates.setGate>>) => gates.setGate(db, ...change),
+    removeGate: (...change: DropFirst<Parameters<typeof gates.removeGate>>) =>
+      gates.removeGate(db, ...change),
+    readParked: (gateIds: readonly number[], countMax: number) => gates.readParked(db, gateIds, countMax),
+    readParking: (jobId: string) => gates.readParking(db, jobId),
+    listParkedGates: () => gates.listParkedGates(db),
+    /** Parked jobs of one gate become ready, in score order. */
+    reopenParked: (item: ReopenItem): Promise<readonly Ref[]> =>
+      one(writes.commit(reopenParked, [item], patience.callMs)),
+
     listOperations: (tenantId: number, target: string, beforeId: string, limit: number) =>
       listOperations(db, tenantId, target, beforeId, limit),
 
@@ -279,6 +292,10 @@ export async function openLedger(options: LedgerOptions) {
     },
   };
 }
+
+type DropFirst<List extends readonly unknown[]> = List extends readonly [unknown, ...infer Rest]
+  ? Rest
+  : never;
 
 function isLeftAsLinked(result: ReportResult | Fault | undefined): result is { readonly type: "linked" } {
   return result !== undefined && !(result instanceof Fault) && result.type === "linked";

@@ -4,7 +4,7 @@ import { JobEventType, JobState } from "../domain/job-state.js";
 import type { Ref } from "../domain/lane.js";
 import type { GrantedLease } from "../domain/lease.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
-import { heldSessions } from "./held-sessions.js";
+import { heldForGrants } from "./held-sessions.js";
 import {
   addToDelivery,
   fromMs,
@@ -23,7 +23,12 @@ export interface SubmitItem {
   readonly laneId: number;
   readonly spec: JobSpec;
   /** Who is to have it at once, in which leases message; only for a job that waits for no time. */
-  readonly leaseTo: { readonly sessionId: string; readonly delivery: number } | null;
+  readonly leaseTo: {
+    readonly sessionId: string;
+    readonly delivery: number;
+    /** Epoch of the gates that let it pass. */
+    readonly gateEpoch: number;
+  } | null;
 }
 
 export type SubmitResult =
@@ -89,10 +94,10 @@ export function insertText(
   unique: UniqueParts | null = null,
 ): string {
   return `
-with ${hasLeases ? `${heldSessions("$17")}, ` : ""}${isAdopting ? entriesHere : ""}${unique ? "asked" : "input"} as (
+with ${hasLeases ? `${heldForGrants("$17", "$19")}, ` : ""}${isAdopting ? entriesHere : ""}${unique ? "asked" : "input"} as (
   select i.* ${hasLeases ? leaseOfHeldSession : ""} from unnest($3::uuid[], $4::integer[], $5::integer[], $6::bigint[], $7::float8[], $8::float8[],
     $9::text[], $10::text[], $11::smallint[], $12::integer[], $13::integer[], $14::text[], $15::text[]
-    ${hasLeases ? ", $17::uuid[], $18::bigint[]" : ""}${unique ? ", $19::text[], $20::smallint[]" : ""})
+    ${hasLeases ? ", $17::uuid[], $18::bigint[]" : ""}${unique ? ", $20::text[], $21::smallint[]" : ""})
     as i (id, tenant_id, lane_id, ready_key, run_at_ms, deadline_ms, content_type, options, attempts_max,
       payload_offset, payload_length, key, digest ${hasLeases ? ", asked_session_id, asked_delivery" : ""}${unique ? ", unique_key, unique_policy" : ""})
   ${isAdopting ? "join here on here.job_id = i.id" : ""}
@@ -258,6 +263,7 @@ export function insertValues(
       ? [
           items.map((item) => item.leaseTo?.sessionId ?? null),
           numberArray(items.map((item) => item.leaseTo?.delivery ?? null)),
+          Math.min(...items.map((item) => item.leaseTo?.gateEpoch ?? Number.MAX_SAFE_INTEGER)),
         ]
       : []),
   ];

@@ -16,12 +16,12 @@ function openDesk(creditJobs: number) {
   const granted: { leases: number; gone: number }[] = [];
   const lost: number[] = [];
   const dispatcher = {
-    reserve: (_lane: Lane, jobs: Reservation["jobs"]): Reservation | null => {
-      const fitting = jobs.slice(0, credit);
+    reserve: (lane: Lane, jobs: readonly { bytes: number }[]): Reservation | null => {
+      const fitting = jobs.slice(0, credit).map(({ bytes }) => ({ bytes, laneId: lane.laneId }));
       if (fitting.length === 0) return null;
       credit -= fitting.length;
       delivery += 1;
-      return { session, epoch: 1, delivery, jobs: fitting };
+      return { session, epoch: 1, delivery, jobs: fitting, gateEpoch: 7 };
     },
     grant: (_of: Reservation, leases: readonly unknown[], gone: readonly unknown[]) =>
       void granted.push({ leases: leases.length, gone: gone.length }),
@@ -66,7 +66,7 @@ describe("the direct way", () => {
 
     const { items, end } = desk.leases.begin([1, 2, 3].map((number) => newJob(number, laneOf(1))));
 
-    const leaseTo = { sessionId: desk.sessionId, delivery: 1 };
+    const leaseTo = { sessionId: desk.sessionId, delivery: 1, gateEpoch: 7 };
     expect(items.map((item) => item.leaseTo)).toEqual([leaseTo, leaseTo, null]);
     end(items.map(accepted));
     expect(desk.granted).toEqual([{ leases: 2, gone: 0 }]);

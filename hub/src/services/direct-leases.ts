@@ -55,9 +55,9 @@ export class DirectLeases {
       const direct = reservation?.jobs.length ?? 0;
       if (reservation) {
         reserved.push({ reservation, lane, places: places.slice(0, direct) });
-        const { session, delivery } = reservation;
+        const { session, delivery, gateEpoch } = reservation;
         for (const place of places.slice(0, direct))
-          leaseTo.set(place, { sessionId: session.sessionId, delivery });
+          leaseTo.set(place, { sessionId: session.sessionId, delivery, gateEpoch });
       }
       waiting.set(lane.laneId, places.length - direct);
     }

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
-import { laneOf, refAt, refsAt } from "../../test/harness/refs.js";
+import { idOf, keysOf, laneOf, refAt, refsAt } from "../../test/harness/refs.js";
 import { liveSession } from "../../test/harness/sessions.js";
 import type { Lane } from "../domain/lane.js";
 import type { GrantedLease } from "../domain/lease.js";
@@ -9,6 +9,7 @@ import { createMemoryLanes } from "../lanes/memory-lanes.js";
 import type { ClaimItem } from "../ledger/claim-jobs.js";
 import { Dispatcher, type Reservation } from "./dispatcher.js";
 import { LaneBook } from "./lane-book.js";
+import type { LaneGates } from "./lane-gates.js";
 import type { WorkerSession } from "./worker-session.js";
 
 /** Claims as the ledger gets them; each is answered when the test says so. */
@@ -17,7 +18,33 @@ interface Claim {
   readonly delivery: number;
   readonly jobIds: readonly string[];
   grant(isGranted?: (jobId: string) => boolean): Promise<void>;
+  /** The gates are not as the hub knew them. */
+  refuse(): Promise<void>;
   fail(): Promise<void>;
+}
+
+/** Gates that let through what a test says. */
+class BoundedLanes implements LaneGates {
+  readonly epoch = 1;
+  readonly left = new Map<number, number>();
+  refused = 0;
+
+  startsMax({ laneId }: Lane): number {
+    return this.refused > 0 ? 0 : (this.left.get(laneId) ?? Number.POSITIVE_INFINITY);
+  }
+
+  take(laneId: number, jobs: number): void {
+    const left = this.left.get(laneId);
+    if (left !== undefined) this.left.set(laneId, left - jobs);
+  }
+
+  giveBack(laneId: number, jobs: number): void {
+    this.take(laneId, -jobs);
+  }
+
+  changed(): void {
+    this.refused += 1;
+  }
 }
 
 const stops: (() => void)[] = [];
@@ -39,7 +66,7 @@ async function openDesk(lanes: readonly Lane[], limits: { perMessage?: number; i
   const starved = new Set<number>();
   const laneOfJob = new Map<string, number>();
   const claim = (items: readonly ClaimItem[]) =>
-    new Promise<(GrantedLease | null)[]>((resolve, reject) => {
+    new Promise<(GrantedLease | "gates_changed" | null)[]>((resolve, reject) => {
       const [first] = items as [ClaimItem];
       claims.push({
         sessionId: first.sessionId,
@@ -49,16 +76,22 @@ async function openDesk(lanes: readonly Lane[], limits: { perMessage?: number; i
           resolve(items.map(({ jobId }) => (isGranted(jobId) ? leaseOf(jobId, laneOfJob.get(jobId)) : null)));
           await turn();
         },
+        refuse: async () => {
+          resolve(items.map(() => "gates_changed"));
+          await turn();
+        },
         fail: async () => {
           reject(new Error("the ledger is away"));
           await turn();
         },
       });
     });
+  const gates = new BoundedLanes();
   const dispatcher = new Dispatcher(
     { claim },
     port,
     book,
+    gates,
     { leasesPerMessageMax: limits.perMessage ?? 10, claimsInFlightMax: limits.inFlight ?? 1_000 },
     {
       granted: (session, _epoch, _delivery, leases) =>
@@ -71,6 +104,7 @@ async function openDesk(lanes: readonly Lane[], limits: { perMessage?: number; i
   stops.push(() => dispatcher.stop());
   return {
     dispatcher,
+    gates,
     port,
     claims,
     granted,
@@ -270,6 +304,44 @@ describe("the dispatcher", () => {
     expect([1, 2, 3].map((laneId) => desk.dispatcher.isWanted(laneId))).toEqual([true, true, false]);
   });
 
+  it("takes from a lane no more than its gates let pass, and leaves one that is held alone", async () => {
+    const desk = await openDesk([laneOf(1), laneOf(2), laneOf(3)]);
+    desk.gates.left.set(1, 0).set(2, 1);
+    await desk.offer([...refsAt([1, 2]), ...refsAt([3, 4], { laneId: 2 }), ...refsAt([5], { laneId: 3 })]);
+
+    await desk.join(liveSession(1, { jobs: 10 }).session);
+
+    expect(desk.claims.map(({ jobIds }) => jobIds)).toEqual([idsOf([3, 5])]);
+    expect(desk.gates.left.get(2)).toBe(0);
+    expect(desk.starved).toEqual(new Set([3]));
+    expect(desk.dispatcher.reserve(laneOf(1), [{ bytes: 1 }])).toBeNull();
+  });
+
+  it("gives gates back what did not start", async () => {
+    const desk = await openDesk([laneOf(1)]);
+    desk.gates.left.set(1, 3);
+    await desk.offer(refsAt([1, 2, 3]));
+    await desk.join(liveSession(1, { jobs: 10 }).session);
+
+    await desk.claims[0]?.grant((jobId) => jobId === idOf(2));
+
+    expect(desk.gates.left.get(1)).toBe(2);
+  });
+
+  it("puts jobs back in order that gates which have changed may stop, and asks the gates again", async () => {
+    const desk = await openDesk([laneOf(1)]);
+    const { session } = liveSession(1, { jobs: 2 });
+    await desk.offer(refsAt([1, 2, 3]));
+    await desk.join(session);
+
+    await desk.claims[0]?.refuse();
+
+    expect(desk.gates.refused).toBe(1);
+    expect(session.credit.jobs).toBe(2);
+    expect(keysOf(desk.port.take(1, 10, 1_000))).toEqual([1, 2, 3]);
+    expect(desk.claims).toHaveLength(1);
+  });
+
   it("sets credit aside for new jobs of an empty lane, for a waiting session that can serve it", async () => {
     const desk = await openDesk([laneOf(1)], { perMessage: 2 });
     const { session } = liveSession(1, { jobs: 3, bytes: 100 });
@@ -302,7 +374,11 @@ describe("the dispatcher", () => {
     await desk.offer(refsAt([1]));
     const reservation = desk.dispatcher.reserve(laneOf(1), [{ bytes: 10 }, { bytes: 10 }]) as Reservation;
 
-    desk.dispatcher.grant(reservation, [{ lease: leaseOf("new"), lane: laneOf(1) }], [{ bytes: 10 }]);
+    desk.dispatcher.grant(
+      reservation,
+      [{ lease: leaseOf("new"), lane: laneOf(1) }],
+      [{ bytes: 10, laneId: 1 }],
+    );
 
     expect(desk.granted).toEqual([]);
     await desk.claims[0]?.grant();

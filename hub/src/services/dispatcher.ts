@@ -17,6 +17,7 @@ import { defaultScoreWeights, timelessScore } from "../domain/score.js";
 import type { Lanes } from "../lanes/lanes.js";
 import type { Ledger } from "../ledger/ledger.js";
 import type { LaneBook } from "./lane-book.js";
+import type { LaneGates } from "./lane-gates.js";
 import type { LaneLease } from "./session-messages.js";
 import type { WorkerSession } from "./worker-session.js";
 
@@ -46,12 +47,19 @@ export interface Reservation {
   readonly epoch: number;
   /** Number of the leases message that the jobs will go into. */
   readonly delivery: number;
-  readonly jobs: readonly Sized[];
+  readonly jobs: readonly Passed[];
+  /** Epoch of the gates that let the jobs pass. */
+  readonly gateEpoch: number;
 }
 
 /** What credit is spent on. */
 interface Sized {
   readonly bytes: number;
+}
+
+/** With the lane whose gates it passed. */
+interface Passed extends Sized {
+  readonly laneId: number;
 }
 
 interface Group {
@@ -67,6 +75,7 @@ export class Dispatcher {
   readonly #ledger: Pick<Ledger, "claim">;
   readonly #lanes: Lanes;
   readonly #book: LaneBook;
+  readonly #gates: LaneGates;
   readonly #limits: DispatcherLimits;
   readonly #hooks: DispatcherHooks;
   readonly #groups = new Map<string, Group>();
@@ -80,12 +89,14 @@ export class Dispatcher {
     ledger: Pick<Ledger, "claim">,
     lanes: Lanes,
     book: LaneBook,
+    gates: LaneGates,
     limits: DispatcherLimits,
     hooks: DispatcherHooks,
   ) {
     this.#ledger = ledger;
     this.#lanes = lanes;
     this.#book = book;
+    this.#gates = gates;
     this.#limits = limits;
     this.#hooks = hooks;
     book.onNewLane((lane) => this.#addLane(lane));
@@ -127,13 +138,18 @@ export class Dispatcher {
   reserve(lane: Lane, jobs: readonly Sized[]): Reservation | null {
     if (this.#isStopped || this.#inFlight >= this.#limits.claimsInFlightMax) return null;
     if (!this.#lanes.isEmpty(lane.laneId)) return null;
+    const startsMax = this.#gates.startsMax(lane);
     for (const group of this.#groups.values()) {
       const session = canServe(group.profile, lane) ? firstOf(group.hungry) : undefined;
       if (!session?.isHungry) continue;
-      const fitting = countFitting(jobs, session.credit, this.#limits.leasesPerMessageMax);
+      const jobsMax = Math.min(this.#limits.leasesPerMessageMax, startsMax);
+      const fitting = countFitting(jobs, session.credit, jobsMax);
       if (fitting === 0) continue;
       group.hungry.delete(session);
-      const reservation = this.#setAside(session, jobs.slice(0, fitting));
+      const { laneId } = lane;
+      const passed = jobs.slice(0, fitting).map(({ bytes }) => ({ bytes, laneId }));
+      this.#gates.take(laneId, fitting);
+      const reservation = this.#setAside(session, passed);
       // Back to the end of the queue: sessions of a group take turns.
       if (session.isHungry) group.hungry.add(session);
       return reservation;
@@ -142,9 +158,10 @@ export class Dispatcher {
   }
 
   /** Hands over what was granted of a reservation; credit for what is gone goes back. */
-  grant(reservation: Reservation, leases: readonly LaneLease[], gone: readonly Sized[]): void {
+  grant(reservation: Reservation, leases: readonly LaneLease[], gone: readonly Passed[]): void {
     const { session, epoch, delivery } = reservation;
     if (gone.length > 0 && session.epoch === epoch) session.credit = spend(session, gone, 1);
+    for (const { laneId } of gone) this.#gates.giveBack(laneId, 1);
     session.deliveryOrder.end(delivery, () => {
       if (leases.length > 0) this.#hooks.granted(session, epoch, delivery, leases);
     });
@@ -209,7 +226,8 @@ export class Dispatcher {
 
   #reportStarved(group: Group): void {
     for (const lane of group.lanes)
-      if (this.#lanes.head(lane.laneId) === undefined) this.#hooks.starved(lane.laneId);
+      if (this.#lanes.head(lane.laneId) === undefined && this.#gates.startsMax(lane) > 0)
+        this.#hooks.starved(lane.laneId);
   }
 
   /** Takes up to a message of refs, best score first; within a lane, first come is best. */
@@ -223,12 +241,14 @@ export class Dispatcher {
       const { best, runnerUp } = this.#bestLanes(lanes);
       if (!best) break;
       // With one lane waiting, all may come from it; otherwise it leads only as long as its head scores best.
-      const refs = this.#lanes.take(best.laneId, runnerUp === undefined ? jobs : 1, bytes);
+      const jobsMax = Math.min(runnerUp === undefined ? jobs : 1, this.#gates.startsMax(best));
+      const refs = this.#lanes.take(best.laneId, jobsMax, bytes);
       if (refs.length === 0) {
         lanes = lanes.filter((lane) => lane !== best);
         continue;
       }
       taken.push(...refs);
+      this.#gates.take(best.laneId, refs.length);
       jobs -= refs.length;
       for (const ref of refs) bytes -= ref.bytes;
     }
@@ -241,7 +261,7 @@ export class Dispatcher {
     let runnerUp: number | undefined;
     for (const lane of lanes) {
       const head = this.#lanes.head(lane.laneId);
-      if (!head) continue;
+      if (!head || this.#gates.startsMax(lane) === 0) continue;
       const score = timelessScore(defaultScoreWeights, lane, head);
       if (best === undefined || score > bestScore) {
         runnerUp = best === undefined ? undefined : bestScore;
@@ -256,8 +276,9 @@ export class Dispatcher {
 
   #claim(session: WorkerSession, refs: readonly Ref[]): void {
     const reservation = this.#setAside(session, refs);
-    const { delivery } = reservation;
-    const items = refs.map((ref) => ({ jobId: ref.jobId, sessionId: session.sessionId, delivery }));
+    const { delivery, gateEpoch } = reservation;
+    const { sessionId } = session;
+    const items = refs.map(({ jobId }) => ({ jobId, sessionId, delivery, gateEpoch }));
     this.#ledger.claim(items).then(
       (grants) => this.#claimed(reservation, refs, grants),
       () => this.#claimFailed(reservation, refs),
@@ -269,15 +290,20 @@ export class Dispatcher {
     refs: readonly Ref[],
     grants: Awaited<ReturnType<Ledger["claim"]>>,
   ): void {
-    this.#lanes.settle(refs);
     const leases: LaneLease[] = [];
     const gone: Ref[] = [];
+    const early: Ref[] = [];
     for (const [at, ref] of refs.entries()) {
-      const lease = grants[at];
-      const lane = lease && !(lease instanceof Fault) ? this.#book.get(lease.laneId) : undefined;
-      if (lane && lease && !(lease instanceof Fault)) leases.push({ lease, lane });
+      const answer = grants[at];
+      const lease = answer instanceof Fault || answer === "gates_changed" ? null : answer;
+      const lane = lease ? this.#book.get(lease.laneId) : undefined;
+      if (lane && lease) leases.push({ lease, lane });
       else gone.push(ref);
+      if (answer === "gates_changed") early.push(ref);
     }
+    if (early.length > 0) this.#gates.changed();
+    this.#lanes.settle(early.length > 0 ? refs.filter((ref) => !early.includes(ref)) : refs);
+    this.#lanes.giveBack(early);
     this.grant(reservation, leases, gone);
   }
 
@@ -287,7 +313,7 @@ export class Dispatcher {
     void delay(retryDelayMs).then(() => this.#lanes.giveBack(refs));
   }
 
-  #setAside(session: WorkerSession, jobs: readonly Sized[]): Reservation {
+  #setAside(session: WorkerSession, jobs: readonly Passed[]): Reservation {
     session.lastDelivery += 1;
     const delivery = session.lastDelivery;
     session.deliveryOrder.begin(delivery);
@@ -295,7 +321,7 @@ export class Dispatcher {
     // A call is answered with one message: what it asked for beyond that lapses.
     if (session.link?.type === "unary") session.credit = { ...session.credit, jobs: 0 };
     this.#inFlight += jobs.length;
-    return { session, epoch: session.epoch, delivery, jobs };
+    return { session, epoch: session.epoch, delivery, jobs, gateEpoch: this.#gates.epoch };
   }
 }
 

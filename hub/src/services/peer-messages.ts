@@ -1,5 +1,6 @@
 import type { Bus, BusMessage } from "../bus/bus.js";
 import type { Access } from "./access.js";
+import type { GateBook } from "./gate-book.js";
 import type { JobFeed } from "./job-feed.js";
 import type { KeyCheck } from "./key-check.js";
 import type { LaneNews } from "./lane-news.js";
@@ -11,6 +12,7 @@ export interface PeerMessageParts {
   readonly sessions: Pick<Sessions, "revoke">;
   readonly feed: Pick<JobFeed, "changedElsewhere" | "anyChangedElsewhere">;
   readonly access: Pick<Access, "forget">;
+  readonly gateBook: Pick<GateBook, "lookNow">;
   readonly laneNews: Pick<LaneNews, "wake" | "lookNow">;
   readonly leaseCheck: Pick<LeaseCheck, "compareAll">;
   readonly keyCheck: Pick<KeyCheck, "checkNow">;
@@ -29,6 +31,7 @@ export function heedPeers(bus: Pick<Bus, "onMessage" | "onResumed">, parts: Peer
     parts.access.forget();
     parts.leaseCheck.compareAll();
     parts.keyCheck.checkNow();
+    parts.gateBook.lookNow();
     parts.laneNews.lookNow();
     parts.feed.anyChangedElsewhere();
     parts.signals.lookNow();
@@ -57,7 +60,8 @@ function heed(message: BusMessage, parts: PeerMessageParts): void {
       parts.endKey(message.keyId);
       return;
     case "config_changed":
-      parts.access.forget();
+      if (message.what === "gates") parts.gateBook.lookNow();
+      else parts.access.forget();
       return;
     case "here":
     case "drain":

@@ -18,6 +18,8 @@ export const failed: Outcome = {
   permanent: false,
   retryAfterMs: 0,
 };
+/** Of a ledger in which nobody has set a gate. */
+export const firstGateEpoch = 1;
 export const quickRetry = { ...defaultRetryPolicy, initialBackoffMs: 0 };
 
 export function submitItem(room: LedgerRoom, overrides: Partial<JobSpec> = {}): SubmitItem {
@@ -62,7 +64,11 @@ export async function claimAll(
   jobIds: readonly string[],
   delivery = 1,
 ): Promise<(GrantedLease | null)[]> {
-  return unrefused(await ledger.claim(jobIds.map((jobId) => ({ jobId, sessionId, delivery }))));
+  const items = jobIds.map((jobId) => ({ jobId, sessionId, delivery, gateEpoch: firstGateEpoch }));
+  return unrefused(await ledger.claim(items)).map((result) => {
+    if (result === "gates_changed") throw new Error("The gates of this ledger have changed.");
+    return result;
+  });
 }
 
 export async function claimOne(

@@ -5,7 +5,7 @@ import { type InboxEntry, specOfEntry } from "../../src/domain/inbox.js";
 import { JobState } from "../../src/domain/job-state.js";
 import type { Ledger } from "../../src/ledger/ledger.js";
 import type { SubmitItem } from "../../src/ledger/submit-jobs.js";
-import { openSession, readRow, submitItem, unrefused } from "../harness/ledger-acts.js";
+import { firstGateEpoch, openSession, readRow, submitItem, unrefused } from "../harness/ledger-acts.js";
 import { expectBooksInOrder } from "../harness/ledger-books.js";
 import { type LedgerRoom, openLedgerRoom } from "../harness/ledger-room.js";
 
@@ -227,7 +227,9 @@ describe("adopting", () => {
     const sessionId = await openSession(room);
     const item = itemOf(await entryOf(await submitted("'greet'")));
 
-    const [result] = await room.ledger.adopt([{ ...item, leaseTo: { sessionId, delivery: 1 } }]);
+    const [result] = await room.ledger.adopt([
+      { ...item, leaseTo: { sessionId, delivery: 1, gateEpoch: firstGateEpoch } },
+    ]);
 
     expect(result).toMatchObject({ type: "accepted", lease: { jobId: item.jobId, attempt: 1 } });
   });

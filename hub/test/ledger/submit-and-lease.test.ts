@@ -3,6 +3,7 @@ import type { JobSpec } from "../../src/domain/job-spec.js";
 import { JobEventType, JobState } from "../../src/domain/job-state.js";
 import {
   done,
+  firstGateEpoch,
   openSession,
   readRow,
   reportItem,
@@ -17,7 +18,10 @@ const { room, sessionId, nextDelivery, claim } = await openLedgerDesk();
 
 /** A new job that the session is to have at once, in a delivery of its own unless one is given. */
 function leasedItem(overrides: Partial<JobSpec> = {}, number = nextDelivery()) {
-  return { ...submitItem(room, overrides), leaseTo: { sessionId, delivery: number } };
+  return {
+    ...submitItem(room, overrides),
+    leaseTo: { sessionId, delivery: number, gateEpoch: firstGateEpoch },
+  };
 }
 
 describe("a job that is leased as it is submitted", () => {
@@ -105,7 +109,10 @@ describe("a job that is leased as it is submitted", () => {
     const other = await room.openLedger();
     const moved = await openSession(room);
     await other.resumeSession({ sessionId: moved, tenantId: 1, subject: "", ttlMs: 30_000 });
-    const item = { ...submitItem(room), leaseTo: { sessionId: moved, delivery: 1 } };
+    const item = {
+      ...submitItem(room),
+      leaseTo: { sessionId: moved, delivery: 1, gateEpoch: firstGateEpoch },
+    };
 
     const [result] = unrefused(await room.ledger.submit([item]));
 

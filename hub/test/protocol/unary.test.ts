@@ -8,6 +8,7 @@ import {
   WorkerService,
 } from "@holdfast/gen/holdfast/v1/worker_service_pb";
 import { expect, test } from "vitest";
+import { claimOne } from "../harness/ledger-acts.js";
 import { openLedgerRoom } from "../harness/ledger-room.js";
 import { useHub } from "../harness/raw-hub.js";
 import { duration, getJob, submitMany, submitOne } from "../harness/raw-jobs.js";
@@ -170,8 +171,8 @@ test("what a hub granted and died before it answered is the answer of another hu
   const [lost = "", had = ""] = await submitMany(client, [{ kind: "granted" }, { kind: "granted" }]);
   const dying = await openLedgerRoom(house.hub().databaseUrl);
   await dying.ledger.resumeSession({ sessionId, tenantId: 1, subject: "", ttlMs: 60_000 });
-  await dying.ledger.claim([{ jobId: had, sessionId, delivery: 1 }]);
-  await dying.ledger.claim([{ jobId: lost, sessionId, delivery: 2 }]);
+  await claimOne(dying.ledger, sessionId, had, 1);
+  await claimOne(dying.ledger, sessionId, lost, 2);
   await dying.close();
   const request = { requestId: "2", sessionId, maxJobs: 1, deliveredThrough: 1n };
 

@@ -1,0 +1,131 @@
+// Gates: what keeps a job that is ready from starting. A gate has a type, a target, the settings that an operator made
+// and the state that work makes of it; whether it is open is a pure function of these and of the time.
+import type { BlackoutSettings } from "./blackout.js";
+import { blackoutAt } from "./blackout.js";
+import type { LaneKey } from "./lane.js";
+
+/** Stored in the ledger: the numbers never change. */
+export const GateType = {
+  Pause: 1,
+  Budget: 2,
+  Blackout: 3,
+  Breaker: 4,
+  Bucket: 5,
+  Cap: 6,
+  Quota: 7,
+  Seats: 8,
+} as const;
+export type GateType = (typeof GateType)[keyof typeof GateType];
+
+/** In which order gates are asked: the first that is shut is the one that a job waits at. Money goes first. */
+export const gateOrder: readonly GateType[] = [
+  GateType.Budget,
+  GateType.Pause,
+  GateType.Blackout,
+  GateType.Breaker,
+  GateType.Bucket,
+  GateType.Cap,
+  GateType.Quota,
+  GateType.Seats,
+];
+
+/** What a gate holds back. */
+export type GateTarget =
+  | { readonly type: "tenant" }
+  | { readonly type: "product"; readonly product: string }
+  | { readonly type: "queue"; readonly product: string; readonly queue: string };
+
+interface GateOf<Type extends GateType, Settings> {
+  readonly gateId: number;
+  readonly tenantId: number;
+  readonly type: Type;
+  readonly target: GateTarget;
+  readonly settings: Settings;
+  /** Since when the settings stand, milliseconds since 1970. */
+  readonly sinceMs: number;
+}
+
+export interface PauseSettings {
+  /** For people: why. */
+  readonly reason: string;
+}
+
+/** A gate by its type. */
+export type Gate =
+  | GateOf<typeof GateType.Pause, PauseSettings>
+  | GateOf<typeof GateType.Blackout, BlackoutSettings>;
+
+export type GateSettings = {
+  readonly [G in Gate as G["type"]]: { type: G["type"]; settings: G["settings"] };
+}[Gate["type"]];
+
+/** Why nothing of a lane may start now. */
+export interface Hold {
+  readonly gate: Gate;
+  /** For people. */
+  readonly reason: string;
+  /** When it opens by itself; null when somebody or something has to open it. */
+  readonly untilMs: number | null;
+}
+
+/** One text per target, as it is stored, shown and typed. Names cannot hold the separators. */
+export function targetText(target: GateTarget): string {
+  switch (target.type) {
+    case "tenant":
+      return "tenant";
+    case "product":
+      return `product:${target.product}`;
+    case "queue":
+      return `queue:${target.product}/${target.queue}`;
+  }
+}
+
+const targetForm = /^(?:(tenant)|product:([^/:]+)|queue:([^/:]+)\/([^/:]+))$/;
+
+/** @throws TypeError when the text names no target */
+export function parseTarget(text: string): GateTarget {
+  const [, tenant, product, ofProduct, queue] = targetForm.exec(text) ?? [];
+  if (tenant !== undefined) return { type: "tenant" };
+  if (product !== undefined) return { type: "product", product };
+  if (ofProduct !== undefined && queue !== undefined) return { type: "queue", product: ofProduct, queue };
+  throw new TypeError(`Not a target of a gate: ${text}`);
+}
+
+/** Whether a gate stands in the way of a lane, open or shut. */
+export function standsBefore(gate: Pick<Gate, "tenantId" | "target">, lane: LaneKey): boolean {
+  if (gate.tenantId !== lane.tenantId) return false;
+  const { target } = gate;
+  switch (target.type) {
+    case "tenant":
+      return true;
+    case "product":
+      return target.product === lane.product;
+    case "queue":
+      return target.product === lane.product && target.queue === lane.queue;
+  }
+}
+
+/** The gates before a lane in the order in which they are asked. */
+export function gatesBefore(gates: readonly Gate[], lane: LaneKey): Gate[] {
+  return gates
+    .filter((gate) => standsBefore(gate, lane))
+    .sort((a, b) => gateOrder.indexOf(a.type) - gateOrder.indexOf(b.type) || a.gateId - b.gateId);
+}
+
+/** Whether a gate is shut for whole lanes, by its settings and the time alone. */
+export function holdOf(gate: Gate, nowMs: number): Hold | null {
+  switch (gate.type) {
+    case GateType.Pause:
+      return {
+        gate,
+        reason: `${targetText(gate.target)} is paused${gate.settings.reason === "" ? "" : `: ${gate.settings.reason}`}`,
+        untilMs: null,
+      };
+    case GateType.Blackout: {
+      const untilMs = blackoutAt(gate.settings, nowMs);
+      return untilMs === null
+        ? null
+        : { gate, reason: `${targetText(gate.target)} is in a blackout window`, untilMs };
+    }
+  }
+}

@@ -1,0 +1,178 @@
+import type { Gate, GateSettings } from "../domain/gate.js";
+import { parseTarget, targetText } from "../domain/gate.js";
+import type { Operator } from "../domain/operation.js";
+import { operatorValues, recordOperation } from "./operations.js";
+import type { ReadPool } from "./read-pool.js";
+import { toMs } from "./sql-text.js";
+
+const gateColumns = `gate_id, tenant_id, type, target, settings, state, ${toMs("since")} as since_ms`;
+
+interface GateRow {
+  readonly gate_id: number;
+  readonly tenant_id: number;
+  readonly type: Gate["type"];
+  readonly target: string;
+  readonly settings: unknown;
+  readonly state: unknown;
+  readonly since_ms: number;
+}
+
+/** What every gate is at one moment. */
+export interface GateSnapshot {
+  readonly epoch: number;
+  readonly gates: readonly Gate[];
+}
+
+// The only place where rows become gates: what is stored was checked when it was set.
+function toGate(row: GateRow): Gate {
+  return {
+    gateId: row.gate_id,
+    tenantId: row.tenant_id,
+    type: row.type,
+    target: parseTarget(row.target),
+    settings: row.settings,
+    sinceMs: row.since_ms,
+  } as Gate;
+}
+
+/** All gates and the epoch that they are of, in one snapshot. */
+export async function readGates(db: ReadPool): Promise<GateSnapshot> {
+  const { rows } = await db.query<GateRow & { epoch: string; gate_id: number | null }>({
+    name: "read_gates",
+    text: `select e.epoch, ${gateColumns} from gate_epoch e left join gate g on true order by gate_id`,
+  });
+  return {
+    epoch: Number(rows[0]?.epoch),
+    gates: rows.filter((row) => row.gate_id !== null).map(toGate),
+  };
+}
+
+export async function readGateEpoch(db: ReadPool): Promise<number> {
+  const { rows } = await db.query<{ epoch: string }>({
+    name: "read_gate_epoch",
+    text: "select epoch from gate_epoch where is_only",
+  });
+  return Number(rows[0]?.epoch);
+}
+
+/** The part of a statement by which all hubs look at the gates again before they claim. */
+const turnEpoch = "turned as (update gate_epoch set epoch = epoch + 1 where is_only)";
+
+/** Sets a gate, or changes its settings; what work has made of it stays. */
+export async function setGate(
+  db: ReadPool,
+  operator: Operator,
+  action: string,
+  target: Gate["target"],
+  { type, settings }: GateSettings,
+): Promise<Gate> {
+  const { rows } = await db.query<GateRow>({
+    name: "set_gate",
+    text: `
+      with ${turnEpoch}, before as materialized (
+        select settings from gate where tenant_id = $1 and type = $2 and target = $3
+      ), made as (
+        insert into gate (tenant_id, type, target, settings) values ($1, $2, $3, $4)
+        on conflict (tenant_id, type, target) do update set settings = excluded.settings, since = now()
+        returning *
+      ), changed as (
+        select tenant_id as operation_tenant, $8::text as action, target,
+          (select settings from before) as before, settings as after
+        from made
+      ), ${recordOperation("changed", 5)}
+      select ${gateColumns} from made`,
+    values: [
+      operator.tenantId,
+      type,
+      targetText(target),
+      JSON.stringify(settings),
+      ...operatorValues(operator),
+      action,
+    ],
+  });
+  return toGate(rows[0] as GateRow);
+}
+
+/** Removes a gate; false when there is none. Jobs that it stopped return to their lanes. */
+export async function removeGate(
+  db: ReadPool,
+  operator: Operator,
+  action: string,
+  target: Gate["target"],
+  type: Gate["type"],
+): Promise<boolean> {
+  const { rows } = await db.query<{ gate_id: number }>({
+    name: "remove_gate",
+    text: `
+      with ${turnEpoch}, gone as (
+        delete from gate where tenant_id = $1 and type = $2 and target = $3 returning *
+      ), changed as (
+        select tenant_id as operation_tenant, $7::text as action, target, settings as before, null::jsonb as after
+        from gone
+      ), ${recordOperation("changed", 4)}
+      select gate_id from gone`,
+    values: [operator.tenantId, type, targetText(target), ...operatorValues(operator), action],
+  });
+  return rows.length > 0;
+}
+
+/** Of some gates, how many jobs are parked at each, counted up to `countMax`, and since when the first waits. */
+export async function readParked(
+  db: ReadPool,
+  gateIds: readonly number[],
+  countMax: number,
+): Promise<ReadonlyMap<number, { readonly jobs: number; readonly sinceMs: number | null }>> {
+  const { rows } = await db.query<{ gate_id: number; jobs: number; since_ms: number | null }>({
+    name: "read_parked",
+    text: `
+      select g.gate_id, p.jobs, p.since_ms from unnest($1::integer[]) as g (gate_id)
+      cross join lateral (
+        select count(*)::integer as jobs, ${toMs("min(since)")} as since_ms from (
+          select since from parked where gate_id = g.gate_id order by score desc limit $2) waiting) p`,
+    values: [gateIds, countMax],
+  });
+  return new Map(rows.map((row) => [row.gate_id, { jobs: row.jobs, sinceMs: row.since_ms }]));
+}
+
+/** Where a job is parked; null when it is not. */
+export async function readParking(
+  db: ReadPool,
+  jobId: string,
+): Promise<{
+  readonly gateId: number;
+  readonly reason: string;
+  readonly sinceMs: number;
+  readonly nextAtMs: number | null;
+} | null> {
+  const { rows } = await db.query<{
+    gate_id: number;
+    reason: string;
+    since_ms: number;
+    next_at_ms: number | null;
+  }>({
+    name: "read_parking",
+    text: `select gate_id, reason, ${toMs("since")} as since_ms, ${toMs("next_at")} as next_at_ms
+      from parked where job_id = $1`,
+    values: [jobId],
+  });
+  const row = rows[0];
+  return row
+    ? { gateId: row.gate_id, reason: row.reason, sinceMs: row.since_ms, nextAtMs: row.next_at_ms }
+    : null;
+}
+
+/** Gates that jobs are parked at, whether they stand or were removed. A walk from gate to gate along the index. */
+export async function listParkedGates(db: ReadPool): Promise<number[]> {
+  const { rows } = await db.query<{ gate_id: number }>({
+    name: "list_parked_gates",
+    text: `
+      with recursive walk as (
+        (select gate_id from parked order by gate_id limit 1)
+        union all
+        select (select p.gate_id from parked p where p.gate_id > w.gate_id order by p.gate_id limit 1)
+        from walk w where w.gate_id is not null
+      )
+      select gate_id from walk where gate_id is not null`,
+  });
+  return rows.map((row) => row.gate_id);
+}

@@ -1,0 +1,45 @@
+import { JobEventType, JobState } from "../domain/job-state.js";
+import type { Ref } from "../domain/lane.js";
+import type { BatchStatement } from "./group-commit.js";
+import { type RefRow, refColumns, toRef } from "./ref-row.js";
+import { linkHistory, retryLane, writePage } from "./sql-text.js";
+
+/** How many jobs of a gate to let back into their lanes, the best score first. */
+export interface ReopenItem {
+  readonly gateId: number;
+  readonly jobsMax: number;
+}
+
+// Places in the retry lanes rise in score order, so the jobs are dispatched in it. skip locked lets hubs share a gate.
+const reopenText = `
+with due as (
+  delete from parked where job_id in (
+    select job_id from parked where gate_id = $3 order by score desc, job_id limit $4 for update skip locked)
+  returning job_id, score
+), numbered as (
+  select job_id, $5::bigint + row_number() over (order by score desc, job_id) as ready_key from due
+), readied as (
+  update job j set
+      state = ${JobState.Ready}, ready_key = n.ready_key, lane_id = ${retryLane}, ${linkHistory}
+  from numbered n
+  where j.id = n.job_id and j.state = ${JobState.Parked}
+  returning j.*, ${JobEventType.Ready}::smallint as event, null::uuid as event_session, 'GATE_OPEN'::text as reason
+), ${writePage("readied")}
+select ${refColumns} from readied order by ready_key`;
+
+/** Parked jobs of one gate become ready, in score order. */
+export const reopenParked: BatchStatement<ReopenItem, readonly Ref[]> = {
+  name: "reopen_parked",
+  itemsMax: 1,
+  bytesMax: 1 << 20,
+  bytesOf: () => 64,
+  run: async (on, [item]) => {
+    const { gateId, jobsMax } = item as ReopenItem;
+    const { rows } = await on.connection.query<RefRow>({
+      name: "reopen_parked",
+      text: reopenText,
+      values: [on.writerId, on.batch, gateId, jobsMax, on.reserveReadyKeys(jobsMax) - 1],
+    });
+    return { results: [rows.map(toRef)], wrotePage: rows.length > 0 };
+  },
+};

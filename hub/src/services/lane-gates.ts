@@ -1,0 +1,87 @@
+// What the dispatcher asks of the gates: how many jobs of a lane may start now. Gates that whole lanes wait at are not
+// crossed job by job: a lane that is held is left alone, whatever waits in it, and costs nothing.
+import { type Gate, gatesBefore, type Hold, holdOf } from "../domain/gate.js";
+import type { Lane } from "../domain/lane.js";
+import type { GateBook } from "./gate-book.js";
+
+/** How many jobs of a lane may start, as the dispatcher sees it. */
+export interface LaneGates {
+  /** What claims are made under. */
+  readonly epoch: number;
+  /** 0: the lane is held. Infinity: nothing bounds it. */
+  startsMax(lane: Lane): number;
+  /** So many jobs of the lane are being claimed. */
+  take(laneId: number, jobs: number): void;
+  /** Of those, so many did not start. */
+  giveBack(laneId: number, jobs: number): void;
+  /** A claim was refused because the gates had changed: every lane is held until they are known again. */
+  changed(): void;
+}
+
+interface LaneHold {
+  readonly hold: Hold | null;
+  /** When it has to be judged again; on the clock of this machine. */
+  readonly staleAtMs: number;
+}
+
+/** Gates that depend on the time are judged again this often. */
+const judgedForMs = 1_000;
+
+export class GatedLanes implements LaneGates {
+  readonly #book: GateBook;
+  /** Of lanes that some gate stands before; the others are in `#free`. */
+  readonly #gates = new Map<number, readonly Gate[]>();
+  readonly #free = new Set<number>();
+  readonly #holds = new Map<number, LaneHold>();
+
+  constructor(book: GateBook) {
+    this.#book = book;
+    book.onChange(() => {
+      this.#gates.clear();
+      this.#free.clear();
+      this.#holds.clear();
+    });
+  }
+
+  get epoch(): number {
+    return this.#book.epoch;
+  }
+
+  startsMax(lane: Lane): number {
+    if (this.#book.isOutdated) return 0;
+    if (this.#free.has(lane.laneId)) return Number.POSITIVE_INFINITY;
+    return this.holdOf(lane) ? 0 : Number.POSITIVE_INFINITY;
+  }
+
+  /** Why nothing of the lane may start now; null when something may. */
+  holdOf(lane: Lane): Hold | null {
+    const nowMs = Date.now();
+    const known = this.#holds.get(lane.laneId);
+    if (known && nowMs < known.staleAtMs) return known.hold;
+    let hold: Hold | null = null;
+    for (const gate of this.gatesOf(lane)) {
+      hold = holdOf(gate, nowMs);
+      if (hold) break;
+    }
+    this.#holds.set(lane.laneId, { hold, staleAtMs: nowMs + judgedForMs });
+    return hold;
+  }
+
+  /** The gates before a lane, in the order in which they are asked. */
+  gatesOf(lane: Lane): readonly Gate[] {
+    const known = this.#gates.get(lane.laneId);
+    if (known) return known;
+    const gates = gatesBefore([...this.#book.all()], lane);
+    this.#gates.set(lane.laneId, gates);
+    if (gates.length === 0) this.#free.add(lane.laneId);
+    return gates;
+  }
+
+  take(): void {}
+
+  giveBack(): void {}
+
+  changed(): void {
+    this.#book.outdated();
+  }
+}
