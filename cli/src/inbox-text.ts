@@ -28,6 +28,8 @@ export function inboxText(entry: InboxEntry, nowMs: number, paint: Paint): strin
       ["queue", entry.queue],
       ["priority", priorityWord(entry.priority)],
       ["capabilities", entry.capabilities.join(", ") || undefined],
+      ["source", entry.source || undefined],
+      ["fairness", entry.fairness && `${entry.fairness.key}, weight ${entry.fairness.weight}`],
       ["idempotency key", entry.idempotencyKey || undefined],
       ["payload", `${entry.payloadBytes} bytes`],
       ["submitted", time(entry.submittedAt, nowMs)],

@@ -4,6 +4,7 @@ import {
   DependencyKind,
   type DisconnectPolicy,
   type FailureClass,
+  FairnessSchema,
   type JobSpec,
   JobSpecSchema,
   type Priority,
@@ -21,6 +22,9 @@ export interface JobFields {
   readonly priority?: Priority;
   readonly capabilities?: readonly string[];
   readonly labels?: Labels;
+  readonly source?: string;
+  readonly fairnessKey?: string;
+  readonly fairnessWeight?: number;
   readonly idempotencyKey?: string;
   readonly uniqueKey?: string;
   readonly uniquePolicy?: UniquePolicy;
@@ -49,6 +53,7 @@ export function jobSpec(kind: string, payload: Payload | undefined, fields: JobF
     priority: fields.priority ?? 0,
     capabilities: [...(fields.capabilities ?? [])],
     labels: { ...fields.labels },
+    source: fields.source ?? "",
     idempotencyKey: fields.idempotencyKey ?? "",
     disconnectPolicy: fields.disconnectPolicy ?? 0,
     dependsOn: [
@@ -62,6 +67,9 @@ export function jobSpec(kind: string, payload: Payload | undefined, fields: JobF
   }
   if (fields.uniqueKey !== undefined) {
     spec.unique = create(UniqueKeySchema, { key: fields.uniqueKey, policy: fields.uniquePolicy ?? 0 });
+  }
+  if (fields.fairnessKey !== undefined) {
+    spec.fairness = create(FairnessSchema, { key: fields.fairnessKey, weight: fields.fairnessWeight ?? 0 });
   }
   if (fields.runAt !== undefined) {
     spec.runAt = timestampFromDate(fields.runAt);

@@ -44,6 +44,8 @@ export function jobText(job: Job, nowMs: number, paint: Paint): string {
       ["priority", priorityWord(job.priority)],
       ["capabilities", job.capabilities.join(", ") || undefined],
       ["labels", labelsText(job)],
+      ["source", job.source || undefined],
+      ["fairness", job.fairness && `${job.fairness.key}, weight ${job.fairness.weight}`],
       ["unique key", job.uniqueKey || undefined],
       ["submitted", time(job.submittedAt, nowMs)],
       ["runs at", time(job.runAt, nowMs)],

@@ -70,7 +70,7 @@ describe("submit", () => {
       "submit greet --payload {} --queue q --product p --priority critical --capability gpu,tpu --capability fpga " +
       "--label a=1 --label b=x=y --idempotency-key k --unique-key u --unique-policy replace --run-at 2027-01-31T14:00:00+02:00 --deadline 2027-02-01T00:00Z " +
       "--max-attempts 3 --initial-backoff 250ms --backoff-factor 1.5 --max-backoff 10m --permanent-code HTTP_404,GONE --permanent-class parse-error " +
-      "--start-by 2027-01-31T13:00:00Z " +
+      "--start-by 2027-01-31T13:00:00Z --source api.example/v2 --fairness-key Customer:42 --fairness-weight 3 " +
       "--disconnect-policy finish-and-report --disconnect-limit 24h";
     const result = await cli(args.split(" "));
     expect(result).toEqual({ exitCode: EXIT.ok, stdout: "job-1\n", stderr: "" });
@@ -81,6 +81,8 @@ describe("submit", () => {
       priority: Priority.CRITICAL,
       capabilities: ["gpu", "tpu", "fpga"],
       labels: { a: "1", b: "x=y" },
+      source: "api.example/v2",
+      fairness: { key: "Customer:42", weight: 3 },
       idempotencyKey: "k",
       unique: { key: "u", policy: UniquePolicy.REPLACE },
       contentType: "application/json",

@@ -251,7 +251,7 @@ export const HUB_OPTION_TABLE = [
     unit: "count",
     default: 10_000,
     range: [1, 1_000_000],
-    help: "lanes (combinations of product, queue, kind, priority, capabilities) of a tenant",
+    help: "lanes (combinations of product, queue, kind, priority, capabilities, source, fairness key) of a tenant",
   },
   {
     field: "signalBytesMax",

@@ -73,8 +73,14 @@ function lanesText(status: GetStatusResponse, paint: Paint): string {
     lane.kind,
     priorityWord(lane.priority) + (lane.retry ? " (retries)" : ""),
     lane.capabilities.join(",") || "-",
+    lane.source || "-",
+    lane.fairness === undefined ? "-" : `${lane.fairness.key} (${lane.fairness.weight})`,
     lane.hasRest ? `${lane.window} and more in the ledger` : String(lane.window),
     lane.headAge === undefined ? "-" : formatElapsed(durationMs(lane.headAge)),
   ]);
-  return formatTable(["LANE", "KIND", "PRIORITY", "CAPABILITIES", "WAITING", "OLDEST"], rows, paint);
+  return formatTable(
+    ["LANE", "KIND", "PRIORITY", "CAPABILITIES", "SOURCE", "FAIRNESS", "WAITING", "OLDEST"],
+    rows,
+    paint,
+  );
 }

@@ -23,9 +23,9 @@ import { exitCodeOf, GIVE_UP_AFTER_MS } from "./watch.js";
 const AFTER_HELP = `
 Answered once the job is durable. With an idempotency key, submitting again returns the first job.
 A batch is a file of one JSON object per line, with the fields kind, payload, queue, product, priority,
-capabilities, labels, idempotencyKey, uniqueKey, uniquePolicy, runAt, startBy, deadline, maxAttempts,
-initialBackoff, backoffFactor, maxBackoff, permanentCodes, permanentClasses, disconnectPolicy and
-disconnectLimit;
+capabilities, labels, source, fairnessKey, fairnessWeight, idempotencyKey, uniqueKey, uniquePolicy, runAt,
+startBy, deadline, maxAttempts, initialBackoff, backoffFactor, maxBackoff, permanentCodes, permanentClasses,
+disconnectPolicy and disconnectLimit;
 options of the command line are the defaults of every line.
 
 Examples:
@@ -62,6 +62,13 @@ export function addSubmitCommand(program: Command, cli: Cli): void {
     .option("--priority <class>", Object.keys(PRIORITY_WORDS).join(", "), oneOf(PRIORITY_WORDS))
     .option("--capability <names>", "what a worker must offer; may be repeated", collectWords)
     .option("--label <key=value>", "for finding it again; may be repeated", collectLabel)
+    .option("--source <name>", "outside service that the handler calls")
+    .option("--fairness-key <text>", "whose share of the service it takes, such as a customer")
+    .option(
+      "--fairness-weight <weight>",
+      "share of the key relative to others', 1 to 1000",
+      wholeNumber(1, 1_000),
+    )
     .option("--idempotency-key <text>", "submitting again with it returns the first job")
     .option("--unique-key <text>", "at most one open job has it")
     .option(
@@ -115,6 +122,13 @@ export function addSubmitCommand(program: Command, cli: Cli): void {
         }
         if (flags.uniquePolicy !== undefined && flags.uniqueKey === undefined && flags.batch === undefined) {
           throw usageError("--unique-policy is for --unique-key.", "Add --unique-key TEXT.");
+        }
+        if (
+          flags.fairnessWeight !== undefined &&
+          flags.fairnessKey === undefined &&
+          flags.batch === undefined
+        ) {
+          throw usageError("--fairness-weight is for --fairness-key.", "Add --fairness-key TEXT.");
         }
         return flags.batch === undefined
           ? submitOne(kind, flags, invocation)

@@ -9,6 +9,7 @@ import {
   WaitCause,
 } from "./explain.js";
 import type { SessionProfile } from "./fleet-view.js";
+import { noFairness } from "./job-spec.js";
 import { JobEventType, JobState } from "./job-state.js";
 import type { JobEvent, JobView } from "./job-view.js";
 
@@ -17,7 +18,16 @@ const nowMs = 1_000_000;
 function job(overrides: Partial<JobView> = {}): JobView {
   return {
     ...{ jobId: "j", product: "press", queue: "night", kind: "order", priority: 2, capabilities: ["gpu"] },
-    ...{ options: {}, state: JobState.Ready, attempt: 0, attemptsMax: 5, fencingToken: 0n, revision: 1 },
+    ...{
+      source: "",
+      fairness: noFairness,
+      options: {},
+      state: JobState.Ready,
+      attempt: 0,
+      attemptsMax: 5,
+      fencingToken: 0n,
+      revision: 1,
+    },
     ...{ submittedAtMs: 0, runAtMs: null, startedAtMs: null, finishedAtMs: null, deadlineMs: null },
     ...{ sessionId: null, outcome: null, runId: null, progress: null, checkpointSequence: 0n },
     ...{ payload: new Uint8Array(), contentType: "" },

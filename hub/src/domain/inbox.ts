@@ -1,5 +1,5 @@
 import { Fault } from "./fault.js";
-import type { JobSpec, Priority } from "./job-spec.js";
+import type { Fairness, JobSpec, Priority } from "./job-spec.js";
 import { defaultRetryPolicy, type RetryPolicy } from "./retry.js";
 
 /** What was submitted from SQL and is no job yet. */
@@ -15,6 +15,8 @@ export interface InboxEntry {
   readonly queue: string;
   readonly priority: Priority;
   readonly capabilities: readonly string[];
+  readonly source: string;
+  readonly fairness: Fairness;
   readonly labels: Readonly<Record<string, string>>;
   readonly idempotencyKey: string;
   readonly runAtMs: number | null;
@@ -53,13 +55,16 @@ export function specOfEntry(entry: InboxEntry, payloadBytesMax: number): JobSpec
       { field: "payload", limit: "payloadBytesMax", value: String(payloadBytesMax) },
     );
   const retry = { ...defaultRetryPolicy, ...entry.retry };
-  const { kind, product, queue, priority, payload, contentType, idempotencyKey, labels } = entry;
+  const { kind, product, queue, priority, source, fairness, payload, contentType, idempotencyKey, labels } =
+    entry;
   return {
     kind,
     product,
     queue,
     priority,
     capabilities: [...new Set(entry.capabilities)].sort(),
+    source,
+    fairness,
     payload,
     contentType,
     idempotencyKey,

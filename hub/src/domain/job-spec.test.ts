@@ -23,12 +23,26 @@ const other: readonly (readonly [string, Partial<JobSpec>])[] = [
   ["permanent classes", { retry: { ...defaultRetryPolicy, permanentClasses: [1] } }],
   ["time to start", { options: { startByMs: 1 } }],
   ["unique key", { options: { unique: { key: "k", policy: 1 } } }],
+  ["source", { source: "api.example" }],
+  ["fairness key", { fairness: { key: "a", weight: 1 } }],
   ["labels", { options: { labels: { site: "north" } } }],
 ];
 
 describe("the content of a submit (D2)", () => {
   it.each(other)("is another with another %s", (_, overrides) => {
     expect(contentDigest(jobSpec(overrides))).not.toEqual(contentDigest(jobSpec()));
+  });
+
+  it("is what it was before sources and fairness keys, for a job without them", () => {
+    expect(contentDigest(jobSpec()).toString("hex")).toBe(
+      "2dd3772e167b3a3f59f929c33c02f6be242cebf94735db87f50140d425c5265a",
+    );
+  });
+
+  it("is another with another weight", () => {
+    const [one, two] = [1, 2].map((weight) => contentDigest(jobSpec({ fairness: { key: "a", weight } })));
+
+    expect(one).not.toEqual(two);
   });
 
   it("is the same whatever the idempotency key and the trace context are", () => {

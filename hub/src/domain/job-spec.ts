@@ -10,6 +10,9 @@ export interface JobSpec {
   readonly priority: Priority;
   /** Sorted, without repetition. */
   readonly capabilities: readonly string[];
+  /** What outside service the handler calls; empty means none. */
+  readonly source: string;
+  readonly fairness: Fairness;
   readonly payload: Uint8Array;
   /** Empty means application/octet-stream. */
   readonly contentType: string;
@@ -20,6 +23,16 @@ export interface JobSpec {
   readonly retry: RetryPolicy;
   readonly options: JobOptions;
 }
+
+/** Whose share of the service a job takes. */
+export interface Fairness {
+  /** Empty: nobody's in particular. */
+  readonly key: string;
+  /** Share relative to other keys', 1 to 1000; 1 without a key. */
+  readonly weight: number;
+}
+
+export const noFairness: Fairness = { key: "", weight: 1 };
 
 /** What only the worker or a reader looks at; kept as one JSON value beside the job, absent when empty. */
 export interface JobOptions {
@@ -89,6 +102,8 @@ export function contentDigest(spec: JobSpec): Buffer {
       : []),
     ...(options.startByMs === undefined ? [] : [["startBy", options.startByMs]]),
     ...(options.unique ? [[options.unique.key, options.unique.policy]] : []),
+    ...(spec.source === "" ? [] : [["source", spec.source]]),
+    ...(spec.fairness.key === "" ? [] : [["fairness", spec.fairness.key, spec.fairness.weight]]),
   ]);
   return createHash("sha256").update(described).update("\0").update(spec.payload).digest();
 }

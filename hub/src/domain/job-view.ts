@@ -1,4 +1,4 @@
-import type { JobOptions, Priority } from "./job-spec.js";
+import type { Fairness, JobOptions, Priority } from "./job-spec.js";
 import type { JobEventType, JobState } from "./job-state.js";
 import type { Outcome } from "./outcome.js";
 
@@ -10,6 +10,10 @@ export interface JobView {
   readonly kind: string;
   readonly priority: Priority;
   readonly capabilities: readonly string[];
+  /** Empty: none. */
+  readonly source: string;
+  /** Its weight is that of its lane. */
+  readonly fairness: Fairness;
   readonly options: JobOptions;
   readonly state: JobState;
   readonly attempt: number;

@@ -76,8 +76,18 @@ describe("the key of a lane", () => {
     ["kind", { kind: "part" }],
     ["priority", { priority: 3 as const }],
     ["capabilities", { capabilities: ["gpu"] }],
+    ["source", { source: "api.example/v2" }],
+    ["fairness key", { fairnessKey: "customer:42" }],
   ])("is another with another %s", (_, overrides) => {
     expect(laneKeyText(laneOf(1, overrides))).not.toBe(laneKeyText(laneOf(1)));
+  });
+
+  it("tells a source from a fairness key of the same text", () => {
+    const texts = [{ source: "a/b" }, { fairnessKey: "a/b" }, { source: "a", fairnessKey: "b" }].map(
+      (overrides) => laneKeyText(laneOf(1, overrides)),
+    );
+
+    expect(new Set(texts).size).toBe(3);
   });
 
   it("is that of its retry twin", () => {

@@ -1,4 +1,4 @@
-import type { Priority } from "./job-spec.js";
+import type { JobSpec, Priority } from "./job-spec.js";
 
 /**
  * What makes two waiting jobs alike to the scheduler but for their age. The kind belongs to it because a worker
@@ -13,6 +13,16 @@ export interface LaneKey {
   readonly priority: Priority;
   /** Sorted, without repetition. */
   readonly capabilities: readonly string[];
+  /** What outside service the work calls; empty for none. */
+  readonly source: string;
+  /** Whose share of the service it takes; empty for nobody's in particular. */
+  readonly fairnessKey: string;
+}
+
+/** The key of the lane that a tenant's job waits in. */
+export function laneKeyOf(tenantId: number, spec: JobSpec): LaneKey {
+  const { product, queue, kind, priority, capabilities, source, fairness } = spec;
+  return { tenantId, product, queue, kind, priority, capabilities, source, fairnessKey: fairness.key };
 }
 
 /** A lane as the ledger numbered it. */
@@ -25,7 +35,8 @@ export interface Lane extends LaneKey {
 
 /** One text per lane key. Names cannot hold the separators. */
 export function laneKeyText(key: LaneKey): string {
-  return `${key.tenantId}/${key.product}/${key.queue}/${key.kind}/${key.priority}/${key.capabilities.join(",")}`;
+  const { tenantId, product, queue, kind, priority, capabilities, source, fairnessKey } = key;
+  return `${tenantId} ${product} ${queue} ${kind} ${priority} ${capabilities.join(",")} ${source} ${fairnessKey}`;
 }
 
 /** Which jobs a worker can take: from its credential and its hello. Empty products or queues mean all. */

@@ -19,6 +19,9 @@ interface EntryRow {
   readonly queue: string;
   readonly priority: Priority;
   readonly capabilities: string[];
+  readonly source: string;
+  readonly fairness_key: string;
+  readonly fairness_weight: number;
   readonly labels: Record<string, string>;
   readonly idempotency_key: string;
   readonly run_at_ms: number | null;
@@ -29,7 +32,8 @@ interface EntryRow {
 }
 
 const commonColumns = `
-  job_id, tenant_id, ${toMs("submitted_at")} as submitted_at_ms, kind, product, queue, priority, capabilities, labels,
+  job_id, tenant_id, ${toMs("submitted_at")} as submitted_at_ms, kind, product, queue, priority, capabilities, source,
+  fairness_key, fairness_weight, labels,
   idempotency_key, floor(${toMs("run_at")}) as run_at_ms, floor(${toMs("deadline")}) as deadline_ms, content_type`;
 
 function common(row: Omit<EntryRow, "position" | "payload" | "retry">) {
@@ -41,6 +45,8 @@ function common(row: Omit<EntryRow, "position" | "payload" | "retry">) {
     queue: row.queue,
     priority: row.priority,
     capabilities: row.capabilities,
+    source: row.source,
+    fairness: { key: row.fairness_key, weight: row.fairness_weight },
     idempotencyKey: row.idempotency_key,
     runAtMs: row.run_at_ms,
     deadlineMs: row.deadline_ms,

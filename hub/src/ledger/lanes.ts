@@ -6,7 +6,7 @@ import type { ReadPool } from "./read-pool.js";
 import { type RefRow, refColumns, toRef } from "./ref-row.js";
 
 const laneColumns =
-  "lane_id, tenant_id, product, queue, kind, priority, capabilities, is_retry, retry_lane_id, low_key";
+  "lane_id, tenant_id, product, queue, kind, priority, capabilities, source, fairness_key, fairness_weight, is_retry, retry_lane_id, low_key";
 
 interface LaneRow {
   readonly lane_id: number;
@@ -16,6 +16,9 @@ interface LaneRow {
   readonly kind: string;
   readonly priority: Priority;
   readonly capabilities: string[];
+  readonly source: string;
+  readonly fairness_key: string;
+  readonly fairness_weight: number;
   readonly is_retry: boolean;
   readonly retry_lane_id: number | null;
   readonly low_key: string;
@@ -26,6 +29,8 @@ export interface KnownLane {
   readonly lane: Lane;
   /** No job of the lane before this place waits for its first claim. */
   readonly lowKey: number;
+  /** The newest weight that was declared for the lane's fairness key. */
+  readonly fairnessWeight: number;
 }
 
 function toKnownLane(row: LaneRow): KnownLane {
@@ -38,10 +43,13 @@ function toKnownLane(row: LaneRow): KnownLane {
       kind: row.kind,
       priority: row.priority,
       capabilities: row.capabilities,
+      source: row.source,
+      fairnessKey: row.fairness_key,
       isRetry: row.is_retry,
       retryLaneId: row.retry_lane_id ?? row.lane_id,
     },
     lowKey: Number(row.low_key),
+    fairnessWeight: row.fairness_weight,
   };
 }
 
@@ -55,16 +63,45 @@ export async function listLanesAfter(db: ReadPool, laneId: number): Promise<Know
   return (await db.query<LaneRow>(text, [laneId])).rows.map(toKnownLane);
 }
 
-const sameKey =
-  "tenant_id = $1 and product = $2 and queue = $3 and kind = $4 and priority = $5 and capabilities = $6";
+export interface LaneWeight {
+  readonly laneId: number;
+  readonly fairnessWeight: number;
+}
+
+/** Keeps the weights that were declared for lanes; the twins of each have its weight too. */
+export async function declareLaneWeights(db: ReadPool, weights: readonly LaneWeight[]): Promise<void> {
+  await db.query(
+    `update lane l set fairness_weight = w.weight, weight_declared_at = now()
+     from unnest($1::integer[], $2::integer[]) as w (lane_id, weight)
+     where l.lane_id = w.lane_id or l.lane_id = (select t.retry_lane_id from lane t where t.lane_id = w.lane_id)`,
+    [weights.map(({ laneId }) => laneId), weights.map(({ fairnessWeight }) => fairnessWeight)],
+  );
+}
+
+/** Weights that were declared in the last minutes: what other hubs may not know yet. */
+export async function readNewLaneWeights(db: ReadPool): Promise<LaneWeight[]> {
+  const { rows } = await db.query<{ lane_id: number; fairness_weight: number }>(
+    `select lane_id, fairness_weight from lane where weight_declared_at > now() - interval '5 minutes'`,
+  );
+  return rows.map((row) => ({ laneId: row.lane_id, fairnessWeight: row.fairness_weight }));
+}
+
+const sameKey = `tenant_id = $1 and product = $2 and queue = $3 and kind = $4 and priority = $5 and capabilities = $6
+  and source = $7 and fairness_key = $8`;
 
 /**
- * Finds or makes a lane and its retry twin; answers both, the lane first.
+ * Finds or makes a lane and its retry twin; answers both, the lane first. The weight is that of a lane that is made.
  *
  * @throws Fault LANE_LIMIT when the tenant has `lanesMax` lanes already
  */
-export async function ensureLane(db: ReadPool, key: LaneKey, lanesMax: number): Promise<KnownLane[]> {
-  const values = [key.tenantId, key.product, key.queue, key.kind, key.priority, key.capabilities];
+export async function ensureLane(
+  db: ReadPool,
+  key: LaneKey,
+  fairnessWeight: number,
+  lanesMax: number,
+): Promise<KnownLane[]> {
+  const { tenantId, product, queue, kind, priority, capabilities, source, fairnessKey } = key;
+  const values = [tenantId, product, queue, kind, priority, capabilities, source, fairnessKey];
   const find = async () =>
     (await db.query<LaneRow>(`select ${laneColumns} from lane where ${sameKey} order by is_retry`, values))
       .rows;
@@ -77,19 +114,20 @@ export async function ensureLane(db: ReadPool, key: LaneKey, lanesMax: number): 
   if ((count.rows[0]?.count ?? 0) >= lanesMax)
     throw new Fault(
       "LANE_LIMIT",
-      `The tenant has ${lanesMax} lanes already; a lane is one combination of product, queue, kind, priority and capabilities.`,
+      `The tenant has ${lanesMax} lanes already; a lane is one combination of product, queue, kind, priority, capabilities, source and fairness key.`,
       { limit: "lanesPerTenantMax", value: String(lanesMax) },
     );
-  const columns = "tenant_id, product, queue, kind, priority, capabilities, is_retry";
+  const columns =
+    "tenant_id, product, queue, kind, priority, capabilities, source, fairness_key, fairness_weight, is_retry";
   await db.query(
-    `insert into lane (${columns}) values ($1, $2, $3, $4, $5, $6, true) on conflict do nothing`,
-    values,
+    `insert into lane (${columns}) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, true) on conflict do nothing`,
+    [...values, fairnessWeight],
   );
   await db.query(
     `insert into lane (${columns}, retry_lane_id)
-     select $1, $2, $3, $4, $5, $6, false, lane_id from lane where ${sameKey} and is_retry
+     select $1, $2, $3, $4, $5, $6, $7, $8, $9, false, lane_id from lane where ${sameKey} and is_retry
      on conflict do nothing`,
-    values,
+    [...values, fairnessWeight],
   );
   return (await find()).map(toKnownLane);
 }

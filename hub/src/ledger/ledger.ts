@@ -201,7 +201,10 @@ export async function openLedger(options: LedgerOptions) {
     readLanePage: (laneId: number, afterKey: number, limit: number): Promise<Ref[]> =>
       lanes.readLanePage(db, laneId, afterKey, limit),
     readStragglers: (afterJobId: string, scanMax: number) => lanes.readStragglers(db, afterJobId, scanMax),
-    ensureLane: (key: LaneKey, lanesMax: number) => lanes.ensureLane(db, key, lanesMax),
+    ensureLane: (key: LaneKey, fairnessWeight: number, lanesMax: number) =>
+      lanes.ensureLane(db, key, fairnessWeight, lanesMax),
+    declareLaneWeights: (weights: readonly lanes.LaneWeight[]) => lanes.declareLaneWeights(db, weights),
+    readNewLaneWeights: () => lanes.readNewLaneWeights(db),
     dealLanePage: (laneId: number, afterKey: number, throughKey: number, limit: number): Promise<Ref[]> =>
       dealLanePage(db, laneId, afterKey, throughKey, limit),
     raiseLowKeys: (laneIds: readonly number[], throughKey: number) => raiseLowKeys(db, laneIds, throughKey),

@@ -13,6 +13,9 @@ interface JobRow {
   readonly kind: string;
   readonly priority: Priority;
   readonly capabilities: string[];
+  readonly source: string;
+  readonly fairness_key: string;
+  readonly fairness_weight: number;
   readonly options: JobOptions | null;
   readonly state: JobState;
   readonly attempt: number;
@@ -37,8 +40,8 @@ interface JobRow {
 }
 
 const summaryColumns = `
-  j.id, l.product, l.queue, l.kind, l.priority, l.capabilities, j.options, j.state, j.attempt, j.attempts_max,
-  j.fencing_token, j.revision, ${toMs("j.submitted_at")} as submitted_at_ms, ${toMs("j.run_at")} as run_at_ms,
+  j.id, l.product, l.queue, l.kind, l.priority, l.capabilities, l.source, l.fairness_key, l.fairness_weight, j.options, j.state,
+  j.attempt, j.attempts_max, j.fencing_token, j.revision, ${toMs("j.submitted_at")} as submitted_at_ms, ${toMs("j.run_at")} as run_at_ms,
   ${toMs("j.started_at")} as started_at_ms, ${toMs("j.finished_at")} as finished_at_ms,
   ${toMs("j.deadline")} as deadline_ms, j.session_id, j.state = 6 as has_success, j.outcome, j.progress,
   j.checkpoint_sequence, j.content_type, j.result_content_type`;
@@ -51,6 +54,8 @@ function toView(row: JobRow): JobView {
     kind: row.kind,
     priority: row.priority,
     capabilities: row.capabilities,
+    source: row.source,
+    fairness: { key: row.fairness_key, weight: row.fairness_weight },
     options: row.options ?? {},
     state: row.state,
     attempt: row.attempt,

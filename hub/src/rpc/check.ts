@@ -9,11 +9,32 @@ export function invalid(field: string, rule: string): Fault {
   return new Fault("INVALID_FIELD", `${field} ${rule}.`, { field, rule });
 }
 
+/** The form of names, and ":" and "/" besides: what services are called. */
+const sourceForm = /^[a-z0-9][a-z0-9._:/-]{0,127}$/;
+/** Capitals too: keys of customers are made by others. */
+const fairnessKeyForm = /^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$/;
+
 export function checkName(field: string, text: string, fallback = ""): string {
   const name = text === "" ? fallback : text;
   if (!nameForm.test(name))
     throw invalid(field, "must be 1 to 128 characters of a-z 0-9 . _ -, starting with a letter or digit");
   return name;
+}
+
+/** Empty means none. */
+export function checkSource(field: string, text: string): string {
+  if (text !== "" && !sourceForm.test(text))
+    throw invalid(field, "must be 1 to 128 characters of a-z 0-9 . _ : / -, starting with a letter or digit");
+  return text;
+}
+
+export function checkFairnessKey(field: string, text: string): string {
+  if (!fairnessKeyForm.test(text))
+    throw invalid(
+      field,
+      "must be 1 to 128 characters of A-Z a-z 0-9 . _ : / -, starting with a letter or digit",
+    );
+  return text;
 }
 
 /** Text that PostgreSQL can hold, of bounded length in UTF-8 bytes. */

@@ -5,7 +5,7 @@ import { isUuid, lastUuid } from "../domain/uuid.js";
 import type { Fleet, HubStatus } from "../services/fleet.js";
 import { checkPageSize, invalid } from "./check.js";
 import { type ImplementedService, implement } from "./implementation.js";
-import { optionalTime } from "./job-messages.js";
+import { optionalFairness, optionalTime } from "./job-messages.js";
 import { decodePageToken, encodePageToken } from "./page-token.js";
 
 export function fleetService(fleet: Fleet): ImplementedService {
@@ -58,12 +58,14 @@ function toStatusMessage(status: HubStatus): MessageInitShape<typeof GetStatusRe
       ...optionalTime("startedAt", startedAtMs),
       sessions,
     })),
-    lanes: status.lanes.map(({ lane, stats, headReadyAtMs }) => ({
+    lanes: status.lanes.map(({ lane, fairnessWeight, stats, headReadyAtMs }) => ({
       product: lane.product,
       queue: lane.queue,
       kind: lane.kind,
       priority: lane.priority as number,
       capabilities: [...lane.capabilities],
+      source: lane.source,
+      ...optionalFairness({ key: lane.fairnessKey, weight: fairnessWeight }),
       retry: lane.isRetry,
       window: stats.window,
       hasRest: stats.hasRest,

@@ -5,7 +5,7 @@ import { isUuid, lastUuid } from "../domain/uuid.js";
 import type { Inbox } from "../services/inbox.js";
 import { checkPageSize, checkUuid, invalid } from "./check.js";
 import { type ImplementedService, implement } from "./implementation.js";
-import { optionalTime } from "./job-messages.js";
+import { optionalFairness, optionalTime } from "./job-messages.js";
 import { decodePageToken, encodePageToken } from "./page-token.js";
 
 export function inboxService(inbox: Inbox): ImplementedService {
@@ -46,6 +46,8 @@ function toEntryMessage(entry: InboxView): MessageInitShape<typeof InboxEntrySch
     kind,
     priority: entry.priority as number,
     capabilities: [...entry.capabilities],
+    source: entry.source,
+    ...optionalFairness(entry.fairness),
     idempotencyKey,
     submittedBy,
     payloadBytes,

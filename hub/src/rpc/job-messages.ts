@@ -2,6 +2,8 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type Duration, durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type {
+  Fairness as FairnessMessage,
+  FairnessSchema,
   JobEventSchema,
   JobNoteSchema,
   JobSchema,
@@ -13,7 +15,14 @@ import type {
 import { DisconnectPolicy } from "@holdfast/gen/holdfast/v1/job_pb";
 import { FailureClass } from "../domain/failure-class.js";
 import type { JobNote } from "../domain/job-note.js";
-import { type JobOptions, type JobSpec, Priority, UniquePolicy } from "../domain/job-spec.js";
+import {
+  type Fairness,
+  type JobOptions,
+  type JobSpec,
+  noFairness,
+  Priority,
+  UniquePolicy,
+} from "../domain/job-spec.js";
 import type { JobEvent, JobView } from "../domain/job-view.js";
 import type { Outcome } from "../domain/outcome.js";
 import { defaultRetryPolicy, type RetryPolicy } from "../domain/retry.js";
@@ -22,8 +31,10 @@ import {
   checkCount,
   checkDuration,
   checkEnum,
+  checkFairnessKey,
   checkInteger,
   checkName,
+  checkSource,
   checkText,
   checkTime,
   invalid,
@@ -45,6 +56,8 @@ export function toJobSpec(message: JobSpecMessage, path: string, limits: EdgeLim
     queue: checkName(at("queue"), message.queue, "default"),
     priority: checkEnum(at("priority"), message.priority, Priority, Priority.Normal),
     capabilities: [...new Set(capabilities)].sort(),
+    source: checkSource(at("source"), message.source),
+    fairness: toFairness(message.fairness, at("fairness")),
     payload: checkBytes(at("payload"), message.payload, limits.payloadBytesMax, "payloadBytesMax"),
     contentType: checkText(at("content_type"), message.contentType, 128),
     idempotencyKey,
@@ -94,6 +107,19 @@ function toOptions(
       },
     }),
   };
+}
+
+function toFairness(message: FairnessMessage | undefined, path: string): Fairness {
+  if (!message) return noFairness;
+  return {
+    key: checkFairnessKey(`${path}.key`, message.key),
+    weight: message.weight === 0 ? 1 : checkInteger(`${path}.weight`, message.weight, 1, 1000),
+  };
+}
+
+/** The field, left out when the work is nobody's in particular. */
+export function optionalFairness(fairness: Fairness): { fairness?: MessageInitShape<typeof FairnessSchema> } {
+  return fairness.key === "" ? {} : { fairness: { key: fairness.key, weight: fairness.weight } };
 }
 
 const disconnectPolicies = {
@@ -183,6 +209,8 @@ export function toJobMessage(job: JobView): MessageInitShape<typeof JobSchema> {
     runId: job.runId ?? "",
     uniqueKey: job.options.unique?.key ?? "",
     ...optionalTime("startBy", job.options.startByMs ?? null),
+    source: job.source,
+    ...optionalFairness(job.fairness),
   };
 }
 

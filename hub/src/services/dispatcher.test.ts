@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
+import { knowing } from "../../test/harness/known-lanes.js";
 import { idOf, keysOf, laneOf, refAt, refsAt } from "../../test/harness/refs.js";
 import { liveSession } from "../../test/harness/sessions.js";
 import type { Lane } from "../domain/lane.js";
@@ -54,10 +55,7 @@ afterEach(() => {
 
 async function openDesk(lanes: readonly Lane[], limits: { perMessage?: number; inFlight?: number } = {}) {
   const known = lanes.map((lane) => ({ lane, lowKey: 0 }));
-  const book = new LaneBook(
-    { listLanes: async () => known, listLanesAfter: async () => [], ensureLane: async () => known },
-    100,
-  );
+  const book = new LaneBook(knowing(known), 100);
   await book.load();
   const port = createMemoryLanes({ windowRefsMax: 1_000 });
   const claims: Claim[] = [];

@@ -17,6 +17,7 @@ export interface HubStatus {
   readonly hubs: readonly HubView[];
   readonly lanes: readonly {
     readonly lane: Lane;
+    readonly fairnessWeight: number;
     readonly stats: LaneStats;
     readonly headReadyAtMs: number | null;
   }[];
@@ -56,6 +57,7 @@ export class Fleet {
       streams: this.#sessions.streams,
       lanes: own.map((lane) => ({
         lane,
+        fairnessWeight: this.#book.fairnessWeight(lane.laneId),
         stats: this.#lanes.stats(lane.laneId),
         headReadyAtMs: this.#lanes.head(lane.laneId)?.readyAtMs ?? null,
       })),

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Fault } from "../domain/fault.js";
 import type { InboxEntry } from "../domain/inbox.js";
+import { noFairness } from "../domain/job-spec.js";
 import type { AdoptResult, SubmitItem } from "../ledger/submit-jobs.js";
 import { Inbox } from "./inbox.js";
 
@@ -9,6 +10,7 @@ afterEach(() => void vi.useRealTimers());
 
 const entry = (position: number): InboxEntry => ({
   ...{ position, jobId: `job-${position}`, tenantId: 1, submittedAtMs: Date.now(), kind: "work" },
+  ...{ source: "", fairness: noFairness },
   ...{ product: "p", queue: "q", priority: 2, capabilities: [], labels: {}, idempotencyKey: "" },
   ...{ runAtMs: null, deadlineMs: null, retry: null, contentType: "", payload: new Uint8Array() },
 });
@@ -41,7 +43,7 @@ function inboxOn(
   const inbox = new Inbox(
     ledger as never,
     { offer: () => undefined } as never,
-    { find: () => lane } as never,
+    { laneFor: async () => lane } as never,
     directLeases as never,
     () => undefined,
     1_000,

@@ -11,7 +11,7 @@
 //  2. Nothing rests on being told: every entry is looked for once a second.
 import { Fault } from "../domain/fault.js";
 import { type InboxEntry, type InboxRefusal, type InboxView, specOfEntry } from "../domain/inbox.js";
-import type { LaneKey, Ref } from "../domain/lane.js";
+import type { Ref } from "../domain/lane.js";
 import type { Principal } from "../domain/scope.js";
 import type { Lanes } from "../lanes/lanes.js";
 import type { Ledger } from "../ledger/ledger.js";
@@ -227,10 +227,8 @@ export class Inbox {
     const { jobId, tenantId } = entry;
     const spec = specOfEntry(entry, this.#payloadBytesMax);
     if (spec instanceof Fault) return spec;
-    const { product, queue, kind, priority, capabilities } = spec;
-    const key: LaneKey = { tenantId, product, queue, kind, priority, capabilities };
     try {
-      return { jobId, tenantId, spec, lane: this.#book.find(key) ?? (await this.#book.make(key)) };
+      return { jobId, tenantId, spec, lane: await this.#book.laneFor(tenantId, spec) };
     } catch (error) {
       if (error instanceof Fault) return error;
       throw error;

@@ -1,34 +1,40 @@
 import type { JobSpec } from "../domain/job-spec.js";
-import { type Lane, type LaneKey, laneKeyText } from "../domain/lane.js";
+import { type Lane, type LaneKey, laneKeyOf, laneKeyText } from "../domain/lane.js";
 import type { Principal } from "../domain/scope.js";
+import type { KnownLane } from "../ledger/lanes.js";
 import type { Ledger } from "../ledger/ledger.js";
 import { requireKinds } from "./access.js";
 
 /** A lane may commit after others with higher numbers, but not after this many. */
 const laneIdsInDoubt = 1_000;
 
+type LanesLedger = Pick<
+  Ledger,
+  "listLanes" | "listLanesAfter" | "ensureLane" | "declareLaneWeights" | "readNewLaneWeights"
+>;
+
 /** Every lane that the ledger knows, by number and by key. Lanes are made on first use and never unmade. */
 export class LaneBook {
-  readonly #ledger: Pick<Ledger, "listLanes" | "listLanesAfter" | "ensureLane">;
+  readonly #ledger: LanesLedger;
   readonly #lanesPerTenantMax: number;
   readonly #byId = new Map<number, Lane>();
   readonly #byKey = new Map<string, Lane>();
   readonly #making = new Map<string, Promise<Lane>>();
   readonly #savedLowKeys = new Map<number, number>();
+  /** Weights of fairness keys, by lane; those that are 1 are missing. */
+  readonly #weights = new Map<number, number>();
+  readonly #unsavedWeights = new Map<number, number>();
   #onNew: (lane: Lane) => void = () => undefined;
   #onMade: (laneIds: readonly number[]) => void = () => undefined;
   #newestId = 0;
 
-  constructor(
-    ledger: Pick<Ledger, "listLanes" | "listLanesAfter" | "ensureLane">,
-    lanesPerTenantMax: number,
-  ) {
+  constructor(ledger: LanesLedger, lanesPerTenantMax: number) {
     this.#ledger = ledger;
     this.#lanesPerTenantMax = lanesPerTenantMax;
   }
 
   async load(): Promise<void> {
-    for (const known of await this.#ledger.listLanes()) this.#enter(known.lane, known.lowKey);
+    for (const known of await this.#ledger.listLanes()) this.#enter(known);
   }
 
   /** Called with each lane that becomes known after `load`. */
@@ -41,10 +47,18 @@ export class LaneBook {
     this.#onMade = listener;
   }
 
-  /** Finds the lanes that other hubs made. */
+  /** Finds the lanes that other hubs made, and the weights that submits declared here and there. */
   async loadNew(): Promise<void> {
     for (const known of await this.#ledger.listLanesAfter(this.#newestId - laneIdsInDoubt))
-      this.#enter(known.lane, known.lowKey);
+      this.#enter(known);
+    await this.#saveWeights();
+    for (const { laneId, fairnessWeight } of await this.#ledger.readNewLaneWeights())
+      if (!this.#unsavedWeights.has(laneId)) this.#weights.set(laneId, fairnessWeight);
+  }
+
+  /** The newest weight that was declared for the fairness key of a lane. */
+  fairnessWeight(laneId: number): number {
+    return this.#weights.get(laneId) ?? 1;
   }
 
   all(): IterableIterator<Lane> {
@@ -60,24 +74,27 @@ export class LaneBook {
     return this.#savedLowKeys.get(laneId) ?? 0;
   }
 
-  /** The lane of a key, at once when it is known. */
-  find(key: LaneKey): Lane | undefined {
-    return this.#byKey.get(laneKeyText(key));
-  }
-
   /**
-   * The lane of a key, made in the ledger when it is new.
+   * The lane that a tenant's job waits in, made in the ledger when it is new. Its weight becomes the job's.
    *
    * @throws Fault LANE_LIMIT
    */
-  make(key: LaneKey): Promise<Lane> {
+  async laneFor(tenantId: number, spec: JobSpec): Promise<Lane> {
+    const key = laneKeyOf(tenantId, spec);
+    const { weight } = spec.fairness;
+    const lane = this.#byKey.get(laneKeyText(key)) ?? (await this.#make(key, weight));
+    if (key.fairnessKey !== "" && weight !== this.fairnessWeight(lane.laneId)) this.#declare(lane, weight);
+    return lane;
+  }
+
+  #make(key: LaneKey, weight: number): Promise<Lane> {
     const text = laneKeyText(key);
     const pending = this.#making.get(text);
     if (pending) return pending;
     const making = this.#ledger
-      .ensureLane(key, this.#lanesPerTenantMax)
+      .ensureLane(key, weight, this.#lanesPerTenantMax)
       .then((pair) => {
-        for (const known of pair) this.#enter(known.lane, known.lowKey);
+        for (const known of pair) this.#enter(known);
         this.#onMade(pair.map(({ lane }) => lane.laneId));
         return this.#byKey.get(text) as Lane;
       })
@@ -86,8 +103,23 @@ export class LaneBook {
     return making;
   }
 
-  #enter(lane: Lane, lowKey: number): void {
+  #declare(lane: Lane, weight: number): void {
+    this.#weights.set(lane.laneId, weight).set(lane.retryLaneId, weight);
+    this.#unsavedWeights.set(lane.laneId, weight);
+  }
+
+  /** All that were declared since the last time in one statement: however often submits change their minds. */
+  async #saveWeights(): Promise<void> {
+    const weights = [...this.#unsavedWeights].map(([laneId, fairnessWeight]) => ({ laneId, fairnessWeight }));
+    if (weights.length === 0) return;
+    await this.#ledger.declareLaneWeights(weights);
+    for (const { laneId, fairnessWeight } of weights)
+      if (this.#unsavedWeights.get(laneId) === fairnessWeight) this.#unsavedWeights.delete(laneId);
+  }
+
+  #enter({ lane, lowKey, fairnessWeight }: KnownLane): void {
     if (this.#byId.has(lane.laneId)) return;
+    if (fairnessWeight !== 1) this.#weights.set(lane.laneId, fairnessWeight);
     this.#byId.set(lane.laneId, lane);
     this.#newestId = Math.max(this.#newestId, lane.laneId);
     this.#savedLowKeys.set(lane.laneId, lowKey);
@@ -103,13 +135,5 @@ export class LaneBook {
  */
 export async function laneOf(book: LaneBook, principal: Principal, spec: JobSpec): Promise<Lane> {
   requireKinds(principal, [spec.kind]);
-  const key: LaneKey = {
-    tenantId: principal.tenantId,
-    product: spec.product,
-    queue: spec.queue,
-    kind: spec.kind,
-    priority: spec.priority,
-    capabilities: spec.capabilities,
-  };
-  return book.find(key) ?? (await book.make(key));
+  return await book.laneFor(principal.tenantId, spec);
 }

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { knowing } from "../../test/harness/known-lanes.js";
 import { keysOf, laneOf, refAt, refsAt } from "../../test/harness/refs.js";
 import type { Ref } from "../domain/lane.js";
 import { createMemoryLanes } from "../lanes/memory-lanes.js";
@@ -25,10 +26,7 @@ async function openRefill(
     lane: laneOf(at + 1),
     lowKey: options.lowKey ?? 0,
   }));
-  const book = new LaneBook(
-    { listLanes: async () => known, listLanesAfter: async () => [], ensureLane: async () => known },
-    100,
-  );
+  const book = new LaneBook(knowing(known), 100);
   await book.load();
   const port = createMemoryLanes({ windowRefsMax: 20 });
   const gone = new Set<string>();

@@ -1,4 +1,4 @@
-import type { JobSpec } from "../../src/domain/job-spec.js";
+import { type JobSpec, noFairness } from "../../src/domain/job-spec.js";
 import { defaultRetryPolicy } from "../../src/domain/retry.js";
 
 /** A small job with every default, but for what a test is about. */
@@ -9,6 +9,8 @@ export function jobSpec(overrides: Partial<JobSpec> = {}): JobSpec {
     queue: "default",
     priority: 2,
     capabilities: [],
+    source: "",
+    fairness: noFairness,
     payload: Buffer.from("hello"),
     contentType: "",
     idempotencyKey: "",

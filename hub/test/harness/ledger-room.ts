@@ -65,8 +65,15 @@ export async function openLedgerRoom(givenUrl?: string): Promise<LedgerRoom> {
   });
   pool.on("error", () => undefined);
   const makeLane = async (key: Partial<LaneKey>): Promise<Lane> => {
-    const plain = { tenantId: 1, product: "default", queue: "default", kind: "greet", priority: 2 } as const;
-    const [made] = await ledger.ensureLane({ ...plain, capabilities: [], ...key }, 1_000);
+    const names = {
+      product: "default",
+      queue: "default",
+      kind: "greet",
+      source: "",
+      fairnessKey: "",
+    } as const;
+    const plain = { tenantId: 1, ...names, priority: 2, capabilities: [] } as const;
+    const [made] = await ledger.ensureLane({ ...plain, ...key }, 1, 1_000);
     return (made as { lane: Lane }).lane;
   };
   return {

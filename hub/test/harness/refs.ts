@@ -36,6 +36,8 @@ export function laneOf(laneId: number, overrides: Partial<Lane> = {}): Lane {
     kind: "greet",
     priority: 2,
     capabilities: [],
+    source: "",
+    fairnessKey: "",
     isRetry: false,
     retryLaneId: laneId + 1_000,
     ...overrides,

@@ -57,7 +57,8 @@ describe("a submit in SQL", () => {
     const jobId = await submitted(
       `'greet', payload => '{"n": 1}', product => 'press', queue => 'night', priority => 'critical',
        capabilities => '{b,a,b}', labels => '{"site": "north"}', idempotency_key => 'all', run_at => to_timestamp($1),
-       deadline => to_timestamp($1) + interval '1 minute', max_attempts => 3, max_backoff => '1 minute'`,
+       deadline => to_timestamp($1) + interval '1 minute', max_attempts => 3, max_backoff => '1 minute',
+       source => 'api.example/v2', fairness_key => 'Customer:42', fairness_weight => 3`,
       [runAtMs / 1_000],
     );
 
@@ -71,6 +72,8 @@ describe("a submit in SQL", () => {
       queue: "night",
       priority: 4,
       capabilities: ["a", "b"],
+      source: "api.example/v2",
+      fairness: { key: "Customer:42", weight: 3 },
       payload: Buffer.from('{"n": 1}'),
       contentType: "application/json",
       idempotencyKey: "all",
@@ -108,6 +111,10 @@ describe("a submit in SQL", () => {
     ["kind", "null"],
     ["queue", "'greet', queue => ''"],
     ["priority", "'greet', priority => 'urgent'"],
+    ["source", "'greet', source => 'Api'"],
+    ["fairness_key", "'greet', fairness_key => 'a b'"],
+    ["fairness_weight", "'greet', fairness_key => 'a', fairness_weight => 0"],
+    ["fairness_weight", "'greet', fairness_weight => 2"],
     ["capabilities", "'greet', capabilities => '{ok,Not ok}'"],
     ["capabilities", "'greet', capabilities => array_fill('a'::text, array[17])"],
     ["labels", `'greet', labels => '{"n": 1}'`],

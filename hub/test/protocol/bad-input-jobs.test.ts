@@ -41,6 +41,17 @@ describe("a call about jobs that is refused says why, with ErrorInfo, on both po
       "job.capabilities",
     ),
     bad("a bad capability", submit, job({ capabilities: ["ok", "not ok"] }), "job.capabilities[1]"),
+    bad("a source in capitals", submit, job({ source: "Api" }), "job.source"),
+    bad("a source that is too long", submit, job({ source: long(129) }), "job.source"),
+    bad("a fairness without a key", submit, job({ fairness: { weight: 2 } }), "job.fairness.key"),
+    bad("a fairness key with a space", submit, job({ fairness: { key: "a b" } }), "job.fairness.key"),
+    bad("a negative weight", submit, job({ fairness: { key: "a", weight: -1 } }), "job.fairness.weight"),
+    bad(
+      "a weight that is too large",
+      submit,
+      job({ fairness: { key: "a", weight: 1_001 } }),
+      "job.fairness.weight",
+    ),
     bad(
       "too many labels",
       submit,

@@ -19,12 +19,13 @@ const lookAgainMs = 1;
 await runProgram<RawLifeParams, LifeSays>(async ({ databaseUrl, life }, say, signal) => {
   if (life.preloaded > 0) throw new Error("The raw SQL has no lanes to find a backlog in.");
   const { ledger, tenantId, workOff } = await openRawBook(databaseUrl);
-  const lane = { tenantId, product: "default", queue: "default", kind: benchKind, capabilities: [] };
-  const [known] = await ledger.ensureLane({ ...lane, priority: 2 }, 10);
+  const names = { product: "default", queue: "default", kind: benchKind, capabilities: [], source: "" };
+  const [known] = await ledger.ensureLane({ tenantId, ...names, priority: 2, fairnessKey: "" }, 1, 10);
   if (!known) throw new Error("The ledger made no lane.");
   const spec = {
-    ...lane,
+    ...names,
     priority: 2,
+    fairness: { key: "", weight: 1 },
     payload: Buffer.from(JSON.stringify(payloadOf(life.payloadBytes))),
     contentType: "application/json",
     idempotencyKey: "",

@@ -25,6 +25,10 @@ export type JobInit = {
   /** What a worker must offer to run it. */
   readonly capabilities?: readonly string[];
   readonly labels?: Readonly<Record<string, string>>;
+  /** The outside service that its handler calls: what throttles and breakers are kept for. */
+  readonly source?: string;
+  /** Whose share of the service it takes: keys are served by weight, 1 (the default) to 1000. */
+  readonly fairness?: { readonly key: string; readonly weight?: number };
   /** Submitting again with the same key and content returns the first job (D2). */
   readonly idempotencyKey?: string;
   /**
@@ -112,6 +116,8 @@ const fields: ReadonlySet<string> = new Set<keyof JobInit>([
   "priority",
   "capabilities",
   "labels",
+  "source",
+  "fairness",
   "idempotencyKey",
   "unique",
   "runAt",
@@ -144,6 +150,10 @@ export function jobSpec(job: JobInit, caller: string): MessageInitShape<typeof J
     payload,
     contentType: job.contentType ?? contentType,
     labels: { ...job.labels },
+    source: job.source ?? "",
+    ...(job.fairness === undefined
+      ? {}
+      : { fairness: { key: job.fairness.key, weight: job.fairness.weight ?? 0 } }),
     idempotencyKey: job.idempotencyKey ?? "",
     disconnectPolicy:
       job.disconnectPolicy === undefined ? DisconnectPolicy.UNSPECIFIED : policies[job.disconnectPolicy],
@@ -195,6 +205,7 @@ function problemsOf(job: JobInit): Problem[] {
   const date = (value: unknown) => value instanceof Date && !Number.isNaN(value.getTime());
   const milliseconds = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
   const text = (value: unknown) => typeof value === "string";
+  const weight = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 1;
   const dependencies = (value: unknown) =>
     Array.isArray(value) &&
     value.every((one) => isRecord(one) && (text(one.jobId) || text(one.idempotencyKey)));
@@ -220,6 +231,9 @@ function problemsOf(job: JobInit): Problem[] {
       (value) => Object.hasOwn(uniquePolicies, String(value)),
       oneOf(uniquePolicies),
     ),
+    ...formed("source", job.source, text, "a string"),
+    ...(job.fairness === undefined ? [] : formed("fairness.key", job.fairness?.key, text, "a string", true)),
+    ...formed("fairness.weight", job.fairness?.weight, weight, "a whole number from 1 on"),
     ...formed("runAt", job.runAt, date, "a valid Date"),
     ...formed("dependsOn", job.dependsOn, dependencies, "a list of { jobId } or { idempotencyKey }"),
     ...formed("compensation", job.compensation, isRecord, "{ job, onRunFailure }"),

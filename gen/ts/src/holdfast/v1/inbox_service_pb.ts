@@ -6,7 +6,7 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Priority } from "./job_pb.js";
+import type { Fairness, Priority } from "./job_pb.js";
 import { file_holdfast_v1_job } from "./job_pb.js";
 import type { Refusal } from "./job_service_pb.js";
 import { file_holdfast_v1_job_service } from "./job_service_pb.js";
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdfast/v1/inbox_service.proto.
  */
 export const file_holdfast_v1_inbox_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9ob2xkZmFzdC92MS9pbmJveF9zZXJ2aWNlLnByb3RvEgtob2xkZmFzdC52MSLYAgoKSW5ib3hFbnRyeRIOCgZqb2JfaWQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRIMCgRraW5kGAQgASgJEicKCHByaW9yaXR5GAUgASgOMhUuaG9sZGZhc3QudjEuUHJpb3JpdHkSFAoMY2FwYWJpbGl0aWVzGAYgAygJEhcKD2lkZW1wb3RlbmN5X2tleRgHIAEoCRIUCgxzdWJtaXR0ZWRfYnkYCCABKAkSMAoMc3VibWl0dGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1wYXlsb2FkX2J5dGVzGAogASgFEiUKB3JlZnVzYWwYCyABKAsyFC5ob2xkZmFzdC52MS5SZWZ1c2FsEi4KCnJlZnVzZWRfYXQYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlYKF0luYm94U2VydmljZUxpc3RSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEhQKDHJlZnVzZWRfb25seRgDIAEoCCJdChhJbmJveFNlcnZpY2VMaXN0UmVzcG9uc2USKAoHZW50cmllcxgBIAMoCzIXLmhvbGRmYXN0LnYxLkluYm94RW50cnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIioKGEluYm94U2VydmljZVJldHJ5UmVxdWVzdBIOCgZqb2JfaWQYASABKAkiQwoZSW5ib3hTZXJ2aWNlUmV0cnlSZXNwb25zZRImCgVlbnRyeRgBIAEoCzIXLmhvbGRmYXN0LnYxLkluYm94RW50cnkiLAoaSW5ib3hTZXJ2aWNlRGlzY2FyZFJlcXVlc3QSDgoGam9iX2lkGAEgASgJIkUKG0luYm94U2VydmljZURpc2NhcmRSZXNwb25zZRImCgVlbnRyeRgBIAEoCzIXLmhvbGRmYXN0LnYxLkluYm94RW50cnkymQIKDEluYm94U2VydmljZRJTCgRMaXN0EiQuaG9sZGZhc3QudjEuSW5ib3hTZXJ2aWNlTGlzdFJlcXVlc3QaJS5ob2xkZmFzdC52MS5JbmJveFNlcnZpY2VMaXN0UmVzcG9uc2USVgoFUmV0cnkSJS5ob2xkZmFzdC52MS5JbmJveFNlcnZpY2VSZXRyeVJlcXVlc3QaJi5ob2xkZmFzdC52MS5JbmJveFNlcnZpY2VSZXRyeVJlc3BvbnNlElwKB0Rpc2NhcmQSJy5ob2xkZmFzdC52MS5JbmJveFNlcnZpY2VEaXNjYXJkUmVxdWVzdBooLmhvbGRmYXN0LnYxLkluYm94U2VydmljZURpc2NhcmRSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp, file_holdfast_v1_job, file_holdfast_v1_job_service]);
+  fileDesc("Ch9ob2xkZmFzdC92MS9pbmJveF9zZXJ2aWNlLnByb3RvEgtob2xkZmFzdC52MSKRAwoKSW5ib3hFbnRyeRIOCgZqb2JfaWQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRIMCgRraW5kGAQgASgJEicKCHByaW9yaXR5GAUgASgOMhUuaG9sZGZhc3QudjEuUHJpb3JpdHkSFAoMY2FwYWJpbGl0aWVzGAYgAygJEhcKD2lkZW1wb3RlbmN5X2tleRgHIAEoCRIUCgxzdWJtaXR0ZWRfYnkYCCABKAkSMAoMc3VibWl0dGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1wYXlsb2FkX2J5dGVzGAogASgFEiUKB3JlZnVzYWwYCyABKAsyFC5ob2xkZmFzdC52MS5SZWZ1c2FsEi4KCnJlZnVzZWRfYXQYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnNvdXJjZRgNIAEoCRInCghmYWlybmVzcxgOIAEoCzIVLmhvbGRmYXN0LnYxLkZhaXJuZXNzIlYKF0luYm94U2VydmljZUxpc3RSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEhQKDHJlZnVzZWRfb25seRgDIAEoCCJdChhJbmJveFNlcnZpY2VMaXN0UmVzcG9uc2USKAoHZW50cmllcxgBIAMoCzIXLmhvbGRmYXN0LnYxLkluYm94RW50cnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIioKGEluYm94U2VydmljZVJldHJ5UmVxdWVzdBIOCgZqb2JfaWQYASABKAkiQwoZSW5ib3hTZXJ2aWNlUmV0cnlSZXNwb25zZRImCgVlbnRyeRgBIAEoCzIXLmhvbGRmYXN0LnYxLkluYm94RW50cnkiLAoaSW5ib3hTZXJ2aWNlRGlzY2FyZFJlcXVlc3QSDgoGam9iX2lkGAEgASgJIkUKG0luYm94U2VydmljZURpc2NhcmRSZXNwb25zZRImCgVlbnRyeRgBIAEoCzIXLmhvbGRmYXN0LnYxLkluYm94RW50cnkymQIKDEluYm94U2VydmljZRJTCgRMaXN0EiQuaG9sZGZhc3QudjEuSW5ib3hTZXJ2aWNlTGlzdFJlcXVlc3QaJS5ob2xkZmFzdC52MS5JbmJveFNlcnZpY2VMaXN0UmVzcG9uc2USVgoFUmV0cnkSJS5ob2xkZmFzdC52MS5JbmJveFNlcnZpY2VSZXRyeVJlcXVlc3QaJi5ob2xkZmFzdC52MS5JbmJveFNlcnZpY2VSZXRyeVJlc3BvbnNlElwKB0Rpc2NhcmQSJy5ob2xkZmFzdC52MS5JbmJveFNlcnZpY2VEaXNjYXJkUmVxdWVzdBooLmhvbGRmYXN0LnYxLkluYm94U2VydmljZURpc2NhcmRSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp, file_holdfast_v1_job, file_holdfast_v1_job_service]);
 
 /**
  * A job to be.
@@ -108,6 +108,20 @@ export type InboxEntry = Message<"holdfast.v1.InboxEntry"> & {
    * @generated from field: google.protobuf.Timestamp refused_at = 12;
    */
   refusedAt?: Timestamp | undefined;
+
+  /**
+   * Source of the job; empty for none.
+   *
+   * @generated from field: string source = 13;
+   */
+  source: string;
+
+  /**
+   * Whose share the job takes; absent for none.
+   *
+   * @generated from field: holdfast.v1.Fairness fairness = 14;
+   */
+  fairness?: Fairness | undefined;
 };
 
 /**

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdfast/v1/job.proto.
  */
 export const file_holdfast_v1_job: GenFile = /*@__PURE__*/
-  fileDesc("ChVob2xkZmFzdC92MS9qb2IucHJvdG8SC2hvbGRmYXN0LnYxIu8FCgdKb2JTcGVjEgwKBGtpbmQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRInCghwcmlvcml0eRgEIAEoDjIVLmhvbGRmYXN0LnYxLlByaW9yaXR5EhQKDGNhcGFiaWxpdGllcxgFIAMoCRIPCgdwYXlsb2FkGAYgASgMEhQKDGNvbnRlbnRfdHlwZRgHIAEoCRIwCgZsYWJlbHMYCCADKAsyIC5ob2xkZmFzdC52MS5Kb2JTcGVjLkxhYmVsc0VudHJ5EhcKD2lkZW1wb3RlbmN5X2tleRgJIAEoCRIqCgZydW5fYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKBXJldHJ5GAsgASgLMhguaG9sZGZhc3QudjEuUmV0cnlQb2xpY3kSLAoIZGVhZGxpbmUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjgKEWRpc2Nvbm5lY3RfcG9saWN5GA0gASgOMh0uaG9sZGZhc3QudjEuRGlzY29ubmVjdFBvbGljeRIzChBkaXNjb25uZWN0X2xpbWl0GA4gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXRyYWNlX2NvbnRleHQYDyABKAsyGS5ob2xkZmFzdC52MS5UcmFjZUNvbnRleHQSKwoKZGVwZW5kc19vbhgQIAMoCzIXLmhvbGRmYXN0LnYxLkRlcGVuZGVuY3kSLwoMY29tcGVuc2F0aW9uGBEgASgLMhkuaG9sZGZhc3QudjEuQ29tcGVuc2F0aW9uEiYKBnVuaXF1ZRgUIAEoCzIWLmhvbGRmYXN0LnYxLlVuaXF1ZUtleRIsCghzdGFydF9ieRgVIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJqCgpEZXBlbmRlbmN5EhAKBmpvYl9pZBgBIAEoCUgAEhkKD2lkZW1wb3RlbmN5X2tleRgCIAEoCUgAEikKBGtpbmQYAyABKA4yGy5ob2xkZmFzdC52MS5EZXBlbmRlbmN5S2luZEIECgJvbiJJCgxDb21wZW5zYXRpb24SIQoDam9iGAEgASgLMhQuaG9sZGZhc3QudjEuSm9iU3BlYxIWCg5vbl9ydW5fZmFpbHVyZRgCIAEoCCKSAQoMQ2hpbGRPdXRjb21lEg4KBmpvYl9pZBgBIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAiABKAkSDAoEa2luZBgDIAEoCRIkCgVzdGF0ZRgEIAEoDjIVLmhvbGRmYXN0LnYxLkpvYlN0YXRlEiUKB291dGNvbWUYBSABKAsyFC5ob2xkZmFzdC52MS5PdXRjb21lImQKDUNoaWxkT3V0Y29tZXMSDQoFdG90YWwYASABKAUSKwoIb3V0Y29tZXMYAiADKAsyGS5ob2xkZmFzdC52MS5DaGlsZE91dGNvbWUSFwoPbmV4dF9wYWdlX3Rva2VuGAMgASgJIkMKCVVuaXF1ZUtleRILCgNrZXkYASABKAkSKQoGcG9saWN5GAIgASgOMhkuaG9sZGZhc3QudjEuVW5pcXVlUG9saWN5IuYBCgtSZXRyeVBvbGljeRIUCgxtYXhfYXR0ZW1wdHMYASABKAUSMgoPaW5pdGlhbF9iYWNrb2ZmGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBmZhY3RvchgDIAEoARIuCgttYXhfYmFja29mZhgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIXCg9wZXJtYW5lbnRfY29kZXMYBSADKAkSNAoRcGVybWFuZW50X2NsYXNzZXMYBiADKA4yGS5ob2xkZmFzdC52MS5GYWlsdXJlQ2xhc3MiNwoMVHJhY2VDb250ZXh0EhMKC3RyYWNlcGFyZW50GAEgASgJEhIKCnRyYWNlc3RhdGUYAiABKAkiuAYKA0pvYhIKCgJpZBgBIAEoCRIPCgdwcm9kdWN0GAIgASgJEg0KBXF1ZXVlGAMgASgJEgwKBGtpbmQYBCABKAkSJwoIcHJpb3JpdHkYBSABKA4yFS5ob2xkZmFzdC52MS5Qcmlvcml0eRIUCgxjYXBhYmlsaXRpZXMYBiADKAkSLAoGbGFiZWxzGAcgAygLMhwuaG9sZGZhc3QudjEuSm9iLkxhYmVsc0VudHJ5EiQKBXN0YXRlGAggASgOMhUuaG9sZGZhc3QudjEuSm9iU3RhdGUSDwoHYXR0ZW1wdBgJIAEoBRIUCgxtYXhfYXR0ZW1wdHMYCiABKAUSFQoNZmVuY2luZ190b2tlbhgLIAEoAxIQCghyZXZpc2lvbhgMIAEoBRIwCgxzdWJtaXR0ZWRfYXQYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEioKBnJ1bl9hdBgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKc3RhcnRlZF9hdBgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZmluaXNoZWRfYXQYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGRlYWRsaW5lGBEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpzZXNzaW9uX2lkGBIgASgJEiUKB291dGNvbWUYEyABKAsyFC5ob2xkZmFzdC52MS5PdXRjb21lEicKCHByb2dyZXNzGBQgASgLMhUuaG9sZGZhc3QudjEuUHJvZ3Jlc3MSGwoTY2hlY2twb2ludF9zZXF1ZW5jZRgVIAEoAxIPCgdwYXlsb2FkGBYgASgMEhQKDGNvbnRlbnRfdHlwZRgXIAEoCRIOCgZydW5faWQYGCABKAkSEgoKdW5pcXVlX2tleRgeIAEoCRIsCghzdGFydF9ieRgfIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKTAQoHT3V0Y29tZRInCgdzdWNjZXNzGAEgASgLMhQuaG9sZGZhc3QudjEuU3VjY2Vzc0gAEicKB2ZhaWx1cmUYAiABKAsyFC5ob2xkZmFzdC52MS5GYWlsdXJlSAASKwoJY2FuY2VsbGVkGAMgASgLMhYuaG9sZGZhc3QudjEuQ2FuY2VsbGVkSABCCQoHb3V0Y29tZSIvCgdTdWNjZXNzEg4KBnJlc3VsdBgBIAEoDBIUCgxjb250ZW50X3R5cGUYAiABKAkiawoHRmFpbHVyZRIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEQoJcGVybWFuZW50GAMgASgIEi4KC3JldHJ5X2FmdGVyGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIhsKCUNhbmNlbGxlZBIOCgZyZWFzb24YASABKAkiVAoIUHJvZ3Jlc3MSDwoHcGVyY2VudBgBIAEoARIPCgdtZXNzYWdlGAIgASgJEiYKAmF0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCL7AQoISm9iRXZlbnQSCgoCaWQYASABKAkSDgoGam9iX2lkGAIgASgJEicKBHR5cGUYAyABKA4yGS5ob2xkZmFzdC52MS5Kb2JFdmVudFR5cGUSJAoFc3RhdGUYBCABKA4yFS5ob2xkZmFzdC52MS5Kb2JTdGF0ZRIQCghyZXZpc2lvbhgFIAEoBRIPCgdhdHRlbXB0GAYgASgFEhUKDWZlbmNpbmdfdG9rZW4YByABKAMSEgoKc2Vzc2lvbl9pZBgIIAEoCRIOCgZyZWFzb24YCSABKAkSJgoCYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIoYBCgdKb2JOb3RlEg4KBm51bWJlchgBIAEoAxImCgR0eXBlGAIgASgOMhguaG9sZGZhc3QudjEuSm9iTm90ZVR5cGUSDAoEbmFtZRgDIAEoCRINCgVieXRlcxgEIAEoBRImCgJhdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqZQoORGVwZW5kZW5jeUtpbmQSHwobREVQRU5ERU5DWV9LSU5EX1VOU1BFQ0lGSUVEEAASGAoUREVQRU5ERU5DWV9LSU5EX0hBUkQQARIYChRERVBFTkRFTkNZX0tJTkRfU09GVBACKosBCg1GYWlsdXJlUG9saWN5Eh4KGkZBSUxVUkVfUE9MSUNZX1VOU1BFQ0lGSUVEEAASHAoYRkFJTFVSRV9QT0xJQ1lfRkFJTF9GQVNUEAESGwoXRkFJTFVSRV9QT0xJQ1lfQ09OVElOVUUQAhIfChtGQUlMVVJFX1BPTElDWV9XQUlUX0ZPUl9BTEwQAyp+CgxVbmlxdWVQb2xpY3kSHQoZVU5JUVVFX1BPTElDWV9VTlNQRUNJRklFRBAAEhoKFlVOSVFVRV9QT0xJQ1lfRVhJU1RJTkcQARIYChRVTklRVUVfUE9MSUNZX1JFRlVTRRACEhkKFVVOSVFVRV9QT0xJQ1lfUkVQTEFDRRADKnUKCFByaW9yaXR5EhgKFFBSSU9SSVRZX1VOU1BFQ0lGSUVEEAASEAoMUFJJT1JJVFlfTE9XEAESEwoPUFJJT1JJVFlfTk9STUFMEAISEQoNUFJJT1JJVFlfSElHSBADEhUKEVBSSU9SSVRZX0NSSVRJQ0FMEAQqsAMKDEZhaWx1cmVDbGFzcxIdChlGQUlMVVJFX0NMQVNTX1VOU1BFQ0lGSUVEEAASHgoaRkFJTFVSRV9DTEFTU19SQVRFX0xJTUlURUQQARIeChpGQUlMVVJFX0NMQVNTX1NFUlZFUl9FUlJPUhACEh4KGkZBSUxVUkVfQ0xBU1NfQ0xJRU5UX0VSUk9SEAMSGAoURkFJTFVSRV9DTEFTU19ERU5JRUQQBBIbChdGQUlMVVJFX0NMQVNTX05PVF9GT1VORBAFEhkKFUZBSUxVUkVfQ0xBU1NfVElNRU9VVBAGEhwKGEZBSUxVUkVfQ0xBU1NfQ09OTkVDVElPThAHEiEKHUZBSUxVUkVfQ0xBU1NfU0NIRU1BX01JU01BVENIEAgSHQoZRkFJTFVSRV9DTEFTU19QQVJTRV9FUlJPUhAJEhsKF0ZBSUxVUkVfQ0xBU1NfRVhIQVVTVEVEEAoSGgoWRkFJTFVSRV9DTEFTU19ERUFETElORRALEh0KGUZBSUxVUkVfQ0xBU1NfV09SS0VSX0xPU1QQDBIXChNGQUlMVVJFX0NMQVNTX09USEVSEA0qegoQRGlzY29ubmVjdFBvbGljeRIhCh1ESVNDT05ORUNUX1BPTElDWV9VTlNQRUNJRklFRBAAEhoKFkRJU0NPTk5FQ1RfUE9MSUNZX1NUT1AQARInCiNESVNDT05ORUNUX1BPTElDWV9GSU5JU0hfQU5EX1JFUE9SVBACKtwBCghKb2JTdGF0ZRIZChVKT0JfU1RBVEVfVU5TUEVDSUZJRUQQABIVChFKT0JfU1RBVEVfQkxPQ0tFRBABEhcKE0pPQl9TVEFURV9TQ0hFRFVMRUQQAhITCg9KT0JfU1RBVEVfUkVBRFkQAxIUChBKT0JfU1RBVEVfUEFSS0VEEAQSFAoQSk9CX1NUQVRFX0xFQVNFRBAFEhcKE0pPQl9TVEFURV9TVUNDRUVERUQQBhISCg5KT0JfU1RBVEVfREVBRBAHEhcKE0pPQl9TVEFURV9DQU5DRUxMRUQQCCp0CgtKb2JOb3RlVHlwZRIdChlKT0JfTk9URV9UWVBFX1VOU1BFQ0lGSUVEEAASIgoeSk9CX05PVEVfVFlQRV9FRkZFQ1RfQ09NUExFVEVEEAESIgoeSk9CX05PVEVfVFlQRV9FRkZFQ1RfQUJBTkRPTkVEEAIq1AMKDEpvYkV2ZW50VHlwZRIeChpKT0JfRVZFTlRfVFlQRV9VTlNQRUNJRklFRBAAEhwKGEpPQl9FVkVOVF9UWVBFX1NVQk1JVFRFRBABEhgKFEpPQl9FVkVOVF9UWVBFX1JFQURZEAISGQoVSk9CX0VWRU5UX1RZUEVfTEVBU0VEEAMSGwoXSk9CX0VWRU5UX1RZUEVfUkVMRUFTRUQQBBIaChZKT0JfRVZFTlRfVFlQRV9FWFBJUkVEEAUSIgoeSk9CX0VWRU5UX1RZUEVfUkVUUllfU0NIRURVTEVEEAYSHAoYSk9CX0VWRU5UX1RZUEVfU1VDQ0VFREVEEAcSFwoTSk9CX0VWRU5UX1RZUEVfREVBRBAIEhwKGEpPQl9FVkVOVF9UWVBFX0NBTkNFTExFRBAJEiMKH0pPQl9FVkVOVF9UWVBFX0NBTkNFTF9SRVFVRVNURUQQChIaChZKT0JfRVZFTlRfVFlQRV9SRVZJVkVEEAsSIwofSk9CX0VWRU5UX1RZUEVfRUZGRUNUX0NPTVBMRVRFRBAMEhwKGEpPQl9FVkVOVF9UWVBFX1VOQkxPQ0tFRBANEhsKF0pPQl9FVkVOVF9UWVBFX0RFRkVSUkVEEA5iBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChVob2xkZmFzdC92MS9qb2IucHJvdG8SC2hvbGRmYXN0LnYxIqgGCgdKb2JTcGVjEgwKBGtpbmQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRInCghwcmlvcml0eRgEIAEoDjIVLmhvbGRmYXN0LnYxLlByaW9yaXR5EhQKDGNhcGFiaWxpdGllcxgFIAMoCRIPCgdwYXlsb2FkGAYgASgMEhQKDGNvbnRlbnRfdHlwZRgHIAEoCRIwCgZsYWJlbHMYCCADKAsyIC5ob2xkZmFzdC52MS5Kb2JTcGVjLkxhYmVsc0VudHJ5EhcKD2lkZW1wb3RlbmN5X2tleRgJIAEoCRIqCgZydW5fYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKBXJldHJ5GAsgASgLMhguaG9sZGZhc3QudjEuUmV0cnlQb2xpY3kSLAoIZGVhZGxpbmUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjgKEWRpc2Nvbm5lY3RfcG9saWN5GA0gASgOMh0uaG9sZGZhc3QudjEuRGlzY29ubmVjdFBvbGljeRIzChBkaXNjb25uZWN0X2xpbWl0GA4gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXRyYWNlX2NvbnRleHQYDyABKAsyGS5ob2xkZmFzdC52MS5UcmFjZUNvbnRleHQSKwoKZGVwZW5kc19vbhgQIAMoCzIXLmhvbGRmYXN0LnYxLkRlcGVuZGVuY3kSLwoMY29tcGVuc2F0aW9uGBEgASgLMhkuaG9sZGZhc3QudjEuQ29tcGVuc2F0aW9uEiYKBnVuaXF1ZRgUIAEoCzIWLmhvbGRmYXN0LnYxLlVuaXF1ZUtleRIsCghzdGFydF9ieRgVIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc291cmNlGBYgASgJEicKCGZhaXJuZXNzGBcgASgLMhUuaG9sZGZhc3QudjEuRmFpcm5lc3MaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASInCghGYWlybmVzcxILCgNrZXkYASABKAkSDgoGd2VpZ2h0GAIgASgFImoKCkRlcGVuZGVuY3kSEAoGam9iX2lkGAEgASgJSAASGQoPaWRlbXBvdGVuY3lfa2V5GAIgASgJSAASKQoEa2luZBgDIAEoDjIbLmhvbGRmYXN0LnYxLkRlcGVuZGVuY3lLaW5kQgQKAm9uIkkKDENvbXBlbnNhdGlvbhIhCgNqb2IYASABKAsyFC5ob2xkZmFzdC52MS5Kb2JTcGVjEhYKDm9uX3J1bl9mYWlsdXJlGAIgASgIIpIBCgxDaGlsZE91dGNvbWUSDgoGam9iX2lkGAEgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgCIAEoCRIMCgRraW5kGAMgASgJEiQKBXN0YXRlGAQgASgOMhUuaG9sZGZhc3QudjEuSm9iU3RhdGUSJQoHb3V0Y29tZRgFIAEoCzIULmhvbGRmYXN0LnYxLk91dGNvbWUiZAoNQ2hpbGRPdXRjb21lcxINCgV0b3RhbBgBIAEoBRIrCghvdXRjb21lcxgCIAMoCzIZLmhvbGRmYXN0LnYxLkNoaWxkT3V0Y29tZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAyABKAkiQwoJVW5pcXVlS2V5EgsKA2tleRgBIAEoCRIpCgZwb2xpY3kYAiABKA4yGS5ob2xkZmFzdC52MS5VbmlxdWVQb2xpY3ki5gEKC1JldHJ5UG9saWN5EhQKDG1heF9hdHRlbXB0cxgBIAEoBRIyCg9pbml0aWFsX2JhY2tvZmYYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDgoGZmFjdG9yGAMgASgBEi4KC21heF9iYWNrb2ZmGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhcKD3Blcm1hbmVudF9jb2RlcxgFIAMoCRI0ChFwZXJtYW5lbnRfY2xhc3NlcxgGIAMoDjIZLmhvbGRmYXN0LnYxLkZhaWx1cmVDbGFzcyI3CgxUcmFjZUNvbnRleHQSEwoLdHJhY2VwYXJlbnQYASABKAkSEgoKdHJhY2VzdGF0ZRgCIAEoCSLxBgoDSm9iEgoKAmlkGAEgASgJEg8KB3Byb2R1Y3QYAiABKAkSDQoFcXVldWUYAyABKAkSDAoEa2luZBgEIAEoCRInCghwcmlvcml0eRgFIAEoDjIVLmhvbGRmYXN0LnYxLlByaW9yaXR5EhQKDGNhcGFiaWxpdGllcxgGIAMoCRIsCgZsYWJlbHMYByADKAsyHC5ob2xkZmFzdC52MS5Kb2IuTGFiZWxzRW50cnkSJAoFc3RhdGUYCCABKA4yFS5ob2xkZmFzdC52MS5Kb2JTdGF0ZRIPCgdhdHRlbXB0GAkgASgFEhQKDG1heF9hdHRlbXB0cxgKIAEoBRIVCg1mZW5jaW5nX3Rva2VuGAsgASgDEhAKCHJldmlzaW9uGAwgASgFEjAKDHN1Ym1pdHRlZF9hdBgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKgoGcnVuX2F0GA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydGVkX2F0GA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtmaW5pc2hlZF9hdBgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZGVhZGxpbmUYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnNlc3Npb25faWQYEiABKAkSJQoHb3V0Y29tZRgTIAEoCzIULmhvbGRmYXN0LnYxLk91dGNvbWUSJwoIcHJvZ3Jlc3MYFCABKAsyFS5ob2xkZmFzdC52MS5Qcm9ncmVzcxIbChNjaGVja3BvaW50X3NlcXVlbmNlGBUgASgDEg8KB3BheWxvYWQYFiABKAwSFAoMY29udGVudF90eXBlGBcgASgJEg4KBnJ1bl9pZBgYIAEoCRISCgp1bmlxdWVfa2V5GB4gASgJEiwKCHN0YXJ0X2J5GB8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZzb3VyY2UYICABKAkSJwoIZmFpcm5lc3MYISABKAsyFS5ob2xkZmFzdC52MS5GYWlybmVzcxotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIpMBCgdPdXRjb21lEicKB3N1Y2Nlc3MYASABKAsyFC5ob2xkZmFzdC52MS5TdWNjZXNzSAASJwoHZmFpbHVyZRgCIAEoCzIULmhvbGRmYXN0LnYxLkZhaWx1cmVIABIrCgljYW5jZWxsZWQYAyABKAsyFi5ob2xkZmFzdC52MS5DYW5jZWxsZWRIAEIJCgdvdXRjb21lIi8KB1N1Y2Nlc3MSDgoGcmVzdWx0GAEgASgMEhQKDGNvbnRlbnRfdHlwZRgCIAEoCSJrCgdGYWlsdXJlEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIRCglwZXJtYW5lbnQYAyABKAgSLgoLcmV0cnlfYWZ0ZXIYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iGwoJQ2FuY2VsbGVkEg4KBnJlYXNvbhgBIAEoCSJUCghQcm9ncmVzcxIPCgdwZXJjZW50GAEgASgBEg8KB21lc3NhZ2UYAiABKAkSJgoCYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIvsBCghKb2JFdmVudBIKCgJpZBgBIAEoCRIOCgZqb2JfaWQYAiABKAkSJwoEdHlwZRgDIAEoDjIZLmhvbGRmYXN0LnYxLkpvYkV2ZW50VHlwZRIkCgVzdGF0ZRgEIAEoDjIVLmhvbGRmYXN0LnYxLkpvYlN0YXRlEhAKCHJldmlzaW9uGAUgASgFEg8KB2F0dGVtcHQYBiABKAUSFQoNZmVuY2luZ190b2tlbhgHIAEoAxISCgpzZXNzaW9uX2lkGAggASgJEg4KBnJlYXNvbhgJIAEoCRImCgJhdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAihgEKB0pvYk5vdGUSDgoGbnVtYmVyGAEgASgDEiYKBHR5cGUYAiABKA4yGC5ob2xkZmFzdC52MS5Kb2JOb3RlVHlwZRIMCgRuYW1lGAMgASgJEg0KBWJ5dGVzGAQgASgFEiYKAmF0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCplCg5EZXBlbmRlbmN5S2luZBIfChtERVBFTkRFTkNZX0tJTkRfVU5TUEVDSUZJRUQQABIYChRERVBFTkRFTkNZX0tJTkRfSEFSRBABEhgKFERFUEVOREVOQ1lfS0lORF9TT0ZUEAIqiwEKDUZhaWx1cmVQb2xpY3kSHgoaRkFJTFVSRV9QT0xJQ1lfVU5TUEVDSUZJRUQQABIcChhGQUlMVVJFX1BPTElDWV9GQUlMX0ZBU1QQARIbChdGQUlMVVJFX1BPTElDWV9DT05USU5VRRACEh8KG0ZBSUxVUkVfUE9MSUNZX1dBSVRfRk9SX0FMTBADKn4KDFVuaXF1ZVBvbGljeRIdChlVTklRVUVfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGgoWVU5JUVVFX1BPTElDWV9FWElTVElORxABEhgKFFVOSVFVRV9QT0xJQ1lfUkVGVVNFEAISGQoVVU5JUVVFX1BPTElDWV9SRVBMQUNFEAMqdQoIUHJpb3JpdHkSGAoUUFJJT1JJVFlfVU5TUEVDSUZJRUQQABIQCgxQUklPUklUWV9MT1cQARITCg9QUklPUklUWV9OT1JNQUwQAhIRCg1QUklPUklUWV9ISUdIEAMSFQoRUFJJT1JJVFlfQ1JJVElDQUwQBCqwAwoMRmFpbHVyZUNsYXNzEh0KGUZBSUxVUkVfQ0xBU1NfVU5TUEVDSUZJRUQQABIeChpGQUlMVVJFX0NMQVNTX1JBVEVfTElNSVRFRBABEh4KGkZBSUxVUkVfQ0xBU1NfU0VSVkVSX0VSUk9SEAISHgoaRkFJTFVSRV9DTEFTU19DTElFTlRfRVJST1IQAxIYChRGQUlMVVJFX0NMQVNTX0RFTklFRBAEEhsKF0ZBSUxVUkVfQ0xBU1NfTk9UX0ZPVU5EEAUSGQoVRkFJTFVSRV9DTEFTU19USU1FT1VUEAYSHAoYRkFJTFVSRV9DTEFTU19DT05ORUNUSU9OEAcSIQodRkFJTFVSRV9DTEFTU19TQ0hFTUFfTUlTTUFUQ0gQCBIdChlGQUlMVVJFX0NMQVNTX1BBUlNFX0VSUk9SEAkSGwoXRkFJTFVSRV9DTEFTU19FWEhBVVNURUQQChIaChZGQUlMVVJFX0NMQVNTX0RFQURMSU5FEAsSHQoZRkFJTFVSRV9DTEFTU19XT1JLRVJfTE9TVBAMEhcKE0ZBSUxVUkVfQ0xBU1NfT1RIRVIQDSp6ChBEaXNjb25uZWN0UG9saWN5EiEKHURJU0NPTk5FQ1RfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGgoWRElTQ09OTkVDVF9QT0xJQ1lfU1RPUBABEicKI0RJU0NPTk5FQ1RfUE9MSUNZX0ZJTklTSF9BTkRfUkVQT1JUEAIq3AEKCEpvYlN0YXRlEhkKFUpPQl9TVEFURV9VTlNQRUNJRklFRBAAEhUKEUpPQl9TVEFURV9CTE9DS0VEEAESFwoTSk9CX1NUQVRFX1NDSEVEVUxFRBACEhMKD0pPQl9TVEFURV9SRUFEWRADEhQKEEpPQl9TVEFURV9QQVJLRUQQBBIUChBKT0JfU1RBVEVfTEVBU0VEEAUSFwoTSk9CX1NUQVRFX1NVQ0NFRURFRBAGEhIKDkpPQl9TVEFURV9ERUFEEAcSFwoTSk9CX1NUQVRFX0NBTkNFTExFRBAIKnQKC0pvYk5vdGVUeXBlEh0KGUpPQl9OT1RFX1RZUEVfVU5TUEVDSUZJRUQQABIiCh5KT0JfTk9URV9UWVBFX0VGRkVDVF9DT01QTEVURUQQARIiCh5KT0JfTk9URV9UWVBFX0VGRkVDVF9BQkFORE9ORUQQAirUAwoMSm9iRXZlbnRUeXBlEh4KGkpPQl9FVkVOVF9UWVBFX1VOU1BFQ0lGSUVEEAASHAoYSk9CX0VWRU5UX1RZUEVfU1VCTUlUVEVEEAESGAoUSk9CX0VWRU5UX1RZUEVfUkVBRFkQAhIZChVKT0JfRVZFTlRfVFlQRV9MRUFTRUQQAxIbChdKT0JfRVZFTlRfVFlQRV9SRUxFQVNFRBAEEhoKFkpPQl9FVkVOVF9UWVBFX0VYUElSRUQQBRIiCh5KT0JfRVZFTlRfVFlQRV9SRVRSWV9TQ0hFRFVMRUQQBhIcChhKT0JfRVZFTlRfVFlQRV9TVUNDRUVERUQQBxIXChNKT0JfRVZFTlRfVFlQRV9ERUFEEAgSHAoYSk9CX0VWRU5UX1RZUEVfQ0FOQ0VMTEVEEAkSIwofSk9CX0VWRU5UX1RZUEVfQ0FOQ0VMX1JFUVVFU1RFRBAKEhoKFkpPQl9FVkVOVF9UWVBFX1JFVklWRUQQCxIjCh9KT0JfRVZFTlRfVFlQRV9FRkZFQ1RfQ09NUExFVEVEEAwSHAoYSk9CX0VWRU5UX1RZUEVfVU5CTE9DS0VEEA0SGwoXSk9CX0VWRU5UX1RZUEVfREVGRVJSRUQQDmIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * What a submitter asks for. Every limit named here is a default of the hub's
@@ -177,6 +177,23 @@ export type JobSpec = Message<"holdfast.v1.JobSpec"> & {
    * @generated from field: google.protobuf.Timestamp start_by = 21;
    */
   startBy?: Timestamp | undefined;
+
+  /**
+   * The outside service that the handler calls: what throttles and breakers
+   * are kept for, within the tenant. 1 to 128 characters of [a-z0-9._:/-],
+   * starting with a letter or digit. Default none.
+   *
+   * @generated from field: string source = 22;
+   */
+  source: string;
+
+  /**
+   * Whose work it is, where jobs of many share a queue. Default: nobody's in
+   * particular; the job's place follows from its score alone.
+   *
+   * @generated from field: holdfast.v1.Fairness fairness = 23;
+   */
+  fairness?: Fairness | undefined;
 };
 
 /**
@@ -185,6 +202,38 @@ export type JobSpec = Message<"holdfast.v1.JobSpec"> & {
  */
 export const JobSpecSchema: GenMessage<JobSpec> = /*@__PURE__*/
   messageDesc(file_holdfast_v1_job, 0);
+
+/**
+ * Whose share of the service a job takes. While several keys have jobs of one
+ * priority class waiting, each is served in proportion to its weight, however
+ * much of the others waits; age decides within a key (docs/ordering.md).
+ *
+ * @generated from message holdfast.v1.Fairness
+ */
+export type Fairness = Message<"holdfast.v1.Fairness"> & {
+  /**
+   * 1 to 128 characters of [A-Za-z0-9._:/-], starting with a letter or digit.
+   * Required. Scope: the tenant.
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * Share of the key relative to the others', 1 to 1000. Default 1. The newest
+   * weight that was declared for a lane holds for all its jobs.
+   *
+   * @generated from field: int32 weight = 2;
+   */
+  weight: number;
+};
+
+/**
+ * Describes the message holdfast.v1.Fairness.
+ * Use `create(FairnessSchema)` to create a new message.
+ */
+export const FairnessSchema: GenMessage<Fairness> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job, 1);
 
 /**
  * One job that another waits for.
@@ -229,7 +278,7 @@ export type Dependency = Message<"holdfast.v1.Dependency"> & {
  * Use `create(DependencySchema)` to create a new message.
  */
 export const DependencySchema: GenMessage<Dependency> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 1);
+  messageDesc(file_holdfast_v1_job, 2);
 
 /**
  * A job that undoes what another has done. It is submitted at most once, in
@@ -261,7 +310,7 @@ export type Compensation = Message<"holdfast.v1.Compensation"> & {
  * Use `create(CompensationSchema)` to create a new message.
  */
 export const CompensationSchema: GenMessage<Compensation> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 2);
+  messageDesc(file_holdfast_v1_job, 3);
 
 /**
  * What became of a child, for its parent.
@@ -310,7 +359,7 @@ export type ChildOutcome = Message<"holdfast.v1.ChildOutcome"> & {
  * Use `create(ChildOutcomeSchema)` to create a new message.
  */
 export const ChildOutcomeSchema: GenMessage<ChildOutcome> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 3);
+  messageDesc(file_holdfast_v1_job, 4);
 
 /**
  * Children of a leased parent.
@@ -346,7 +395,7 @@ export type ChildOutcomes = Message<"holdfast.v1.ChildOutcomes"> & {
  * Use `create(ChildOutcomesSchema)` to create a new message.
  */
 export const ChildOutcomesSchema: GenMessage<ChildOutcomes> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 4);
+  messageDesc(file_holdfast_v1_job, 5);
 
 /**
  * A key that at most one open job of a tenant has. It is free again when the
@@ -376,7 +425,7 @@ export type UniqueKey = Message<"holdfast.v1.UniqueKey"> & {
  * Use `create(UniqueKeySchema)` to create a new message.
  */
 export const UniqueKeySchema: GenMessage<UniqueKey> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 5);
+  messageDesc(file_holdfast_v1_job, 6);
 
 /**
  * How failures of a job are retried. The delay before attempt n + 1 is
@@ -437,7 +486,7 @@ export type RetryPolicy = Message<"holdfast.v1.RetryPolicy"> & {
  * Use `create(RetryPolicySchema)` to create a new message.
  */
 export const RetryPolicySchema: GenMessage<RetryPolicy> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 6);
+  messageDesc(file_holdfast_v1_job, 7);
 
 /**
  * W3C trace context (https://www.w3.org/TR/trace-context/).
@@ -465,7 +514,7 @@ export type TraceContext = Message<"holdfast.v1.TraceContext"> & {
  * Use `create(TraceContextSchema)` to create a new message.
  */
 export const TraceContextSchema: GenMessage<TraceContext> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 7);
+  messageDesc(file_holdfast_v1_job, 8);
 
 /**
  * A job as the ledger knows it.
@@ -656,6 +705,21 @@ export type Job = Message<"holdfast.v1.Job"> & {
    * @generated from field: google.protobuf.Timestamp start_by = 31;
    */
   startBy?: Timestamp | undefined;
+
+  /**
+   * Source as submitted; empty for none.
+   *
+   * @generated from field: string source = 32;
+   */
+  source: string;
+
+  /**
+   * Whose share it takes; absent for none. The weight is the newest that was
+   * declared for the job's lane.
+   *
+   * @generated from field: holdfast.v1.Fairness fairness = 33;
+   */
+  fairness?: Fairness | undefined;
 };
 
 /**
@@ -663,7 +727,7 @@ export type Job = Message<"holdfast.v1.Job"> & {
  * Use `create(JobSchema)` to create a new message.
  */
 export const JobSchema: GenMessage<Job> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 8);
+  messageDesc(file_holdfast_v1_job, 9);
 
 /**
  * How an attempt, or the job, ended.
@@ -708,7 +772,7 @@ export type Outcome = Message<"holdfast.v1.Outcome"> & {
  * Use `create(OutcomeSchema)` to create a new message.
  */
 export const OutcomeSchema: GenMessage<Outcome> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 9);
+  messageDesc(file_holdfast_v1_job, 10);
 
 /**
  * A finished piece of work.
@@ -737,7 +801,7 @@ export type Success = Message<"holdfast.v1.Success"> & {
  * Use `create(SuccessSchema)` to create a new message.
  */
 export const SuccessSchema: GenMessage<Success> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 10);
+  messageDesc(file_holdfast_v1_job, 11);
 
 /**
  * A failed attempt.
@@ -784,7 +848,7 @@ export type Failure = Message<"holdfast.v1.Failure"> & {
  * Use `create(FailureSchema)` to create a new message.
  */
 export const FailureSchema: GenMessage<Failure> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 11);
+  messageDesc(file_holdfast_v1_job, 12);
 
 /**
  * A cancelled piece of work.
@@ -805,7 +869,7 @@ export type Cancelled = Message<"holdfast.v1.Cancelled"> & {
  * Use `create(CancelledSchema)` to create a new message.
  */
 export const CancelledSchema: GenMessage<Cancelled> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 12);
+  messageDesc(file_holdfast_v1_job, 13);
 
 /**
  * How far a running attempt is, for people.
@@ -840,7 +904,7 @@ export type Progress = Message<"holdfast.v1.Progress"> & {
  * Use `create(ProgressSchema)` to create a new message.
  */
 export const ProgressSchema: GenMessage<Progress> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 13);
+  messageDesc(file_holdfast_v1_job, 14);
 
 /**
  * One state change of a job. Written in the same transaction as the change
@@ -927,7 +991,7 @@ export type JobEvent = Message<"holdfast.v1.JobEvent"> & {
  * Use `create(JobEventSchema)` to create a new message.
  */
 export const JobEventSchema: GenMessage<JobEvent> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 14);
+  messageDesc(file_holdfast_v1_job, 15);
 
 /**
  * One line of a job's summary, for people. Written in the same transaction as
@@ -977,7 +1041,7 @@ export type JobNote = Message<"holdfast.v1.JobNote"> & {
  * Use `create(JobNoteSchema)` to create a new message.
  */
 export const JobNoteSchema: GenMessage<JobNote> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 15);
+  messageDesc(file_holdfast_v1_job, 16);
 
 /**
  * How strongly a job depends on another.
