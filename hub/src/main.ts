@@ -19,6 +19,7 @@ import { eventService } from "./rpc/event-service.js";
 import { fleetService } from "./rpc/fleet-service.js";
 import { inboxService } from "./rpc/inbox-service.js";
 import { jobService } from "./rpc/job-service.js";
+import { limitService } from "./rpc/limit-service.js";
 import { operationService } from "./rpc/operation-service.js";
 import { markDead } from "./rpc/signal-messages.js";
 import { signalService } from "./rpc/signal-service.js";
@@ -47,6 +48,7 @@ import {
   ledgerMetrics,
   runCounter,
   verdictCounter,
+  watchGates,
   watchHub,
   watchPeers,
 } from "./services/hub-metrics.js";
@@ -61,6 +63,7 @@ import { LaneNews } from "./services/lane-news.js";
 import { defaultLaneRefillSettings, LaneRefill, sharedLaneRefillSettings } from "./services/lane-refill.js";
 import { LeaseCheck } from "./services/lease-check.js";
 import { leaseReturner } from "./services/leases-back.js";
+import { Limits } from "./services/limits.js";
 import { Maintenance } from "./services/maintenance.js";
 import { Operations } from "./services/operations.js";
 import { heedPeers } from "./services/peer-messages.js";
@@ -251,12 +254,13 @@ async function startOn(
   const effects = new Effects(ledger, feed, effectCounter());
   const fleet = new Fleet(ledger, lanes, book, sessions, { hubVersion, isEmbedded: postgres !== null });
   watchSignals(signals);
+  watchGates(gateBook, (gate) => laneGates.holdAt(gate) !== null);
   watchHub(ledger, sessions, lanes, book);
   watchPeers(peers, nats);
 
   let isStopping = false;
   const services = [
-    jobService(jobs, runs, new Explainer(ledger, lanes, book, sessions), config),
+    jobService(jobs, runs, new Explainer(ledger, lanes, book, laneGates, sessions), config),
     workerService(
       { attachments, sessions, liveness, reports, effects, limits: config, hubVersion, onDefect },
       new UnaryWorkers(attachments, sessions, liveness, reports, ledger, book),
@@ -267,6 +271,7 @@ async function startOn(
     fleetService(fleet),
     eventService(new Forwarding(ledger, sink?.name ?? null)),
     accessService(access),
+    limitService(new Limits(ledger, gateBook, laneGates, book, lanes, peers)),
     operationService(new Operations(ledger)),
     signalService({ ...signals, limits: config, onDefect }),
   ];

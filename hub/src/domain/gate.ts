@@ -29,11 +29,28 @@ export const gateOrder: readonly GateType[] = [
   GateType.Seats,
 ];
 
+const typeNames: Readonly<Record<GateType, string>> = {
+  [GateType.Pause]: "pause",
+  [GateType.Budget]: "budget",
+  [GateType.Blackout]: "blackout",
+  [GateType.Breaker]: "breaker",
+  [GateType.Bucket]: "bucket",
+  [GateType.Cap]: "cap",
+  [GateType.Quota]: "quota",
+  [GateType.Seats]: "seats",
+};
+
+/** As it is shown and typed. */
+export function gateTypeName(type: GateType): string {
+  return typeNames[type];
+}
+
 /** What a gate holds back. */
 export type GateTarget =
   | { readonly type: "tenant" }
   | { readonly type: "product"; readonly product: string }
-  | { readonly type: "queue"; readonly product: string; readonly queue: string };
+  | { readonly type: "queue"; readonly product: string; readonly queue: string }
+  | { readonly type: "source"; readonly source: string };
 
 interface GateOf<Type extends GateType, Settings> {
   readonly gateId: number;
@@ -45,19 +62,19 @@ interface GateOf<Type extends GateType, Settings> {
   readonly sinceMs: number;
 }
 
-export interface PauseSettings {
-  /** For people: why. */
-  readonly reason: string;
+/** What settings of every type have. */
+export interface Noted {
+  /** Why it was set, for people; empty when nobody said. */
+  readonly note: string;
 }
 
 /** A gate by its type. */
 export type Gate =
-  | GateOf<typeof GateType.Pause, PauseSettings>
-  | GateOf<typeof GateType.Blackout, BlackoutSettings>;
+  | GateOf<typeof GateType.Pause, Noted>
+  | GateOf<typeof GateType.Blackout, Noted & BlackoutSettings>;
 
-export type GateSettings = {
-  readonly [G in Gate as G["type"]]: { type: G["type"]; settings: G["settings"] };
-}[Gate["type"]];
+/** What an operator sets. */
+export type GateSettings = { [G in Gate as G["type"]]: Pick<G, "type" | "settings"> }[Gate["type"]];
 
 /** Why nothing of a lane may start now. */
 export interface Hold {
@@ -77,17 +94,20 @@ export function targetText(target: GateTarget): string {
       return `product:${target.product}`;
     case "queue":
       return `queue:${target.product}/${target.queue}`;
+    case "source":
+      return `source:${target.source}`;
   }
 }
 
-const targetForm = /^(?:(tenant)|product:([^/:]+)|queue:([^/:]+)\/([^/:]+))$/;
+const targetForm = /^(?:(tenant)|product:([^/:]+)|queue:([^/:]+)\/([^/:]+)|source:(.+))$/;
 
 /** @throws TypeError when the text names no target */
 export function parseTarget(text: string): GateTarget {
-  const [, tenant, product, ofProduct, queue] = targetForm.exec(text) ?? [];
+  const [, tenant, product, ofProduct, queue, source] = targetForm.exec(text) ?? [];
   if (tenant !== undefined) return { type: "tenant" };
   if (product !== undefined) return { type: "product", product };
   if (ofProduct !== undefined && queue !== undefined) return { type: "queue", product: ofProduct, queue };
+  if (source !== undefined) return { type: "source", source };
   throw new TypeError(`Not a target of a gate: ${text}`);
 }
 
@@ -102,6 +122,8 @@ export function standsBefore(gate: Pick<Gate, "tenantId" | "target">, lane: Lane
       return target.product === lane.product;
     case "queue":
       return target.product === lane.product && target.queue === lane.queue;
+    case "source":
+      return target.source === lane.source;
   }
 }
 
@@ -118,7 +140,7 @@ export function holdOf(gate: Gate, nowMs: number): Hold | null {
     case GateType.Pause:
       return {
         gate,
-        reason: `${targetText(gate.target)} is paused${gate.settings.reason === "" ? "" : `: ${gate.settings.reason}`}`,
+        reason: `${targetText(gate.target)} is paused${gate.settings.note === "" ? "" : `: ${gate.settings.note}`}`,
         untilMs: null,
       };
     case GateType.Blackout: {
