@@ -28,6 +28,7 @@ import { Access } from "./services/access.js";
 import { Attachments } from "./services/attachments.js";
 import { ChangeRelay } from "./services/change-relay.js";
 
+import { DeadWriters } from "./services/dead-writers.js";
 import { DirectLeases } from "./services/direct-leases.js";
 import { Dispatcher } from "./services/dispatcher.js";
 import { Effects } from "./services/effects.js";
@@ -204,6 +205,7 @@ async function startOn(
   const noteDue = timers.noteDue.bind(timers);
   const reports = new SessionReports(ledger, feed, returnLeases, noteDue, verdictCounter());
   const reaper = new Reaper(ledger, returnLeases, (ids) => sessions.expired(ids), onTrouble);
+  const deadWriters = new DeadWriters(ledger, onTrouble);
   const maintenance = new Maintenance(ledger, onTrouble);
   const directLeases = new DirectLeases(dispatcher, directLeaseCounter());
   const jobs = new Jobs(ledger, lanes, book, feed, noteDue, revoke, config.watchesMax, directLeases);
@@ -282,6 +284,7 @@ async function startOn(
     await inbox.stop();
     await Promise.all([gateBook.stop(), reopener.stop()]);
     await Promise.all([timers.stop(), reaper.stop(), refill.stop(), maintenance.stop()]);
+    await deadWriters.stop();
     await Promise.all([leaseCheck.stop(), keyCheck.stop(), laneNews.stop()]);
     relay.stop();
     feed.stop();
@@ -304,6 +307,7 @@ async function startOn(
     timers.start();
     reaper.start();
     maintenance.start();
+    deadWriters.start();
     leaseCheck.start();
     keyCheck.start();
     laneNews.start();
