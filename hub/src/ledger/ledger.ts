@@ -41,7 +41,7 @@ import * as fleet from "./read-fleet.js";
 import * as jobs from "./read-jobs.js";
 import { ReadPool } from "./read-pool.js";
 import * as runs from "./read-runs.js";
-import { readWaitingPlace, readWorkerNames } from "./read-waiting.js";
+import { readWaitedFor, readWaitingPlace, readWorkerNames } from "./read-waiting.js";
 import { type ProgressItem, recordProgress } from "./record-progress.js";
 import { type RenewItem, type RenewResult, renewSessions } from "./renew-sessions.js";
 import { type ReopenItem, reopenParked } from "./reopen-parked.js";
@@ -232,6 +232,7 @@ export async function openLedger(options: LedgerOptions) {
     listJobs: (tenantId: number, filter: JobFilter, beforeId: string, limit: number) =>
       jobs.listJobs(db, tenantId, filter, beforeId, limit),
     readWaitingPlace: (tenantId: number, jobId: string) => readWaitingPlace(db, tenantId, jobId),
+    readWaitedFor: (jobId: string) => readWaitedFor(db, jobId),
     readWorkerNames: (tenantId: number, sessionIds: readonly string[]) =>
       readWorkerNames(db, tenantId, sessionIds),
     readNotes: (tenantId: number, jobId: string) => readNotes(db, tenantId, jobId),
