@@ -191,7 +191,7 @@ async function startOn(
   sessions.connect(dispatcher);
   lanes.onChange((laneId) => {
     refill.laneChanged(laneId);
-    dispatcher.wake();
+    dispatcher.laneChanged(laneId);
   });
   const reopener = new GateReopener(ledger, gateBook, lanes, feed, onTrouble);
   gateBook.onChange(() => {

@@ -12,7 +12,7 @@ export interface JobView {
   readonly capabilities: readonly string[];
   /** Empty: none. */
   readonly source: string;
-  /** Its weight is that of its lane. */
+  /** With the newest weight that was declared for the key. */
   readonly fairness: Fairness;
   readonly options: JobOptions;
   readonly state: JobState;

@@ -204,8 +204,8 @@ export async function openLedger(options: LedgerOptions) {
     readStragglers: (afterJobId: string, scanMax: number) => lanes.readStragglers(db, afterJobId, scanMax),
     ensureLane: (key: LaneKey, fairnessWeight: number, lanesMax: number) =>
       lanes.ensureLane(db, key, fairnessWeight, lanesMax),
-    declareLaneWeights: (weights: readonly lanes.LaneWeight[]) => lanes.declareLaneWeights(db, weights),
-    readNewLaneWeights: () => lanes.readNewLaneWeights(db),
+    declareWeights: (weights: readonly lanes.KeyWeight[]) => lanes.declareWeights(db, weights),
+    readNewWeights: () => lanes.readNewWeights(db),
     dealLanePage: (laneId: number, afterKey: number, throughKey: number, limit: number): Promise<Ref[]> =>
       dealLanePage(db, laneId, afterKey, throughKey, limit),
     raiseLowKeys: (laneIds: readonly number[], throughKey: number) => raiseLowKeys(db, laneIds, throughKey),

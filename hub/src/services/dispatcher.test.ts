@@ -98,7 +98,7 @@ async function openDesk(lanes: readonly Lane[], limits: { perMessage?: number; i
       starved: (laneId) => void starved.add(laneId),
     },
   );
-  port.onChange(() => dispatcher.wake());
+  port.onChange((laneId) => dispatcher.laneChanged(laneId));
   stops.push(() => dispatcher.stop());
   return {
     dispatcher,

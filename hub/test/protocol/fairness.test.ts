@@ -42,7 +42,7 @@ describe("a job's source and fairness key", () => {
     expect(await getJob(client, undone)).toMatchObject({ source: "" });
   });
 
-  it("make lanes of their own, in pairs; the newest weight that was declared holds for both", async () => {
+  it("make lanes of their own, in pairs; the newest weight that was declared for a key holds for all of its lanes", async () => {
     const client = under.client();
     const kind = "weighed";
     const first = await submitOne(client, { kind, ...shared(2) });
@@ -62,6 +62,6 @@ describe("a job's source and fairness key", () => {
     const status = await client.call(FleetService.method.getStatus, {});
     const lanes = status.lanes.filter((lane) => lane.kind === kind);
     expect(lanes).toHaveLength(8);
-    expect(lanes.filter(({ fairness }) => fairness?.weight === 7)).toMatchObject([kept(7), kept(7)]);
+    expect(lanes.filter(({ fairness }) => fairness?.weight === 7)).toHaveLength(4);
   });
 });

@@ -221,7 +221,7 @@ export type Fairness = Message<"holdfast.v1.Fairness"> & {
 
   /**
    * Share of the key relative to the others', 1 to 1000. Default 1. The newest
-   * weight that was declared for a lane holds for all its jobs.
+   * weight that was declared for a key holds for all its jobs.
    *
    * @generated from field: int32 weight = 2;
    */
@@ -715,7 +715,7 @@ export type Job = Message<"holdfast.v1.Job"> & {
 
   /**
    * Whose share it takes; absent for none. The weight is the newest that was
-   * declared for the job's lane.
+   * declared for the key.
    *
    * @generated from field: holdfast.v1.Fairness fairness = 33;
    */
