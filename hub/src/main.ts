@@ -21,6 +21,7 @@ import { inboxService } from "./rpc/inbox-service.js";
 import { jobService } from "./rpc/job-service.js";
 import { limitService } from "./rpc/limit-service.js";
 import { operationService } from "./rpc/operation-service.js";
+import { productService } from "./rpc/product-service.js";
 import { markDead } from "./rpc/signal-messages.js";
 import { signalService } from "./rpc/signal-service.js";
 import { workerService } from "./rpc/worker-service.js";
@@ -69,6 +70,8 @@ import { Maintenance } from "./services/maintenance.js";
 import { Operations } from "./services/operations.js";
 import { heedPeers } from "./services/peer-messages.js";
 import { Peers } from "./services/peers.js";
+import { ProductBook } from "./services/product-book.js";
+import { Products } from "./services/products.js";
 import { Reaper } from "./services/reaper.js";
 import { Runs } from "./services/runs.js";
 import { SessionLeases } from "./services/session-leases.js";
@@ -183,7 +186,9 @@ async function startOn(
   const gateBook = new GateBook(ledger, onTrouble);
   await gateBook.load();
   const laneGates = new GatedLanes(gateBook);
-  const dispatcher = new Dispatcher(ledger, lanes, book, laneGates, config, {
+  const productBook = new ProductBook(ledger, onTrouble);
+  await productBook.load();
+  const dispatcher = new Dispatcher(ledger, lanes, book, laneGates, productBook, config, {
     granted: leases.granted.bind(leases),
     claimLost: leases.claimLost.bind(leases),
     starved: (laneId) => refill.starved(laneId),
@@ -193,6 +198,7 @@ async function startOn(
     refill.laneChanged(laneId);
     dispatcher.laneChanged(laneId);
   });
+  productBook.onChange(() => dispatcher.orderChanged());
   const reopener = new GateReopener(ledger, gateBook, lanes, feed, onTrouble);
   gateBook.onChange(() => {
     reopener.lookNow();
@@ -246,6 +252,7 @@ async function startOn(
     access,
     gateBook,
     laneNews,
+    productBook,
     leaseCheck,
     keyCheck,
     signals: signals.router,
@@ -274,6 +281,7 @@ async function startOn(
     eventService(new Forwarding(ledger, sink?.name ?? null)),
     accessService(access),
     limitService(new Limits(ledger, gateBook, laneGates, book, lanes, peers)),
+    productService(new Products(ledger, productBook, peers)),
     operationService(new Operations(ledger)),
     signalService({ ...signals, limits: config, onDefect }),
   ];
@@ -282,7 +290,7 @@ async function startOn(
     liveness.stop();
     reports.stop();
     await inbox.stop();
-    await Promise.all([gateBook.stop(), reopener.stop()]);
+    await Promise.all([gateBook.stop(), productBook.stop(), reopener.stop()]);
     await Promise.all([timers.stop(), reaper.stop(), refill.stop(), maintenance.stop()]);
     await deadWriters.stop();
     await Promise.all([leaseCheck.stop(), keyCheck.stop(), laneNews.stop()]);
@@ -302,6 +310,7 @@ async function startOn(
     await refuseOpenHubElsewhere(config, access);
     await forwarder?.start();
     gateBook.start();
+    productBook.start();
     reopener.start();
     refill.start();
     timers.start();

@@ -41,6 +41,7 @@ export type FaultReason =
   | "CREDIT_OVERFLOW"
   | "STREAM_LIMIT"
   | "LIMIT_COUNT"
+  | "PRODUCT_LIMIT"
   | "LANE_LIMIT"
   | "CHANNEL_LIMIT"
   | "QUOTA_EXCEEDED"

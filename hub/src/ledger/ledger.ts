@@ -5,6 +5,8 @@ import type { EffectName } from "../domain/effect.js";
 import { Fault } from "../domain/fault.js";
 import type { JobFilter } from "../domain/job-view.js";
 import type { LaneKey, Ref } from "../domain/lane.js";
+import type { Operator } from "../domain/operation.js";
+import type { WeightChange } from "../domain/product.js";
 import * as keys from "./api-keys.js";
 import { type CancelItem, type CancelResult, cancelJobs } from "./cancel-job.js";
 import { type ClaimItem, type ClaimResult, claimJobs, readGrants } from "./claim-jobs.js";
@@ -36,6 +38,7 @@ import * as lanes from "./lanes.js";
 import { migrate, partitionDaysAhead } from "./migrate.js";
 import { type CloseItem, closeSessions, type OpenSessionItem, openSessions } from "./open-sessions.js";
 import { listOperations } from "./operations.js";
+import * as products from "./products.js";
 import { raiseLowKeys } from "./raise-low-keys.js";
 import * as fleet from "./read-fleet.js";
 import * as jobs from "./read-jobs.js";
@@ -204,6 +207,12 @@ export async function openLedger(options: LedgerOptions) {
     readStragglers: (afterJobId: string, scanMax: number) => lanes.readStragglers(db, afterJobId, scanMax),
     ensureLane: (key: LaneKey, fairnessWeight: number, lanesMax: number) =>
       lanes.ensureLane(db, key, fairnessWeight, lanesMax),
+    readProductsSince: (sinceMs: number) => products.readProductsSince(db, sinceMs),
+    readProduct: (tenantId: number, name: string) => products.readProduct(db, tenantId, name),
+    listProducts: (tenantId: number, afterName: string, limit: number) =>
+      products.listProducts(db, tenantId, afterName, limit),
+    setProductWeights: (operator: Operator, name: string, change: WeightChange, productsMax: number) =>
+      products.setProductWeights(db, operator, name, change, productsMax),
     declareWeights: (weights: readonly lanes.KeyWeight[]) => lanes.declareWeights(db, weights),
     readNewWeights: () => lanes.readNewWeights(db),
     dealLanePage: (laneId: number, afterKey: number, throughKey: number, limit: number): Promise<Ref[]> =>

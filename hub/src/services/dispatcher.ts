@@ -15,12 +15,13 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Credit } from "../domain/credit.js";
 import { Fault } from "../domain/fault.js";
 import { canServe, type Lane, type Ref, type WorkerProfile } from "../domain/lane.js";
-import { defaultScoreWeights } from "../domain/score.js";
+import { defaultScoreWeights, mergeWeights, type ScoreWeights } from "../domain/score-weights.js";
 import type { Lanes } from "../lanes/lanes.js";
 import type { Ledger } from "../ledger/ledger.js";
 import type { LaneBook } from "./lane-book.js";
 import { type ChoiceParts, LaneChoice } from "./lane-choice.js";
 import type { LaneGates } from "./lane-gates.js";
+import type { ProductBook } from "./product-book.js";
 import type { LaneLease } from "./session-messages.js";
 import type { WorkerSession } from "./worker-session.js";
 
@@ -88,6 +89,7 @@ export class Dispatcher {
   readonly #lanes: Lanes;
   readonly #book: LaneBook;
   readonly #gates: LaneGates;
+  readonly #products: Pick<ProductBook, "weightsOf">;
   readonly #limits: DispatcherLimits;
   readonly #hooks: DispatcherHooks;
   readonly #groups = new Map<string, Group>();
@@ -102,6 +104,7 @@ export class Dispatcher {
     lanes: Lanes,
     book: LaneBook,
     gates: LaneGates,
+    products: Pick<ProductBook, "weightsOf">,
     limits: DispatcherLimits,
     hooks: DispatcherHooks,
   ) {
@@ -109,6 +112,7 @@ export class Dispatcher {
     this.#lanes = lanes;
     this.#book = book;
     this.#gates = gates;
+    this.#products = products;
     this.#limits = limits;
     this.#hooks = hooks;
     book.onNewLane((lane) => this.#addLane(lane));
@@ -229,11 +233,18 @@ export class Dispatcher {
     return group;
   }
 
-  #choiceParts(_profile: WorkerProfile): ChoiceParts {
+  #choiceParts(profile: WorkerProfile): ChoiceParts {
+    // By the product's weights: they are another object when they changed.
+    const merged = new WeakMap<Partial<ScoreWeights>, ScoreWeights>();
     return {
       lanes: this.#lanes,
       gates: this.#gates,
-      scoreWeights: () => defaultScoreWeights,
+      scoreWeights: (lane) => {
+        const own = this.#products.weightsOf(lane);
+        const weights = merged.get(own) ?? mergeWeights(defaultScoreWeights, own, profile.weights);
+        merged.set(own, weights);
+        return weights;
+      },
       fairnessWeight: (lane) => this.#book.fairnessWeight(lane),
     };
   }

@@ -3,7 +3,8 @@ import { describe, expect, it } from "vitest";
 import { laneOf, refAt } from "../../test/harness/refs.js";
 import type { Priority } from "../domain/job-spec.js";
 import type { Lane, Ref } from "../domain/lane.js";
-import { defaultScoreWeights, type ScoreWeights, timelessScore } from "../domain/score.js";
+import { timelessScore } from "../domain/score.js";
+import { defaultScoreWeights, type ScoreWeights } from "../domain/score-weights.js";
 import { createMemoryLanes } from "../lanes/memory-lanes.js";
 import { LaneChoice } from "./lane-choice.js";
 

@@ -12,7 +12,8 @@
 import { FairTurns, type FairWalk } from "../domain/fair-turns.js";
 import type { Priority } from "../domain/job-spec.js";
 import type { Lane, Ref } from "../domain/lane.js";
-import { type ScoreWeights, timelessScore } from "../domain/score.js";
+import { timelessScore } from "../domain/score.js";
+import type { ScoreWeights } from "../domain/score-weights.js";
 import type { Lanes } from "../lanes/lanes.js";
 import { type Head, HeadHeap, isBefore } from "./head-heap.js";
 import type { LaneGates } from "./lane-gates.js";

@@ -2,6 +2,7 @@ import type { JobState } from "../domain/job-state.js";
 import type { Lane } from "../domain/lane.js";
 import type { GrantedLease } from "../domain/lease.js";
 import type { Outcome } from "../domain/outcome.js";
+import type { ScoreWeights } from "../domain/score-weights.js";
 import type { EffectAnswer } from "./effect-requests.js";
 
 /** Why an item was not acceptable as it is. */
@@ -84,6 +85,8 @@ export interface WorkerHello {
   readonly capabilities: readonly string[];
   readonly products: readonly string[];
   readonly queues: readonly string[];
+  /** Its own weights of the score. */
+  readonly weights: Partial<ScoreWeights>;
   readonly sessionId: string | null;
   readonly held: readonly { readonly jobId: string; readonly fencingToken: bigint }[];
 }
