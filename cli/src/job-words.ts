@@ -15,6 +15,7 @@ import {
   PrioritySchema,
   UniquePolicy,
 } from "@holdfast/gen/holdfast/v1/job_pb";
+import { type ReplayVerdict, ReplayVerdictSchema } from "@holdfast/gen/holdfast/v1/replay_pb";
 import { InvalidArgumentError } from "commander";
 
 // The words that people write and read for the enums of the protocol: the enum's name without its prefix, in
@@ -31,6 +32,7 @@ export const effectStateWord = (state: EffectState): string => wordOf(EffectStat
 export const failurePolicyWord = (policy: FailurePolicy): string => wordOf(FailurePolicySchema, policy);
 export const waitCauseWord = (cause: WaitCause): string => wordOf(WaitCauseSchema, cause);
 export const noteWord = (type: JobNoteType): string => wordOf(JobNoteTypeSchema, type);
+export const verdictWord = (verdict: ReplayVerdict): string => wordOf(ReplayVerdictSchema, verdict);
 export const eventWord = (type: JobEventType): string => wordOf(JobEventTypeSchema, type);
 
 export const STATE_WORDS = {

@@ -16,6 +16,7 @@ import { addInboxCommand } from "./commands/inbox.js";
 import { addKeysCommand } from "./commands/keys.js";
 import { addListCommand } from "./commands/list.js";
 import { addOperationsCommand } from "./commands/operations.js";
+import { addReplayCommand } from "./commands/replay.js";
 import { addRetentionCommand } from "./commands/retention.js";
 import { addRetryCommand } from "./commands/retry.js";
 import { addSessionsCommand } from "./commands/sessions.js";
@@ -46,6 +47,7 @@ const ADD_COMMANDS = [
   addWatchCommand,
   addCancelCommand,
   addRetryCommand,
+  addReplayCommand,
   addDeadCommand,
   addEffectsCommand,
   addSignalsCommand,

@@ -45,6 +45,7 @@ import {
   inboxMetrics,
   laneMetrics,
   ledgerMetrics,
+  replayCounter,
   runCounter,
   verdictCounter,
   watchHub,
@@ -66,6 +67,7 @@ import { Operations } from "./services/operations.js";
 import { heedPeers } from "./services/peer-messages.js";
 import { Peers } from "./services/peers.js";
 import { Reaper } from "./services/reaper.js";
+import { Replays } from "./services/replays.js";
 import { Runs } from "./services/runs.js";
 import { SessionLeases } from "./services/session-leases.js";
 import { SessionLiveness } from "./services/session-liveness.js";
@@ -256,7 +258,13 @@ async function startOn(
 
   let isStopping = false;
   const services = [
-    jobService(jobs, runs, new Explainer(ledger, lanes, book, sessions), config),
+    jobService(
+      jobs,
+      runs,
+      new Replays(ledger, lanes, replayCounter()),
+      new Explainer(ledger, lanes, book, sessions),
+      config,
+    ),
     workerService(
       { attachments, sessions, liveness, reports, effects, limits: config, hubVersion, onDefect },
       new UnaryWorkers(attachments, sessions, liveness, reports, ledger, book),
