@@ -26,7 +26,7 @@ create table replay_job (
   -- Of the original.
   state smallint not null check (state between 6 and 8),
   digest bytea not null,
-  primary key (replay_id, job_id)
+  primary key (replay_id, original_id)
 );
 create index replay_job_origin on replay_job (replay_id, origin_id);
 

@@ -95,10 +95,10 @@ select p.job_id, p.original_id, p.state as original_state, p.digest as original_
   j.options ->> 'idempotencyKey' as key,
   case when j.state >= ${JobState.Succeeded}
     then outcome_digest(j.state, j.outcome, j.result, j.result_content_type) end as digest
-from (select * from replay_job where replay_id = $1 and job_id > $2 order by job_id limit $3) p
+from (select * from replay_job where replay_id = $1 and original_id > $2 order by original_id limit $3) p
 left join job j on j.id = p.job_id
 left join lane l on l.lane_id = j.lane_id
-order by p.job_id`;
+order by p.original_id`;
 
 interface ComparedRow {
   readonly job_id: string;
@@ -111,7 +111,7 @@ interface ComparedRow {
   readonly digest: Buffer | null;
 }
 
-/** A page of a replay's jobs, each with what its original and itself came to. */
+/** A page of a replay's jobs, in the order of their originals, each with what its original and itself came to. */
 export async function readReplayedJobs(
   db: ReadPool,
   replayId: string,
@@ -134,6 +134,6 @@ export async function readReplayedJobs(
       state: row.state,
       digest: row.digest,
     })),
-    nextAfterId: rows.length === limit ? (rows.at(-1)?.job_id ?? null) : null,
+    nextAfterId: rows.length === limit ? (rows.at(-1)?.original_id ?? null) : null,
   };
 }

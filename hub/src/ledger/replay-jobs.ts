@@ -4,7 +4,7 @@
 // Invariants
 //  1. A run is repeated whole: as many jobs as it counts, all of which have ended.
 //  2. A request_id makes one replay; what comes again is answered with that one.
-//  3. What the originals had come to is written down in the same statement that repeats them.
+//  3. What the originals had come to is written down in the same transaction that repeats them.
 import pg from "pg";
 import { EffectState } from "../domain/effect.js";
 import { JobEventType, JobState } from "../domain/job-state.js";
@@ -56,73 +56,78 @@ select id from job where id = any($1::uuid[]) and tenant_id = $2 and state < ${J
 /** What belonged to the original's submit, or happened to it, and is not repeated. */
 const droppedOptions = "- 'startByMs' - 'unique' - 'run' - 'replay' - 'compensates' - 'retried'";
 
-const replayText = `
-with asked as (
-  select * from unnest($3::uuid[], $4::uuid[], $5::integer[], $6::bigint[]) as i (original_id, id, lane_id, ready_key)
-), source as materialized (
-  select a.id, a.original_id, a.lane_id, a.ready_key, j.state, j.attempts_max, j.content_type, j.options, j.payload,
-    coalesce(j.options #>> '{replay,originId}', j.id::text) as origin_id,
+/** Which jobs repeat which, if all may be repeated; the next statement finds it by key. */
+const compareText = `
+with source as materialized (
+  select a.original_id, a.id, coalesce(j.options #>> '{replay,originId}', j.id::text)::uuid as origin_id, j.state,
     outcome_digest(j.state, j.outcome, j.result, j.result_content_type) as digest
-  from asked a join job j on j.id = a.original_id and j.tenant_id = $7
-), admitted as materialized (
-  select s.found from (select count(*) as found, min(state) as lowest from source) s
-  where s.found = cardinality($3::uuid[]) and s.lowest >= ${JobState.Succeeded}
-    and ($8::uuid is null or exists (select from run r where r.run_id = $8 and r.jobs = s.found))
-), edges as materialized (
-  select u.id as job_id, d.id as dependent_id, e.is_hard
-  from asked d join run_edge e on e.dependent_id = d.original_id join asked u on u.original_id = e.job_id
-  where $8 is not null
-), nodes as materialized (
-  select a.id, n.is_child from asked a join run_node n on n.job_id = a.original_id where $8 is not null
-), waits as (
-  select id, sum(waits)::integer as waits from (
-    select dependent_id as id, count(*) as waits from edges group by dependent_id
-    union all select $9::uuid, count(*) from nodes where is_child) w
-  group by id
+  from unnest($1::uuid[], $2::uuid[]) as a (original_id, id) join job j on j.id = a.original_id and j.tenant_id = $3
+), replays as (
+  insert into replay (replay_id, tenant_id, request_id, original_id, is_run, jobs, repeats_effects, reason, requested_by)
+  select $4, $3, $5, $6, $7::uuid is not null, s.found, $8, $9, $10
+  from (select count(*)::integer as found, min(state) as lowest from source) s
+  where s.found = cardinality($1::uuid[]) and s.lowest >= ${JobState.Succeeded}
+    and ($7 is null or exists (select from run r where r.run_id = $7 and r.jobs = s.found))
+  returning replay_id
+)
+insert into replay_job (replay_id, job_id, original_id, origin_id, state, digest)
+select $4, id, original_id, origin_id, state, digest from source where exists (select from replays)`;
+
+const replayText = `
+with admitted as materialized (
+  select replay_id, is_run, reason, repeats_effects from replay where replay_id = $8
+), asked as materialized (
+  select * from unnest($3::uuid[], $4::uuid[], $5::integer[], $6::bigint[]) as i (original_id, id, lane_id, ready_key)
+  where exists (select from admitted)
+), placed as materialized (
+  select a.*, n.is_child, case when n.run_id is null then 0 else
+    (select count(*)::integer from run_edge e where e.dependent_id = a.original_id)
+    + case when a.id = $8 then (select count(*)::integer from run_node c where c.run_id = $9 and c.is_child) else 0 end
+    end as waits
+  from asked a left join run_node n on n.job_id = a.original_id and n.run_id = $9
 ), inserted as (
   insert into job (id, tenant_id, lane_id, ready_key, state, attempts_max, submitted_at, ready_at, page_at, page_writer,
     page_batch, payload, content_type, options, is_linked)
-  select s.id, $7, s.lane_id, s.ready_key,
-    case when coalesce(w.waits, 0) > 0 then ${JobState.Blocked} else ${JobState.Ready} end, s.attempts_max, now(), now(),
-    now(), $1, $2, s.payload, s.content_type,
-    coalesce(s.options, '{}') ${droppedOptions}
-      || jsonb_build_object('replay', jsonb_build_object('id', $9, 'jobId', s.original_id, 'originId', s.origin_id))
-      || case when $8 is null then '{}'
-           when s.id = $9 and exists (select from nodes where is_child) then '{"run": "parent"}'
+  select p.id, $7, p.lane_id, p.ready_key,
+    case when p.waits > 0 then ${JobState.Blocked} else ${JobState.Ready} end, j.attempts_max, now(), now(), now(), $1,
+    $2, j.payload, j.content_type,
+    coalesce(j.options, '{}') ${droppedOptions}
+      || jsonb_build_object('replay', jsonb_build_object('id', $8::uuid, 'jobId', j.id,
+        'originId', coalesce(j.options #>> '{replay,originId}', j.id::text)))
+      || case when p.is_child is null then '{}'
+           when p.id = $8 and exists (select from run r where r.run_id = $9 and r.policy is not null)
+             then '{"run": "parent"}'
            else '{"run": "member"}' end::jsonb,
-    case when $8 is not null then true end
-  from source s left join waits w on w.id = s.id
-  where exists (select from admitted)
-  returning id, lane_id, ready_key, state, attempt, ready_at, octet_length(payload) as bytes
-), repeated_nodes as (
+    case when p.is_child is not null then true end
+  from placed p join job j on j.id = p.original_id
+  returning id, lane_id, ready_key, state, attempt, ready_at, octet_length(payload) as bytes,
+    options #>> '{replay,jobId}' as original_id
+), nodes as (
   insert into run_node (job_id, run_id, is_child, waits_for)
-  select n.id, $9, n.is_child, coalesce(w.waits, 0) from nodes n left join waits w on w.id = n.id
-  where exists (select from admitted)
-), repeated_edges as (
+  select id, $8, is_child, waits from placed where is_child is not null
+), edges as (
   insert into run_edge (job_id, dependent_id, is_hard)
-  select job_id, dependent_id, is_hard from edges where exists (select from admitted)
-), repeated_run as (
+  select u.job_id, p.id, e.is_hard
+  from placed p join run_edge e on e.dependent_id = p.original_id
+  join replay_job u on u.replay_id = $8 and u.original_id = e.job_id
+  where p.is_child is not null
+), runs as (
   insert into run (run_id, tenant_id, policy, stop_grace_ms, jobs)
-  select $9, tenant_id, policy, stop_grace_ms, jobs from run where run_id = $8 and exists (select from admitted)
-), repeated_effects as (
+  select $8, tenant_id, policy, stop_grace_ms, jobs from run where run_id = $9 and exists (select from admitted)
+), effects as (
   insert into effect (tenant_id, job_id, scope, key, state, effect_token, subject, request_id, claimed_at, expires_at,
     completed_at, fingerprint, content_type, result)
-  select $7, a.id, '', e.key, e.state, e.effect_token, e.subject, e.request_id, e.claimed_at, e.expires_at,
+  select $7, p.id, '', e.key, e.state, e.effect_token, e.subject, e.request_id, e.claimed_at, e.expires_at,
     e.completed_at, e.fingerprint, e.content_type, e.result
-  from asked a join effect e on e.tenant_id = $7 and e.job_id = a.original_id and e.scope = ''
-  where not $10 and e.state = ${EffectState.Completed} and exists (select from admitted)
-), replays as (
-  insert into replay (replay_id, tenant_id, request_id, original_id, is_run, jobs, repeats_effects, reason, requested_by)
-  select $9, $7, $11, $12, $8 is not null, found, $10, $13, $14 from admitted
-), compared as (
-  insert into replay_job (replay_id, job_id, original_id, origin_id, state, digest)
-  select $9, id, original_id, origin_id::uuid, state, digest from source where exists (select from admitted)
+  from placed p join effect e on e.tenant_id = $7 and e.job_id = p.original_id and e.scope = ''
+  where e.state = ${EffectState.Completed} and not (select repeats_effects from admitted)
 ), events as (
-  select i.id, i.state, 1 as revision, 0::smallint as attempt, 0::bigint as fencing_token,
+  select id, state, 1 as revision, 0::smallint as attempt, 0::bigint as fencing_token,
     ${JobEventType.Submitted}::smallint as event, null::uuid as event_session,
-    'Replay of ' || s.original_id || case when i.id = $9 and $13 <> '' then ': ' || $13 else '' end as reason,
+    'Replay of ' || original_id
+      || case when id = $8 then (select coalesce(': ' || nullif(reason, ''), '') from admitted) else '' end as reason,
     null::timestamptz as prior_at, null::integer as prior_writer, null::bigint as prior_batch
-  from inserted i join source s on s.id = i.id
+  from inserted
 ), ${writePage("events")}
 select id, lane_id, ready_key, state, attempt, ${toMs("ready_at")} as ready_at_ms, bytes from inserted`;
 
@@ -182,27 +187,43 @@ async function findReplay(on: BatchContext, item: ReplayItem): Promise<ReplayRes
 }
 
 async function repeat(on: BatchContext, item: ReplayItem, firstKey: number): Promise<InsertedRow[]> {
-  const { jobs } = item;
+  const { jobs, tenantId } = item;
+  const originals = uuidArray(jobs.map(({ originalId }) => originalId));
+  const ids = uuidArray(jobs.map(({ jobId }) => jobId));
+  const replayId = replayIdOf(item);
+  const runId = item.isRun ? item.originalId : null;
+  const { requestId, originalId, repeatsEffects, reason, requestedBy } = item;
   const answers = await on.connection.together([
     lockRuns([item.originalId]),
+    {
+      name: "compare_replay",
+      text: compareText,
+      values: [
+        originals,
+        ids,
+        tenantId,
+        replayId,
+        requestId,
+        originalId,
+        runId,
+        repeatsEffects,
+        reason,
+        requestedBy,
+      ],
+    },
     {
       name: "replay_jobs",
       text: replayText,
       values: [
         on.writerId,
         on.batch,
-        uuidArray(jobs.map(({ originalId }) => originalId)),
-        uuidArray(jobs.map(({ jobId }) => jobId)),
+        originals,
+        ids,
         numberArray(jobs.map(({ laneId }) => laneId)),
         numberArray(jobs.map((_, at) => firstKey + at)),
-        item.tenantId,
-        item.isRun ? item.originalId : null,
-        replayIdOf(item),
-        item.repeatsEffects,
-        item.requestId,
-        item.originalId,
-        item.reason,
-        item.requestedBy,
+        tenantId,
+        replayId,
+        runId,
       ],
     },
   ]);

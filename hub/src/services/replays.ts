@@ -29,7 +29,7 @@ export interface ReplayAnswer {
 export interface ReplayPage {
   readonly replay: ReplayView;
   readonly jobs: readonly ReplayedJob[];
-  /** Jobs after this id are on the next page; null at the end. */
+  /** Jobs that repeat what comes after this id are on the next page; null at the end. */
   readonly nextAfterId: string | null;
 }
 
