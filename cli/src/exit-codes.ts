@@ -15,7 +15,7 @@ const ROWS = [
     name: "notFound",
     code: 3,
     meaning:
-      "The job, replay, key, effect, channel, cursor or inbox entry does not exist, or belongs to another tenant.",
+      "There is no such job, replay, key, effect, channel, cursor or inbox entry, or not for this tenant.",
   },
   {
     name: "refused",

@@ -3,7 +3,7 @@ import { type EffectState, EffectStateSchema } from "@holdfast/gen/holdfast/v1/e
 import { type WaitCause, WaitCauseSchema } from "@holdfast/gen/holdfast/v1/explain_pb";
 import {
   DisconnectPolicy,
-  type FailurePolicy,
+  FailurePolicy,
   FailurePolicySchema,
   type JobEventType,
   JobEventTypeSchema,
@@ -51,6 +51,12 @@ export const PRIORITY_WORDS = {
   normal: Priority.NORMAL,
   high: Priority.HIGH,
   critical: Priority.CRITICAL,
+} as const;
+
+export const FAILURE_POLICY_WORDS = {
+  "fail-fast": FailurePolicy.FAIL_FAST,
+  continue: FailurePolicy.CONTINUE,
+  "wait-for-all": FailurePolicy.WAIT_FOR_ALL,
 } as const;
 
 export const DISCONNECT_POLICY_WORDS = {

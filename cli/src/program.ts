@@ -19,6 +19,7 @@ import { addOperationsCommand } from "./commands/operations.js";
 import { addReplayCommand } from "./commands/replay.js";
 import { addRetentionCommand } from "./commands/retention.js";
 import { addRetryCommand } from "./commands/retry.js";
+import { addRunCommand } from "./commands/run.js";
 import { addSessionsCommand } from "./commands/sessions.js";
 import { addSignalsCommand } from "./commands/signals.js";
 import { addStartCommand } from "./commands/start.js";
@@ -40,6 +41,7 @@ const ADD_COMMANDS = [
   addFleetCommand,
   addWorkerCommand,
   addSubmitCommand,
+  addRunCommand,
   addGetCommand,
   addDagCommand,
   addExplainCommand,

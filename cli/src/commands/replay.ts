@@ -19,14 +19,14 @@ import { isDrifted, replayText } from "../replay-text.js";
 import { GIVE_UP_AFTER_MS } from "./watch.js";
 
 const AFTER_HELP = `
-Submits a job that has ended once more, with the same inputs and seed: the id of a run replays all its jobs, that of
-any other job the job alone. Idempotency keys and unique keys are not taken again, no compensation is submitted, and
-effects that were completed are not done again. docs/runs.md tells more.
+Submits a job that has ended once more, with the same inputs and seed: the id of a run replays all its jobs,
+that of any other job the job alone. Idempotency keys and unique keys are not taken again, no compensation is
+submitted, and effects that were completed are not done again. docs/runs.md tells more.
 
 Examples:
   $ holdfast replay 0198c7f0-… --reason "does 1.5 find the same?" --wait   # exit code 11 when it drifted
   $ holdfast replay show 0198c7f5-…                                        # before and after, job by job
-  $ holdfast replay show 0198c7f5-… --json | jq -r '.jobs[] | select(.verdict == "REPLAY_VERDICT_DRIFTED").jobId'`;
+  $ holdfast replay show 0198c7f5-… --json | jq -r '.jobs[] | select(.verdict | endswith("DRIFTED")).jobId'`;
 
 interface ReplayFlags {
   readonly reason: string;
