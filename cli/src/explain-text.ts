@@ -7,7 +7,7 @@ import type {
   WaitedJob,
 } from "@holdfast/gen/holdfast/v1/explain_pb";
 import { JobEventType } from "@holdfast/gen/holdfast/v1/job_pb";
-import { paintedState, time } from "./job-text.js";
+import { causesText, paintedState, time } from "./job-text.js";
 import { eventWord, waitCauseWord } from "./job-words.js";
 import type { Paint } from "./paint.js";
 import { formatFields, formatTable } from "./table.js";
@@ -22,6 +22,7 @@ export function explainText(answer: ExplainResponse, nowMs: number, paint: Paint
         ["kind", job?.kind],
         ["state", job && paintedState(job.state, paint)],
         ["attempts", job && `${job.attempt}/${job.maxAttempts}`],
+        ["cause", job && causesText(job.causes, nowMs)],
         ["position", position && positionText(position)],
       ],
       paint,

@@ -2,6 +2,7 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import {
   type Job,
+  type JobCause,
   type JobEvent,
   type JobNote,
   JobState,
@@ -39,6 +40,7 @@ export function jobText(job: Job, nowMs: number, paint: Paint): string {
       ["state", paintedState(job.state, paint)],
       ["attempt", `${job.attempt} of ${job.maxAttempts}`],
       ["run", job.runId || undefined],
+      ["cause", causesText(job.causes, nowMs)],
       ["product", job.product],
       ["queue", job.queue],
       ["priority", priorityWord(job.priority)],
@@ -170,6 +172,29 @@ export function contentText(bytes: Uint8Array, contentType: string): string | un
   return text.length > SHOWN_CHARACTERS_MAX
     ? `${text.slice(0, SHOWN_CHARACTERS_MAX)}… (${bytes.byteLength} bytes)`
     : text;
+}
+
+/** What brought a job about, or back, beside its submitter; undefined: nothing. */
+export function causesText(causes: readonly JobCause[], nowMs: number): string | undefined {
+  const words = causes.map(({ cause }) => {
+    switch (cause.case) {
+      case "replay": {
+        const { jobId, replayId } = cause.value;
+        return `replay of ${jobId} (${replayId})`;
+      }
+      case "compensation":
+        return `undoes ${cause.value.jobId}`;
+      case "retry": {
+        const { at, reason } = cause.value;
+        return ["retried by an operator", relative(at, nowMs), reason && `(${reason})`]
+          .filter(Boolean)
+          .join(" ");
+      }
+      default:
+        return "a cause that this version does not know";
+    }
+  });
+  return words.length === 0 ? undefined : words.join("; ");
 }
 
 function labelsText(job: Job): string | undefined {

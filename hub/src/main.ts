@@ -48,6 +48,7 @@ import {
   inboxMetrics,
   laneMetrics,
   ledgerMetrics,
+  replayCounter,
   runCounter,
   verdictCounter,
   watchGates,
@@ -73,6 +74,7 @@ import { Peers } from "./services/peers.js";
 import { ProductBook } from "./services/product-book.js";
 import { Products } from "./services/products.js";
 import { Reaper } from "./services/reaper.js";
+import { Replays } from "./services/replays.js";
 import { Runs } from "./services/runs.js";
 import { SessionLeases } from "./services/session-leases.js";
 import { SessionLiveness } from "./services/session-liveness.js";
@@ -269,7 +271,13 @@ async function startOn(
 
   let isStopping = false;
   const services = [
-    jobService(jobs, runs, new Explainer(ledger, lanes, book, laneGates, sessions), config),
+    jobService(
+      jobs,
+      runs,
+      new Replays(ledger, lanes, replayCounter()),
+      new Explainer(ledger, lanes, book, laneGates, sessions),
+      config,
+    ),
     workerService(
       { attachments, sessions, liveness, reports, effects, limits: config, hubVersion, onDefect },
       new UnaryWorkers(attachments, sessions, liveness, reports, ledger, book),

@@ -7,14 +7,17 @@ export {
   JobState,
 } from "@holdfast/gen/holdfast/v1/job_pb";
 export type { DagNode, WatchResponse } from "@holdfast/gen/holdfast/v1/job_service_pb";
+export { type Replay, type ReplayedJob, ReplayVerdict } from "@holdfast/gen/holdfast/v1/replay_pb";
 export {
   type BatchItem,
   createClient,
   type Dag,
   type HoldfastClient,
   type JobFilter,
+  type ReplayOptions,
   type RunInit,
   type Submitted,
+  type SubmittedReplay,
   type SubmittedRun,
 } from "./client/client.js";
 export type { DependencyInit, JobInit } from "./client/job-init.js";

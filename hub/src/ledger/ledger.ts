@@ -43,11 +43,13 @@ import { raiseLowKeys } from "./raise-low-keys.js";
 import * as fleet from "./read-fleet.js";
 import * as jobs from "./read-jobs.js";
 import { ReadPool } from "./read-pool.js";
+import * as replays from "./read-replays.js";
 import * as runs from "./read-runs.js";
 import { readWaitedFor, readWaitingPlace, readWorkerNames } from "./read-waiting.js";
 import { type ProgressItem, recordProgress } from "./record-progress.js";
 import { type RenewItem, type RenewResult, renewSessions } from "./renew-sessions.js";
 import { type ReopenItem, reopenParked } from "./reopen-parked.js";
+import { type ReplayItem, type ReplayResult, replayJobs } from "./replay-jobs.js";
 import { type ReportItem, type ReportResult, type ReportVerdict, reportResults } from "./report-results.js";
 import { type ResumeResult, type ResumeSessionItem, resumeSession } from "./resume-session.js";
 import { type ReturnItem, type ReturnResult, returnLeases } from "./return-leases.js";
@@ -108,6 +110,12 @@ export async function openLedger(options: LedgerOptions) {
       submitAll(writes, items, patience.callMs),
     submitLinked: (item: LinkedSubmit): Promise<LinkedResult> =>
       one(writes.commit(submitLinked, [item], patience.callMs)),
+    replay: (item: ReplayItem): Promise<ReplayResult> =>
+      one(writes.commit(replayJobs, [item], patience.callMs)),
+    readReplaySource: (tenantId: number, jobId: string) => replays.readReplaySource(db, tenantId, jobId),
+    readReplay: (tenantId: number, id: string) => replays.readReplay(db, tenantId, id),
+    readReplayedJobs: (replayId: string, afterId: string, limit: number) =>
+      replays.readReplayedJobs(db, replayId, afterId, limit),
     findKeys: (tenantId: number, keys: readonly string[]) => runs.findKeys(db, tenantId, keys),
     readDag: (tenantId: number, jobId: string, afterId: string, limit: number) =>
       runs.readDag(db, tenantId, jobId, afterId, limit),

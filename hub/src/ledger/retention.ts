@@ -64,6 +64,7 @@ export async function runRetention(options: RetentionOptions): Promise<Retention
       await dropOldEffects(client, options.keepDays);
       await dropOldSessions(client, options.keepDays);
       await dropEmptyRuns(client);
+      await dropEmptyReplays(client);
     }
     return { dropped, kept, unforwarded };
   } finally {
@@ -95,6 +96,17 @@ async function dropEmptyRuns(client: pg.Client): Promise<void> {
   await client.query("delete from run r where not exists (select from run_node n where n.run_id = r.run_id)");
   await client.query(
     "delete from run_edge e where not exists (select from run_node n where n.job_id = e.dependent_id)",
+  );
+}
+
+/** What was compared goes with the last of a replay's jobs. */
+async function dropEmptyReplays(client: pg.Client): Promise<void> {
+  await client.query(
+    `delete from replay r where not exists (
+       select from replay_job p join job j on j.id = p.job_id where p.replay_id = r.replay_id)`,
+  );
+  await client.query(
+    "delete from replay_job p where not exists (select from replay r where r.replay_id = p.replay_id)",
   );
 }
 

@@ -20,6 +20,8 @@ const methodScopes: Readonly<Record<string, Scope | readonly Scope[]>> = {
   "JobService.Watch": "jobs:read",
   "JobService.Cancel": "jobs:cancel",
   "JobService.Retry": "jobs:operate",
+  "JobService.Replay": "jobs:operate",
+  "JobService.GetReplay": "jobs:read",
   "WorkerService.Attach": "workers:attach",
   "WorkerService.Claim": "workers:attach",
   "WorkerService.Renew": "workers:attach",

@@ -24,6 +24,8 @@ const codes: Readonly<Record<FaultReason, Code>> = {
   UNIQUE_KEY_HELD: Code.AlreadyExists,
   ALREADY_TERMINAL: Code.FailedPrecondition,
   NOT_DEAD: Code.FailedPrecondition,
+  NOT_TERMINAL: Code.FailedPrecondition,
+  REPLAY_NOT_FOUND: Code.NotFound,
   DEPENDENCY_CYCLE: Code.InvalidArgument,
   DEPENDENCY_NOT_FOUND: Code.NotFound,
   DEPENDENCY_FAILED: Code.FailedPrecondition,

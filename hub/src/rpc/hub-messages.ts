@@ -104,6 +104,7 @@ export function toLeaseMessage({ lease, lane }: LaneLease): MessageInitShape<typ
     contentType: lease.contentType,
     disconnectPolicy: options.finishAndReport ? DisconnectPolicy.FINISH_AND_REPORT : DisconnectPolicy.STOP,
     submittedAt: timestampFromMs(Math.round(lease.submittedAtMs)),
+    ...(options.replay && { originJobId: options.replay.originId }),
     ...(lease.checkpoint && {
       checkpoint: {
         sequence: lease.checkpoint.sequence,

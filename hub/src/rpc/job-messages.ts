@@ -4,6 +4,7 @@ import { type Duration, durationFromMs, timestampFromMs } from "@bufbuild/protob
 import type {
   Fairness as FairnessMessage,
   FairnessSchema,
+  JobCauseSchema,
   JobEventSchema,
   JobNoteSchema,
   JobSchema,
@@ -211,7 +212,20 @@ export function toJobMessage(job: JobView): MessageInitShape<typeof JobSchema> {
     ...optionalTime("startBy", job.options.startByMs ?? null),
     source: job.source,
     ...optionalFairness(job.fairness),
+    causes: toCauses(job.options),
   };
+}
+
+/** What brought the job about, or back, beside its submitter. */
+export function toCauses({ replay, compensates, retried }: JobOptions) {
+  const causes: MessageInitShape<typeof JobCauseSchema>[] = [];
+  if (replay) causes.push({ cause: { case: "replay", value: { replayId: replay.id, jobId: replay.jobId } } });
+  if (compensates) causes.push({ cause: { case: "compensation", value: { jobId: compensates } } });
+  if (retried) {
+    const value = { ...optionalTime("at", retried.atMs), reason: retried.reason };
+    causes.push({ cause: { case: "retry", value } });
+  }
+  return causes;
 }
 
 export const defaultContentType = "application/octet-stream";

@@ -201,6 +201,14 @@ export function runCounter(): (change: string, jobs: number) => void {
   return (change, jobs) => changes.add(jobs, { change });
 }
 
+/** Counts jobs that were submitted again. */
+export function replayCounter(): (what: "job" | "run", jobs: number) => void {
+  const replayed = metrics.getMeter("holdfast").createCounter("holdfast.replays.jobs", {
+    description: "Jobs submitted again by replays, by what was replayed: job, run",
+  });
+  return (what, jobs) => replayed.add(jobs, { what });
+}
+
 /** Counts what became of acts on effects. */
 export function effectCounter(): (act: string, answer: string) => void {
   const acts = metrics.getMeter("holdfast").createCounter("holdfast.effects", {

@@ -122,6 +122,34 @@ describe("retention", () => {
     expect(await count("job", "id", [again])).toBe(1);
   });
 
+  it("keeps what was compared of a replay until the last of its jobs goes", async () => {
+    const original = "01980000-0000-7000-8000-000000000000";
+    const replays = [await makeOldJob(40, 6, 21), await makeOldJob(40, 6, 22)];
+    const recent = await submitOne(room);
+    for (const [at, replayId] of replays.entries())
+      await room.sql("insert into replay values ($1, 1, $2, $3, true, 2, false, '', '')", [
+        replayId,
+        `old-${at}`,
+        original,
+      ]);
+    for (const [replayId, jobId] of [
+      [replays[0], replays[0]],
+      [replays[0], recent],
+      [replays[1], replays[1]],
+    ])
+      await room.sql("insert into replay_job values ($1, $2, $2, $2, 6, '')", [replayId, jobId]);
+
+    await retain(false);
+
+    const left = await room.ledger.readReplayedJobs(replays[0] as string, firstUuid, 10);
+    expect(left.jobs.map(({ jobId, state }) => [jobId, state])).toEqual([
+      [replays[0], null],
+      [recent, 3],
+    ]);
+    expect(await room.ledger.readReplay(1, replays[1] as string)).toBeNull();
+    expect(await count("replay_job", "replay_id", replays)).toBe(2);
+  });
+
   it("gives up, and leaves everything as it was, when it cannot have the table to itself", async () => {
     const jobId = await makeOldJob(40, 3, 8);
     const reader = new pg.Client({ connectionString: room.url, application_name: "holdfast-test-reader" });

@@ -37,6 +37,15 @@ export type JobContext = {
   /** The job must have ended by then; the hub sees to it. */
   readonly deadline?: Date | undefined;
   readonly submittedAt: Date;
+  /** Sixteen bytes that are the same for all attempts of the job and for its replays, and unlike those of other jobs. */
+  readonly seed: Uint8Array;
+  /** Whether the job repeats one that has ended. */
+  readonly isReplay: boolean;
+  /**
+   * A number from 0 up to, but not including, 1: the next of a sequence that begins anew with each attempt and is the
+   * same for all of them and for replays. What a handler draws here it draws again. Not for secrets.
+   */
+  random(): number;
   /**
    * What became of its children, for a parent: the first of them, as many as fit into 64 KiB of results, in the order
    * of their submission. `total` says how many there are; `client.children(job.id)` reads all. Use `resultOf` on each.

@@ -11,6 +11,7 @@ import type { ScannedLease } from "../wire/lease-scan.js";
 import { CheckpointSlot } from "./checkpoint-slot.js";
 import type { EffectFunction, EffectOptions, EffectValue, JobContext } from "./job-context.js";
 import { JobEffects } from "./job-effects.js";
+import { seededRandom, seedOf } from "./job-seed.js";
 
 /** What a job says while it runs. */
 export type JobOutlet = {
@@ -54,6 +55,7 @@ export class LeasedJob implements JobContext {
   #effects: JobEffects | undefined;
   #producers: Map<string, HubProducer> | undefined;
   #unpublished: unknown;
+  #random: (() => number) | undefined;
 
   constructor(ref: number, bytes: Buffer, places: ScannedLease, outlet: JobOutlet) {
     this.ref = ref;
@@ -154,6 +156,19 @@ export class LeasedJob implements JobContext {
 
   get submittedAt(): Date {
     return timestampDate(this.#message.submittedAt ?? create(TimestampSchema));
+  }
+
+  get seed(): Uint8Array {
+    return seedOf(this.#message.originJobId || this.id);
+  }
+
+  get isReplay(): boolean {
+    return this.#message.originJobId !== "";
+  }
+
+  random(): number {
+    this.#random ??= seededRandom(this.seed);
+    return this.#random();
   }
 
   get children(): { total: number; outcomes: readonly ChildOutcome[] } | undefined {

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdfast/v1/job.proto.
  */
 export const file_holdfast_v1_job: GenFile = /*@__PURE__*/
-  fileDesc("ChVob2xkZmFzdC92MS9qb2IucHJvdG8SC2hvbGRmYXN0LnYxIqgGCgdKb2JTcGVjEgwKBGtpbmQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRInCghwcmlvcml0eRgEIAEoDjIVLmhvbGRmYXN0LnYxLlByaW9yaXR5EhQKDGNhcGFiaWxpdGllcxgFIAMoCRIPCgdwYXlsb2FkGAYgASgMEhQKDGNvbnRlbnRfdHlwZRgHIAEoCRIwCgZsYWJlbHMYCCADKAsyIC5ob2xkZmFzdC52MS5Kb2JTcGVjLkxhYmVsc0VudHJ5EhcKD2lkZW1wb3RlbmN5X2tleRgJIAEoCRIqCgZydW5fYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKBXJldHJ5GAsgASgLMhguaG9sZGZhc3QudjEuUmV0cnlQb2xpY3kSLAoIZGVhZGxpbmUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjgKEWRpc2Nvbm5lY3RfcG9saWN5GA0gASgOMh0uaG9sZGZhc3QudjEuRGlzY29ubmVjdFBvbGljeRIzChBkaXNjb25uZWN0X2xpbWl0GA4gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXRyYWNlX2NvbnRleHQYDyABKAsyGS5ob2xkZmFzdC52MS5UcmFjZUNvbnRleHQSKwoKZGVwZW5kc19vbhgQIAMoCzIXLmhvbGRmYXN0LnYxLkRlcGVuZGVuY3kSLwoMY29tcGVuc2F0aW9uGBEgASgLMhkuaG9sZGZhc3QudjEuQ29tcGVuc2F0aW9uEiYKBnVuaXF1ZRgUIAEoCzIWLmhvbGRmYXN0LnYxLlVuaXF1ZUtleRIsCghzdGFydF9ieRgVIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc291cmNlGBYgASgJEicKCGZhaXJuZXNzGBcgASgLMhUuaG9sZGZhc3QudjEuRmFpcm5lc3MaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASInCghGYWlybmVzcxILCgNrZXkYASABKAkSDgoGd2VpZ2h0GAIgASgFImoKCkRlcGVuZGVuY3kSEAoGam9iX2lkGAEgASgJSAASGQoPaWRlbXBvdGVuY3lfa2V5GAIgASgJSAASKQoEa2luZBgDIAEoDjIbLmhvbGRmYXN0LnYxLkRlcGVuZGVuY3lLaW5kQgQKAm9uIkkKDENvbXBlbnNhdGlvbhIhCgNqb2IYASABKAsyFC5ob2xkZmFzdC52MS5Kb2JTcGVjEhYKDm9uX3J1bl9mYWlsdXJlGAIgASgIIpIBCgxDaGlsZE91dGNvbWUSDgoGam9iX2lkGAEgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgCIAEoCRIMCgRraW5kGAMgASgJEiQKBXN0YXRlGAQgASgOMhUuaG9sZGZhc3QudjEuSm9iU3RhdGUSJQoHb3V0Y29tZRgFIAEoCzIULmhvbGRmYXN0LnYxLk91dGNvbWUiZAoNQ2hpbGRPdXRjb21lcxINCgV0b3RhbBgBIAEoBRIrCghvdXRjb21lcxgCIAMoCzIZLmhvbGRmYXN0LnYxLkNoaWxkT3V0Y29tZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAyABKAkiQwoJVW5pcXVlS2V5EgsKA2tleRgBIAEoCRIpCgZwb2xpY3kYAiABKA4yGS5ob2xkZmFzdC52MS5VbmlxdWVQb2xpY3ki5gEKC1JldHJ5UG9saWN5EhQKDG1heF9hdHRlbXB0cxgBIAEoBRIyCg9pbml0aWFsX2JhY2tvZmYYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDgoGZmFjdG9yGAMgASgBEi4KC21heF9iYWNrb2ZmGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhcKD3Blcm1hbmVudF9jb2RlcxgFIAMoCRI0ChFwZXJtYW5lbnRfY2xhc3NlcxgGIAMoDjIZLmhvbGRmYXN0LnYxLkZhaWx1cmVDbGFzcyI3CgxUcmFjZUNvbnRleHQSEwoLdHJhY2VwYXJlbnQYASABKAkSEgoKdHJhY2VzdGF0ZRgCIAEoCSLxBgoDSm9iEgoKAmlkGAEgASgJEg8KB3Byb2R1Y3QYAiABKAkSDQoFcXVldWUYAyABKAkSDAoEa2luZBgEIAEoCRInCghwcmlvcml0eRgFIAEoDjIVLmhvbGRmYXN0LnYxLlByaW9yaXR5EhQKDGNhcGFiaWxpdGllcxgGIAMoCRIsCgZsYWJlbHMYByADKAsyHC5ob2xkZmFzdC52MS5Kb2IuTGFiZWxzRW50cnkSJAoFc3RhdGUYCCABKA4yFS5ob2xkZmFzdC52MS5Kb2JTdGF0ZRIPCgdhdHRlbXB0GAkgASgFEhQKDG1heF9hdHRlbXB0cxgKIAEoBRIVCg1mZW5jaW5nX3Rva2VuGAsgASgDEhAKCHJldmlzaW9uGAwgASgFEjAKDHN1Ym1pdHRlZF9hdBgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKgoGcnVuX2F0GA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydGVkX2F0GA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtmaW5pc2hlZF9hdBgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZGVhZGxpbmUYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnNlc3Npb25faWQYEiABKAkSJQoHb3V0Y29tZRgTIAEoCzIULmhvbGRmYXN0LnYxLk91dGNvbWUSJwoIcHJvZ3Jlc3MYFCABKAsyFS5ob2xkZmFzdC52MS5Qcm9ncmVzcxIbChNjaGVja3BvaW50X3NlcXVlbmNlGBUgASgDEg8KB3BheWxvYWQYFiABKAwSFAoMY29udGVudF90eXBlGBcgASgJEg4KBnJ1bl9pZBgYIAEoCRISCgp1bmlxdWVfa2V5GB4gASgJEiwKCHN0YXJ0X2J5GB8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZzb3VyY2UYICABKAkSJwoIZmFpcm5lc3MYISABKAsyFS5ob2xkZmFzdC52MS5GYWlybmVzcxotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIpMBCgdPdXRjb21lEicKB3N1Y2Nlc3MYASABKAsyFC5ob2xkZmFzdC52MS5TdWNjZXNzSAASJwoHZmFpbHVyZRgCIAEoCzIULmhvbGRmYXN0LnYxLkZhaWx1cmVIABIrCgljYW5jZWxsZWQYAyABKAsyFi5ob2xkZmFzdC52MS5DYW5jZWxsZWRIAEIJCgdvdXRjb21lIi8KB1N1Y2Nlc3MSDgoGcmVzdWx0GAEgASgMEhQKDGNvbnRlbnRfdHlwZRgCIAEoCSJrCgdGYWlsdXJlEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIRCglwZXJtYW5lbnQYAyABKAgSLgoLcmV0cnlfYWZ0ZXIYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iGwoJQ2FuY2VsbGVkEg4KBnJlYXNvbhgBIAEoCSJUCghQcm9ncmVzcxIPCgdwZXJjZW50GAEgASgBEg8KB21lc3NhZ2UYAiABKAkSJgoCYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIvsBCghKb2JFdmVudBIKCgJpZBgBIAEoCRIOCgZqb2JfaWQYAiABKAkSJwoEdHlwZRgDIAEoDjIZLmhvbGRmYXN0LnYxLkpvYkV2ZW50VHlwZRIkCgVzdGF0ZRgEIAEoDjIVLmhvbGRmYXN0LnYxLkpvYlN0YXRlEhAKCHJldmlzaW9uGAUgASgFEg8KB2F0dGVtcHQYBiABKAUSFQoNZmVuY2luZ190b2tlbhgHIAEoAxISCgpzZXNzaW9uX2lkGAggASgJEg4KBnJlYXNvbhgJIAEoCRImCgJhdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAihgEKB0pvYk5vdGUSDgoGbnVtYmVyGAEgASgDEiYKBHR5cGUYAiABKA4yGC5ob2xkZmFzdC52MS5Kb2JOb3RlVHlwZRIMCgRuYW1lGAMgASgJEg0KBWJ5dGVzGAQgASgFEiYKAmF0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCplCg5EZXBlbmRlbmN5S2luZBIfChtERVBFTkRFTkNZX0tJTkRfVU5TUEVDSUZJRUQQABIYChRERVBFTkRFTkNZX0tJTkRfSEFSRBABEhgKFERFUEVOREVOQ1lfS0lORF9TT0ZUEAIqiwEKDUZhaWx1cmVQb2xpY3kSHgoaRkFJTFVSRV9QT0xJQ1lfVU5TUEVDSUZJRUQQABIcChhGQUlMVVJFX1BPTElDWV9GQUlMX0ZBU1QQARIbChdGQUlMVVJFX1BPTElDWV9DT05USU5VRRACEh8KG0ZBSUxVUkVfUE9MSUNZX1dBSVRfRk9SX0FMTBADKn4KDFVuaXF1ZVBvbGljeRIdChlVTklRVUVfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGgoWVU5JUVVFX1BPTElDWV9FWElTVElORxABEhgKFFVOSVFVRV9QT0xJQ1lfUkVGVVNFEAISGQoVVU5JUVVFX1BPTElDWV9SRVBMQUNFEAMqdQoIUHJpb3JpdHkSGAoUUFJJT1JJVFlfVU5TUEVDSUZJRUQQABIQCgxQUklPUklUWV9MT1cQARITCg9QUklPUklUWV9OT1JNQUwQAhIRCg1QUklPUklUWV9ISUdIEAMSFQoRUFJJT1JJVFlfQ1JJVElDQUwQBCqwAwoMRmFpbHVyZUNsYXNzEh0KGUZBSUxVUkVfQ0xBU1NfVU5TUEVDSUZJRUQQABIeChpGQUlMVVJFX0NMQVNTX1JBVEVfTElNSVRFRBABEh4KGkZBSUxVUkVfQ0xBU1NfU0VSVkVSX0VSUk9SEAISHgoaRkFJTFVSRV9DTEFTU19DTElFTlRfRVJST1IQAxIYChRGQUlMVVJFX0NMQVNTX0RFTklFRBAEEhsKF0ZBSUxVUkVfQ0xBU1NfTk9UX0ZPVU5EEAUSGQoVRkFJTFVSRV9DTEFTU19USU1FT1VUEAYSHAoYRkFJTFVSRV9DTEFTU19DT05ORUNUSU9OEAcSIQodRkFJTFVSRV9DTEFTU19TQ0hFTUFfTUlTTUFUQ0gQCBIdChlGQUlMVVJFX0NMQVNTX1BBUlNFX0VSUk9SEAkSGwoXRkFJTFVSRV9DTEFTU19FWEhBVVNURUQQChIaChZGQUlMVVJFX0NMQVNTX0RFQURMSU5FEAsSHQoZRkFJTFVSRV9DTEFTU19XT1JLRVJfTE9TVBAMEhcKE0ZBSUxVUkVfQ0xBU1NfT1RIRVIQDSp6ChBEaXNjb25uZWN0UG9saWN5EiEKHURJU0NPTk5FQ1RfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGgoWRElTQ09OTkVDVF9QT0xJQ1lfU1RPUBABEicKI0RJU0NPTk5FQ1RfUE9MSUNZX0ZJTklTSF9BTkRfUkVQT1JUEAIq3AEKCEpvYlN0YXRlEhkKFUpPQl9TVEFURV9VTlNQRUNJRklFRBAAEhUKEUpPQl9TVEFURV9CTE9DS0VEEAESFwoTSk9CX1NUQVRFX1NDSEVEVUxFRBACEhMKD0pPQl9TVEFURV9SRUFEWRADEhQKEEpPQl9TVEFURV9QQVJLRUQQBBIUChBKT0JfU1RBVEVfTEVBU0VEEAUSFwoTSk9CX1NUQVRFX1NVQ0NFRURFRBAGEhIKDkpPQl9TVEFURV9ERUFEEAcSFwoTSk9CX1NUQVRFX0NBTkNFTExFRBAIKnQKC0pvYk5vdGVUeXBlEh0KGUpPQl9OT1RFX1RZUEVfVU5TUEVDSUZJRUQQABIiCh5KT0JfTk9URV9UWVBFX0VGRkVDVF9DT01QTEVURUQQARIiCh5KT0JfTk9URV9UWVBFX0VGRkVDVF9BQkFORE9ORUQQAirUAwoMSm9iRXZlbnRUeXBlEh4KGkpPQl9FVkVOVF9UWVBFX1VOU1BFQ0lGSUVEEAASHAoYSk9CX0VWRU5UX1RZUEVfU1VCTUlUVEVEEAESGAoUSk9CX0VWRU5UX1RZUEVfUkVBRFkQAhIZChVKT0JfRVZFTlRfVFlQRV9MRUFTRUQQAxIbChdKT0JfRVZFTlRfVFlQRV9SRUxFQVNFRBAEEhoKFkpPQl9FVkVOVF9UWVBFX0VYUElSRUQQBRIiCh5KT0JfRVZFTlRfVFlQRV9SRVRSWV9TQ0hFRFVMRUQQBhIcChhKT0JfRVZFTlRfVFlQRV9TVUNDRUVERUQQBxIXChNKT0JfRVZFTlRfVFlQRV9ERUFEEAgSHAoYSk9CX0VWRU5UX1RZUEVfQ0FOQ0VMTEVEEAkSIwofSk9CX0VWRU5UX1RZUEVfQ0FOQ0VMX1JFUVVFU1RFRBAKEhoKFkpPQl9FVkVOVF9UWVBFX1JFVklWRUQQCxIjCh9KT0JfRVZFTlRfVFlQRV9FRkZFQ1RfQ09NUExFVEVEEAwSHAoYSk9CX0VWRU5UX1RZUEVfVU5CTE9DS0VEEA0SGwoXSk9CX0VWRU5UX1RZUEVfREVGRVJSRUQQDmIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChVob2xkZmFzdC92MS9qb2IucHJvdG8SC2hvbGRmYXN0LnYxIqgGCgdKb2JTcGVjEgwKBGtpbmQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRInCghwcmlvcml0eRgEIAEoDjIVLmhvbGRmYXN0LnYxLlByaW9yaXR5EhQKDGNhcGFiaWxpdGllcxgFIAMoCRIPCgdwYXlsb2FkGAYgASgMEhQKDGNvbnRlbnRfdHlwZRgHIAEoCRIwCgZsYWJlbHMYCCADKAsyIC5ob2xkZmFzdC52MS5Kb2JTcGVjLkxhYmVsc0VudHJ5EhcKD2lkZW1wb3RlbmN5X2tleRgJIAEoCRIqCgZydW5fYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKBXJldHJ5GAsgASgLMhguaG9sZGZhc3QudjEuUmV0cnlQb2xpY3kSLAoIZGVhZGxpbmUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjgKEWRpc2Nvbm5lY3RfcG9saWN5GA0gASgOMh0uaG9sZGZhc3QudjEuRGlzY29ubmVjdFBvbGljeRIzChBkaXNjb25uZWN0X2xpbWl0GA4gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXRyYWNlX2NvbnRleHQYDyABKAsyGS5ob2xkZmFzdC52MS5UcmFjZUNvbnRleHQSKwoKZGVwZW5kc19vbhgQIAMoCzIXLmhvbGRmYXN0LnYxLkRlcGVuZGVuY3kSLwoMY29tcGVuc2F0aW9uGBEgASgLMhkuaG9sZGZhc3QudjEuQ29tcGVuc2F0aW9uEiYKBnVuaXF1ZRgUIAEoCzIWLmhvbGRmYXN0LnYxLlVuaXF1ZUtleRIsCghzdGFydF9ieRgVIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc291cmNlGBYgASgJEicKCGZhaXJuZXNzGBcgASgLMhUuaG9sZGZhc3QudjEuRmFpcm5lc3MaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASInCghGYWlybmVzcxILCgNrZXkYASABKAkSDgoGd2VpZ2h0GAIgASgFImoKCkRlcGVuZGVuY3kSEAoGam9iX2lkGAEgASgJSAASGQoPaWRlbXBvdGVuY3lfa2V5GAIgASgJSAASKQoEa2luZBgDIAEoDjIbLmhvbGRmYXN0LnYxLkRlcGVuZGVuY3lLaW5kQgQKAm9uIkkKDENvbXBlbnNhdGlvbhIhCgNqb2IYASABKAsyFC5ob2xkZmFzdC52MS5Kb2JTcGVjEhYKDm9uX3J1bl9mYWlsdXJlGAIgASgIIpIBCgxDaGlsZE91dGNvbWUSDgoGam9iX2lkGAEgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgCIAEoCRIMCgRraW5kGAMgASgJEiQKBXN0YXRlGAQgASgOMhUuaG9sZGZhc3QudjEuSm9iU3RhdGUSJQoHb3V0Y29tZRgFIAEoCzIULmhvbGRmYXN0LnYxLk91dGNvbWUiZAoNQ2hpbGRPdXRjb21lcxINCgV0b3RhbBgBIAEoBRIrCghvdXRjb21lcxgCIAMoCzIZLmhvbGRmYXN0LnYxLkNoaWxkT3V0Y29tZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAyABKAkiQwoJVW5pcXVlS2V5EgsKA2tleRgBIAEoCRIpCgZwb2xpY3kYAiABKA4yGS5ob2xkZmFzdC52MS5VbmlxdWVQb2xpY3ki5gEKC1JldHJ5UG9saWN5EhQKDG1heF9hdHRlbXB0cxgBIAEoBRIyCg9pbml0aWFsX2JhY2tvZmYYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDgoGZmFjdG9yGAMgASgBEi4KC21heF9iYWNrb2ZmGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhcKD3Blcm1hbmVudF9jb2RlcxgFIAMoCRI0ChFwZXJtYW5lbnRfY2xhc3NlcxgGIAMoDjIZLmhvbGRmYXN0LnYxLkZhaWx1cmVDbGFzcyI3CgxUcmFjZUNvbnRleHQSEwoLdHJhY2VwYXJlbnQYASABKAkSEgoKdHJhY2VzdGF0ZRgCIAEoCSKYBwoDSm9iEgoKAmlkGAEgASgJEg8KB3Byb2R1Y3QYAiABKAkSDQoFcXVldWUYAyABKAkSDAoEa2luZBgEIAEoCRInCghwcmlvcml0eRgFIAEoDjIVLmhvbGRmYXN0LnYxLlByaW9yaXR5EhQKDGNhcGFiaWxpdGllcxgGIAMoCRIsCgZsYWJlbHMYByADKAsyHC5ob2xkZmFzdC52MS5Kb2IuTGFiZWxzRW50cnkSJAoFc3RhdGUYCCABKA4yFS5ob2xkZmFzdC52MS5Kb2JTdGF0ZRIPCgdhdHRlbXB0GAkgASgFEhQKDG1heF9hdHRlbXB0cxgKIAEoBRIVCg1mZW5jaW5nX3Rva2VuGAsgASgDEhAKCHJldmlzaW9uGAwgASgFEjAKDHN1Ym1pdHRlZF9hdBgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKgoGcnVuX2F0GA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydGVkX2F0GA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtmaW5pc2hlZF9hdBgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZGVhZGxpbmUYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnNlc3Npb25faWQYEiABKAkSJQoHb3V0Y29tZRgTIAEoCzIULmhvbGRmYXN0LnYxLk91dGNvbWUSJwoIcHJvZ3Jlc3MYFCABKAsyFS5ob2xkZmFzdC52MS5Qcm9ncmVzcxIbChNjaGVja3BvaW50X3NlcXVlbmNlGBUgASgDEg8KB3BheWxvYWQYFiABKAwSFAoMY29udGVudF90eXBlGBcgASgJEg4KBnJ1bl9pZBgYIAEoCRISCgp1bmlxdWVfa2V5GB4gASgJEiwKCHN0YXJ0X2J5GB8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZzb3VyY2UYICABKAkSJwoIZmFpcm5lc3MYISABKAsyFS5ob2xkZmFzdC52MS5GYWlybmVzcxIlCgZjYXVzZXMYPCADKAsyFS5ob2xkZmFzdC52MS5Kb2JDYXVzZRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIqEBCghKb2JDYXVzZRIqCgZyZXBsYXkYASABKAsyGC5ob2xkZmFzdC52MS5SZXBsYXlDYXVzZUgAEjYKDGNvbXBlbnNhdGlvbhgCIAEoCzIeLmhvbGRmYXN0LnYxLkNvbXBlbnNhdGlvbkNhdXNlSAASKAoFcmV0cnkYAyABKAsyFy5ob2xkZmFzdC52MS5SZXRyeUNhdXNlSABCBwoFY2F1c2UiMAoLUmVwbGF5Q2F1c2USEQoJcmVwbGF5X2lkGAEgASgJEg4KBmpvYl9pZBgCIAEoCSIjChFDb21wZW5zYXRpb25DYXVzZRIOCgZqb2JfaWQYASABKAkiRAoKUmV0cnlDYXVzZRImCgJhdBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGcmVhc29uGAIgASgJIpMBCgdPdXRjb21lEicKB3N1Y2Nlc3MYASABKAsyFC5ob2xkZmFzdC52MS5TdWNjZXNzSAASJwoHZmFpbHVyZRgCIAEoCzIULmhvbGRmYXN0LnYxLkZhaWx1cmVIABIrCgljYW5jZWxsZWQYAyABKAsyFi5ob2xkZmFzdC52MS5DYW5jZWxsZWRIAEIJCgdvdXRjb21lIi8KB1N1Y2Nlc3MSDgoGcmVzdWx0GAEgASgMEhQKDGNvbnRlbnRfdHlwZRgCIAEoCSJrCgdGYWlsdXJlEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIRCglwZXJtYW5lbnQYAyABKAgSLgoLcmV0cnlfYWZ0ZXIYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iGwoJQ2FuY2VsbGVkEg4KBnJlYXNvbhgBIAEoCSJUCghQcm9ncmVzcxIPCgdwZXJjZW50GAEgASgBEg8KB21lc3NhZ2UYAiABKAkSJgoCYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIvsBCghKb2JFdmVudBIKCgJpZBgBIAEoCRIOCgZqb2JfaWQYAiABKAkSJwoEdHlwZRgDIAEoDjIZLmhvbGRmYXN0LnYxLkpvYkV2ZW50VHlwZRIkCgVzdGF0ZRgEIAEoDjIVLmhvbGRmYXN0LnYxLkpvYlN0YXRlEhAKCHJldmlzaW9uGAUgASgFEg8KB2F0dGVtcHQYBiABKAUSFQoNZmVuY2luZ190b2tlbhgHIAEoAxISCgpzZXNzaW9uX2lkGAggASgJEg4KBnJlYXNvbhgJIAEoCRImCgJhdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAihgEKB0pvYk5vdGUSDgoGbnVtYmVyGAEgASgDEiYKBHR5cGUYAiABKA4yGC5ob2xkZmFzdC52MS5Kb2JOb3RlVHlwZRIMCgRuYW1lGAMgASgJEg0KBWJ5dGVzGAQgASgFEiYKAmF0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCplCg5EZXBlbmRlbmN5S2luZBIfChtERVBFTkRFTkNZX0tJTkRfVU5TUEVDSUZJRUQQABIYChRERVBFTkRFTkNZX0tJTkRfSEFSRBABEhgKFERFUEVOREVOQ1lfS0lORF9TT0ZUEAIqiwEKDUZhaWx1cmVQb2xpY3kSHgoaRkFJTFVSRV9QT0xJQ1lfVU5TUEVDSUZJRUQQABIcChhGQUlMVVJFX1BPTElDWV9GQUlMX0ZBU1QQARIbChdGQUlMVVJFX1BPTElDWV9DT05USU5VRRACEh8KG0ZBSUxVUkVfUE9MSUNZX1dBSVRfRk9SX0FMTBADKn4KDFVuaXF1ZVBvbGljeRIdChlVTklRVUVfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGgoWVU5JUVVFX1BPTElDWV9FWElTVElORxABEhgKFFVOSVFVRV9QT0xJQ1lfUkVGVVNFEAISGQoVVU5JUVVFX1BPTElDWV9SRVBMQUNFEAMqdQoIUHJpb3JpdHkSGAoUUFJJT1JJVFlfVU5TUEVDSUZJRUQQABIQCgxQUklPUklUWV9MT1cQARITCg9QUklPUklUWV9OT1JNQUwQAhIRCg1QUklPUklUWV9ISUdIEAMSFQoRUFJJT1JJVFlfQ1JJVElDQUwQBCqwAwoMRmFpbHVyZUNsYXNzEh0KGUZBSUxVUkVfQ0xBU1NfVU5TUEVDSUZJRUQQABIeChpGQUlMVVJFX0NMQVNTX1JBVEVfTElNSVRFRBABEh4KGkZBSUxVUkVfQ0xBU1NfU0VSVkVSX0VSUk9SEAISHgoaRkFJTFVSRV9DTEFTU19DTElFTlRfRVJST1IQAxIYChRGQUlMVVJFX0NMQVNTX0RFTklFRBAEEhsKF0ZBSUxVUkVfQ0xBU1NfTk9UX0ZPVU5EEAUSGQoVRkFJTFVSRV9DTEFTU19USU1FT1VUEAYSHAoYRkFJTFVSRV9DTEFTU19DT05ORUNUSU9OEAcSIQodRkFJTFVSRV9DTEFTU19TQ0hFTUFfTUlTTUFUQ0gQCBIdChlGQUlMVVJFX0NMQVNTX1BBUlNFX0VSUk9SEAkSGwoXRkFJTFVSRV9DTEFTU19FWEhBVVNURUQQChIaChZGQUlMVVJFX0NMQVNTX0RFQURMSU5FEAsSHQoZRkFJTFVSRV9DTEFTU19XT1JLRVJfTE9TVBAMEhcKE0ZBSUxVUkVfQ0xBU1NfT1RIRVIQDSp6ChBEaXNjb25uZWN0UG9saWN5EiEKHURJU0NPTk5FQ1RfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGgoWRElTQ09OTkVDVF9QT0xJQ1lfU1RPUBABEicKI0RJU0NPTk5FQ1RfUE9MSUNZX0ZJTklTSF9BTkRfUkVQT1JUEAIq3AEKCEpvYlN0YXRlEhkKFUpPQl9TVEFURV9VTlNQRUNJRklFRBAAEhUKEUpPQl9TVEFURV9CTE9DS0VEEAESFwoTSk9CX1NUQVRFX1NDSEVEVUxFRBACEhMKD0pPQl9TVEFURV9SRUFEWRADEhQKEEpPQl9TVEFURV9QQVJLRUQQBBIUChBKT0JfU1RBVEVfTEVBU0VEEAUSFwoTSk9CX1NUQVRFX1NVQ0NFRURFRBAGEhIKDkpPQl9TVEFURV9ERUFEEAcSFwoTSk9CX1NUQVRFX0NBTkNFTExFRBAIKnQKC0pvYk5vdGVUeXBlEh0KGUpPQl9OT1RFX1RZUEVfVU5TUEVDSUZJRUQQABIiCh5KT0JfTk9URV9UWVBFX0VGRkVDVF9DT01QTEVURUQQARIiCh5KT0JfTk9URV9UWVBFX0VGRkVDVF9BQkFORE9ORUQQAirUAwoMSm9iRXZlbnRUeXBlEh4KGkpPQl9FVkVOVF9UWVBFX1VOU1BFQ0lGSUVEEAASHAoYSk9CX0VWRU5UX1RZUEVfU1VCTUlUVEVEEAESGAoUSk9CX0VWRU5UX1RZUEVfUkVBRFkQAhIZChVKT0JfRVZFTlRfVFlQRV9MRUFTRUQQAxIbChdKT0JfRVZFTlRfVFlQRV9SRUxFQVNFRBAEEhoKFkpPQl9FVkVOVF9UWVBFX0VYUElSRUQQBRIiCh5KT0JfRVZFTlRfVFlQRV9SRVRSWV9TQ0hFRFVMRUQQBhIcChhKT0JfRVZFTlRfVFlQRV9TVUNDRUVERUQQBxIXChNKT0JfRVZFTlRfVFlQRV9ERUFEEAgSHAoYSk9CX0VWRU5UX1RZUEVfQ0FOQ0VMTEVEEAkSIwofSk9CX0VWRU5UX1RZUEVfQ0FOQ0VMX1JFUVVFU1RFRBAKEhoKFkpPQl9FVkVOVF9UWVBFX1JFVklWRUQQCxIjCh9KT0JfRVZFTlRfVFlQRV9FRkZFQ1RfQ09NUExFVEVEEAwSHAoYSk9CX0VWRU5UX1RZUEVfVU5CTE9DS0VEEA0SGwoXSk9CX0VWRU5UX1RZUEVfREVGRVJSRUQQDmIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * What a submitter asks for. Every limit named here is a default of the hub's
@@ -720,6 +720,14 @@ export type Job = Message<"holdfast.v1.Job"> & {
    * @generated from field: holdfast.v1.Fairness fairness = 33;
    */
   fairness?: Fairness | undefined;
+
+  /**
+   * Why it is there, or open again, when that was not its submitter's doing:
+   * at most one of each.
+   *
+   * @generated from field: repeated holdfast.v1.JobCause causes = 60;
+   */
+  causes: JobCause[];
 };
 
 /**
@@ -728,6 +736,128 @@ export type Job = Message<"holdfast.v1.Job"> & {
  */
 export const JobSchema: GenMessage<Job> = /*@__PURE__*/
   messageDesc(file_holdfast_v1_job, 9);
+
+/**
+ * What brought a job about, or back.
+ *
+ * @generated from message holdfast.v1.JobCause
+ */
+export type JobCause = Message<"holdfast.v1.JobCause"> & {
+  /**
+   * Exactly one is set.
+   *
+   * @generated from oneof holdfast.v1.JobCause.cause
+   */
+  cause: {
+    /**
+     * It repeats another.
+     *
+     * @generated from field: holdfast.v1.ReplayCause replay = 1;
+     */
+    value: ReplayCause;
+    case: "replay";
+  } | {
+    /**
+     * It undoes another.
+     *
+     * @generated from field: holdfast.v1.CompensationCause compensation = 2;
+     */
+    value: CompensationCause;
+    case: "compensation";
+  } | {
+    /**
+     * An operator sent it back from the dead letters; the newest time.
+     *
+     * @generated from field: holdfast.v1.RetryCause retry = 3;
+     */
+    value: RetryCause;
+    case: "retry";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message holdfast.v1.JobCause.
+ * Use `create(JobCauseSchema)` to create a new message.
+ */
+export const JobCauseSchema: GenMessage<JobCause> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job, 10);
+
+/**
+ * A job that repeats another.
+ *
+ * @generated from message holdfast.v1.ReplayCause
+ */
+export type ReplayCause = Message<"holdfast.v1.ReplayCause"> & {
+  /**
+   * Id of the replay, for JobService.GetReplay.
+   *
+   * @generated from field: string replay_id = 1;
+   */
+  replayId: string;
+
+  /**
+   * The job that it repeats.
+   *
+   * @generated from field: string job_id = 2;
+   */
+  jobId: string;
+};
+
+/**
+ * Describes the message holdfast.v1.ReplayCause.
+ * Use `create(ReplayCauseSchema)` to create a new message.
+ */
+export const ReplayCauseSchema: GenMessage<ReplayCause> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job, 11);
+
+/**
+ * A job that undoes another.
+ *
+ * @generated from message holdfast.v1.CompensationCause
+ */
+export type CompensationCause = Message<"holdfast.v1.CompensationCause"> & {
+  /**
+   * The job that it undoes.
+   *
+   * @generated from field: string job_id = 1;
+   */
+  jobId: string;
+};
+
+/**
+ * Describes the message holdfast.v1.CompensationCause.
+ * Use `create(CompensationCauseSchema)` to create a new message.
+ */
+export const CompensationCauseSchema: GenMessage<CompensationCause> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job, 12);
+
+/**
+ * A dead letter that lives again.
+ *
+ * @generated from message holdfast.v1.RetryCause
+ */
+export type RetryCause = Message<"holdfast.v1.RetryCause"> & {
+  /**
+   * When.
+   *
+   * @generated from field: google.protobuf.Timestamp at = 1;
+   */
+  at?: Timestamp | undefined;
+
+  /**
+   * Why, as given.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message holdfast.v1.RetryCause.
+ * Use `create(RetryCauseSchema)` to create a new message.
+ */
+export const RetryCauseSchema: GenMessage<RetryCause> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job, 13);
 
 /**
  * How an attempt, or the job, ended.
@@ -772,7 +902,7 @@ export type Outcome = Message<"holdfast.v1.Outcome"> & {
  * Use `create(OutcomeSchema)` to create a new message.
  */
 export const OutcomeSchema: GenMessage<Outcome> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 10);
+  messageDesc(file_holdfast_v1_job, 14);
 
 /**
  * A finished piece of work.
@@ -801,7 +931,7 @@ export type Success = Message<"holdfast.v1.Success"> & {
  * Use `create(SuccessSchema)` to create a new message.
  */
 export const SuccessSchema: GenMessage<Success> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 11);
+  messageDesc(file_holdfast_v1_job, 15);
 
 /**
  * A failed attempt.
@@ -848,7 +978,7 @@ export type Failure = Message<"holdfast.v1.Failure"> & {
  * Use `create(FailureSchema)` to create a new message.
  */
 export const FailureSchema: GenMessage<Failure> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 12);
+  messageDesc(file_holdfast_v1_job, 16);
 
 /**
  * A cancelled piece of work.
@@ -869,7 +999,7 @@ export type Cancelled = Message<"holdfast.v1.Cancelled"> & {
  * Use `create(CancelledSchema)` to create a new message.
  */
 export const CancelledSchema: GenMessage<Cancelled> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 13);
+  messageDesc(file_holdfast_v1_job, 17);
 
 /**
  * How far a running attempt is, for people.
@@ -904,7 +1034,7 @@ export type Progress = Message<"holdfast.v1.Progress"> & {
  * Use `create(ProgressSchema)` to create a new message.
  */
 export const ProgressSchema: GenMessage<Progress> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 14);
+  messageDesc(file_holdfast_v1_job, 18);
 
 /**
  * One state change of a job. Written in the same transaction as the change
@@ -991,7 +1121,7 @@ export type JobEvent = Message<"holdfast.v1.JobEvent"> & {
  * Use `create(JobEventSchema)` to create a new message.
  */
 export const JobEventSchema: GenMessage<JobEvent> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 15);
+  messageDesc(file_holdfast_v1_job, 19);
 
 /**
  * One line of a job's summary, for people. Written in the same transaction as
@@ -1041,7 +1171,7 @@ export type JobNote = Message<"holdfast.v1.JobNote"> & {
  * Use `create(JobNoteSchema)` to create a new message.
  */
 export const JobNoteSchema: GenMessage<JobNote> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 16);
+  messageDesc(file_holdfast_v1_job, 20);
 
 /**
  * How strongly a job depends on another.
