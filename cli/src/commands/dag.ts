@@ -15,8 +15,8 @@ import { exitCodeOf, GIVE_UP_AFTER_MS } from "./watch.js";
 
 const AFTER_HELP = `
 A run is a set of jobs that wait for each other; docs/runs.md tells more. Each job stands below the last of
-those that it waits for. With --wait it is shown once all its jobs have ended, and the exit code is 7 unless the
-parent succeeded, or without a parent all jobs.
+those that it waits for. With --wait it is shown once all its jobs have ended, and the exit code is 7 unless
+the parent succeeded, or without a parent all jobs.
 
 Examples:
   $ holdfast dag 0198c7f0-…                      # any job of the run
