@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdfast/v1/job.proto.
  */
 export const file_holdfast_v1_job: GenFile = /*@__PURE__*/
-  fileDesc("ChVob2xkZmFzdC92MS9qb2IucHJvdG8SC2hvbGRmYXN0LnYxIu8FCgdKb2JTcGVjEgwKBGtpbmQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRInCghwcmlvcml0eRgEIAEoDjIVLmhvbGRmYXN0LnYxLlByaW9yaXR5EhQKDGNhcGFiaWxpdGllcxgFIAMoCRIPCgdwYXlsb2FkGAYgASgMEhQKDGNvbnRlbnRfdHlwZRgHIAEoCRIwCgZsYWJlbHMYCCADKAsyIC5ob2xkZmFzdC52MS5Kb2JTcGVjLkxhYmVsc0VudHJ5EhcKD2lkZW1wb3RlbmN5X2tleRgJIAEoCRIqCgZydW5fYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKBXJldHJ5GAsgASgLMhguaG9sZGZhc3QudjEuUmV0cnlQb2xpY3kSLAoIZGVhZGxpbmUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjgKEWRpc2Nvbm5lY3RfcG9saWN5GA0gASgOMh0uaG9sZGZhc3QudjEuRGlzY29ubmVjdFBvbGljeRIzChBkaXNjb25uZWN0X2xpbWl0GA4gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXRyYWNlX2NvbnRleHQYDyABKAsyGS5ob2xkZmFzdC52MS5UcmFjZUNvbnRleHQSKwoKZGVwZW5kc19vbhgQIAMoCzIXLmhvbGRmYXN0LnYxLkRlcGVuZGVuY3kSLwoMY29tcGVuc2F0aW9uGBEgASgLMhkuaG9sZGZhc3QudjEuQ29tcGVuc2F0aW9uEiYKBnVuaXF1ZRgUIAEoCzIWLmhvbGRmYXN0LnYxLlVuaXF1ZUtleRIsCghzdGFydF9ieRgVIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJqCgpEZXBlbmRlbmN5EhAKBmpvYl9pZBgBIAEoCUgAEhkKD2lkZW1wb3RlbmN5X2tleRgCIAEoCUgAEikKBGtpbmQYAyABKA4yGy5ob2xkZmFzdC52MS5EZXBlbmRlbmN5S2luZEIECgJvbiJJCgxDb21wZW5zYXRpb24SIQoDam9iGAEgASgLMhQuaG9sZGZhc3QudjEuSm9iU3BlYxIWCg5vbl9ydW5fZmFpbHVyZRgCIAEoCCKSAQoMQ2hpbGRPdXRjb21lEg4KBmpvYl9pZBgBIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAiABKAkSDAoEa2luZBgDIAEoCRIkCgVzdGF0ZRgEIAEoDjIVLmhvbGRmYXN0LnYxLkpvYlN0YXRlEiUKB291dGNvbWUYBSABKAsyFC5ob2xkZmFzdC52MS5PdXRjb21lImQKDUNoaWxkT3V0Y29tZXMSDQoFdG90YWwYASABKAUSKwoIb3V0Y29tZXMYAiADKAsyGS5ob2xkZmFzdC52MS5DaGlsZE91dGNvbWUSFwoPbmV4dF9wYWdlX3Rva2VuGAMgASgJIkMKCVVuaXF1ZUtleRILCgNrZXkYASABKAkSKQoGcG9saWN5GAIgASgOMhkuaG9sZGZhc3QudjEuVW5pcXVlUG9saWN5IuYBCgtSZXRyeVBvbGljeRIUCgxtYXhfYXR0ZW1wdHMYASABKAUSMgoPaW5pdGlhbF9iYWNrb2ZmGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBmZhY3RvchgDIAEoARIuCgttYXhfYmFja29mZhgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIXCg9wZXJtYW5lbnRfY29kZXMYBSADKAkSNAoRcGVybWFuZW50X2NsYXNzZXMYBiADKA4yGS5ob2xkZmFzdC52MS5GYWlsdXJlQ2xhc3MiNwoMVHJhY2VDb250ZXh0EhMKC3RyYWNlcGFyZW50GAEgASgJEhIKCnRyYWNlc3RhdGUYAiABKAkiuAYKA0pvYhIKCgJpZBgBIAEoCRIPCgdwcm9kdWN0GAIgASgJEg0KBXF1ZXVlGAMgASgJEgwKBGtpbmQYBCABKAkSJwoIcHJpb3JpdHkYBSABKA4yFS5ob2xkZmFzdC52MS5Qcmlvcml0eRIUCgxjYXBhYmlsaXRpZXMYBiADKAkSLAoGbGFiZWxzGAcgAygLMhwuaG9sZGZhc3QudjEuSm9iLkxhYmVsc0VudHJ5EiQKBXN0YXRlGAggASgOMhUuaG9sZGZhc3QudjEuSm9iU3RhdGUSDwoHYXR0ZW1wdBgJIAEoBRIUCgxtYXhfYXR0ZW1wdHMYCiABKAUSFQoNZmVuY2luZ190b2tlbhgLIAEoAxIQCghyZXZpc2lvbhgMIAEoBRIwCgxzdWJtaXR0ZWRfYXQYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEioKBnJ1bl9hdBgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKc3RhcnRlZF9hdBgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZmluaXNoZWRfYXQYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGRlYWRsaW5lGBEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpzZXNzaW9uX2lkGBIgASgJEiUKB291dGNvbWUYEyABKAsyFC5ob2xkZmFzdC52MS5PdXRjb21lEicKCHByb2dyZXNzGBQgASgLMhUuaG9sZGZhc3QudjEuUHJvZ3Jlc3MSGwoTY2hlY2twb2ludF9zZXF1ZW5jZRgVIAEoAxIPCgdwYXlsb2FkGBYgASgMEhQKDGNvbnRlbnRfdHlwZRgXIAEoCRIOCgZydW5faWQYGCABKAkSEgoKdW5pcXVlX2tleRgeIAEoCRIsCghzdGFydF9ieRgfIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKTAQoHT3V0Y29tZRInCgdzdWNjZXNzGAEgASgLMhQuaG9sZGZhc3QudjEuU3VjY2Vzc0gAEicKB2ZhaWx1cmUYAiABKAsyFC5ob2xkZmFzdC52MS5GYWlsdXJlSAASKwoJY2FuY2VsbGVkGAMgASgLMhYuaG9sZGZhc3QudjEuQ2FuY2VsbGVkSABCCQoHb3V0Y29tZSIvCgdTdWNjZXNzEg4KBnJlc3VsdBgBIAEoDBIUCgxjb250ZW50X3R5cGUYAiABKAkiawoHRmFpbHVyZRIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEQoJcGVybWFuZW50GAMgASgIEi4KC3JldHJ5X2FmdGVyGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIhsKCUNhbmNlbGxlZBIOCgZyZWFzb24YASABKAkiVAoIUHJvZ3Jlc3MSDwoHcGVyY2VudBgBIAEoARIPCgdtZXNzYWdlGAIgASgJEiYKAmF0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCL7AQoISm9iRXZlbnQSCgoCaWQYASABKAkSDgoGam9iX2lkGAIgASgJEicKBHR5cGUYAyABKA4yGS5ob2xkZmFzdC52MS5Kb2JFdmVudFR5cGUSJAoFc3RhdGUYBCABKA4yFS5ob2xkZmFzdC52MS5Kb2JTdGF0ZRIQCghyZXZpc2lvbhgFIAEoBRIPCgdhdHRlbXB0GAYgASgFEhUKDWZlbmNpbmdfdG9rZW4YByABKAMSEgoKc2Vzc2lvbl9pZBgIIAEoCRIOCgZyZWFzb24YCSABKAkSJgoCYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIoYBCgdKb2JOb3RlEg4KBm51bWJlchgBIAEoAxImCgR0eXBlGAIgASgOMhguaG9sZGZhc3QudjEuSm9iTm90ZVR5cGUSDAoEbmFtZRgDIAEoCRINCgVieXRlcxgEIAEoBRImCgJhdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqZQoORGVwZW5kZW5jeUtpbmQSHwobREVQRU5ERU5DWV9LSU5EX1VOU1BFQ0lGSUVEEAASGAoUREVQRU5ERU5DWV9LSU5EX0hBUkQQARIYChRERVBFTkRFTkNZX0tJTkRfU09GVBACKosBCg1GYWlsdXJlUG9saWN5Eh4KGkZBSUxVUkVfUE9MSUNZX1VOU1BFQ0lGSUVEEAASHAoYRkFJTFVSRV9QT0xJQ1lfRkFJTF9GQVNUEAESGwoXRkFJTFVSRV9QT0xJQ1lfQ09OVElOVUUQAhIfChtGQUlMVVJFX1BPTElDWV9XQUlUX0ZPUl9BTEwQAyp+CgxVbmlxdWVQb2xpY3kSHQoZVU5JUVVFX1BPTElDWV9VTlNQRUNJRklFRBAAEhoKFlVOSVFVRV9QT0xJQ1lfRVhJU1RJTkcQARIYChRVTklRVUVfUE9MSUNZX1JFRlVTRRACEhkKFVVOSVFVRV9QT0xJQ1lfUkVQTEFDRRADKnUKCFByaW9yaXR5EhgKFFBSSU9SSVRZX1VOU1BFQ0lGSUVEEAASEAoMUFJJT1JJVFlfTE9XEAESEwoPUFJJT1JJVFlfTk9STUFMEAISEQoNUFJJT1JJVFlfSElHSBADEhUKEVBSSU9SSVRZX0NSSVRJQ0FMEAQqsAMKDEZhaWx1cmVDbGFzcxIdChlGQUlMVVJFX0NMQVNTX1VOU1BFQ0lGSUVEEAASHgoaRkFJTFVSRV9DTEFTU19SQVRFX0xJTUlURUQQARIeChpGQUlMVVJFX0NMQVNTX1NFUlZFUl9FUlJPUhACEh4KGkZBSUxVUkVfQ0xBU1NfQ0xJRU5UX0VSUk9SEAMSGAoURkFJTFVSRV9DTEFTU19ERU5JRUQQBBIbChdGQUlMVVJFX0NMQVNTX05PVF9GT1VORBAFEhkKFUZBSUxVUkVfQ0xBU1NfVElNRU9VVBAGEhwKGEZBSUxVUkVfQ0xBU1NfQ09OTkVDVElPThAHEiEKHUZBSUxVUkVfQ0xBU1NfU0NIRU1BX01JU01BVENIEAgSHQoZRkFJTFVSRV9DTEFTU19QQVJTRV9FUlJPUhAJEhsKF0ZBSUxVUkVfQ0xBU1NfRVhIQVVTVEVEEAoSGgoWRkFJTFVSRV9DTEFTU19ERUFETElORRALEh0KGUZBSUxVUkVfQ0xBU1NfV09SS0VSX0xPU1QQDBIXChNGQUlMVVJFX0NMQVNTX09USEVSEA0qegoQRGlzY29ubmVjdFBvbGljeRIhCh1ESVNDT05ORUNUX1BPTElDWV9VTlNQRUNJRklFRBAAEhoKFkRJU0NPTk5FQ1RfUE9MSUNZX1NUT1AQARInCiNESVNDT05ORUNUX1BPTElDWV9GSU5JU0hfQU5EX1JFUE9SVBACKtwBCghKb2JTdGF0ZRIZChVKT0JfU1RBVEVfVU5TUEVDSUZJRUQQABIVChFKT0JfU1RBVEVfQkxPQ0tFRBABEhcKE0pPQl9TVEFURV9TQ0hFRFVMRUQQAhITCg9KT0JfU1RBVEVfUkVBRFkQAxIUChBKT0JfU1RBVEVfUEFSS0VEEAQSFAoQSk9CX1NUQVRFX0xFQVNFRBAFEhcKE0pPQl9TVEFURV9TVUNDRUVERUQQBhISCg5KT0JfU1RBVEVfREVBRBAHEhcKE0pPQl9TVEFURV9DQU5DRUxMRUQQCCp0CgtKb2JOb3RlVHlwZRIdChlKT0JfTk9URV9UWVBFX1VOU1BFQ0lGSUVEEAASIgoeSk9CX05PVEVfVFlQRV9FRkZFQ1RfQ09NUExFVEVEEAESIgoeSk9CX05PVEVfVFlQRV9FRkZFQ1RfQUJBTkRPTkVEEAIqtwMKDEpvYkV2ZW50VHlwZRIeChpKT0JfRVZFTlRfVFlQRV9VTlNQRUNJRklFRBAAEhwKGEpPQl9FVkVOVF9UWVBFX1NVQk1JVFRFRBABEhgKFEpPQl9FVkVOVF9UWVBFX1JFQURZEAISGQoVSk9CX0VWRU5UX1RZUEVfTEVBU0VEEAMSGwoXSk9CX0VWRU5UX1RZUEVfUkVMRUFTRUQQBBIaChZKT0JfRVZFTlRfVFlQRV9FWFBJUkVEEAUSIgoeSk9CX0VWRU5UX1RZUEVfUkVUUllfU0NIRURVTEVEEAYSHAoYSk9CX0VWRU5UX1RZUEVfU1VDQ0VFREVEEAcSFwoTSk9CX0VWRU5UX1RZUEVfREVBRBAIEhwKGEpPQl9FVkVOVF9UWVBFX0NBTkNFTExFRBAJEiMKH0pPQl9FVkVOVF9UWVBFX0NBTkNFTF9SRVFVRVNURUQQChIaChZKT0JfRVZFTlRfVFlQRV9SRVZJVkVEEAsSIwofSk9CX0VWRU5UX1RZUEVfRUZGRUNUX0NPTVBMRVRFRBAMEhwKGEpPQl9FVkVOVF9UWVBFX1VOQkxPQ0tFRBANYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChVob2xkZmFzdC92MS9qb2IucHJvdG8SC2hvbGRmYXN0LnYxIu8FCgdKb2JTcGVjEgwKBGtpbmQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRInCghwcmlvcml0eRgEIAEoDjIVLmhvbGRmYXN0LnYxLlByaW9yaXR5EhQKDGNhcGFiaWxpdGllcxgFIAMoCRIPCgdwYXlsb2FkGAYgASgMEhQKDGNvbnRlbnRfdHlwZRgHIAEoCRIwCgZsYWJlbHMYCCADKAsyIC5ob2xkZmFzdC52MS5Kb2JTcGVjLkxhYmVsc0VudHJ5EhcKD2lkZW1wb3RlbmN5X2tleRgJIAEoCRIqCgZydW5fYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKBXJldHJ5GAsgASgLMhguaG9sZGZhc3QudjEuUmV0cnlQb2xpY3kSLAoIZGVhZGxpbmUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjgKEWRpc2Nvbm5lY3RfcG9saWN5GA0gASgOMh0uaG9sZGZhc3QudjEuRGlzY29ubmVjdFBvbGljeRIzChBkaXNjb25uZWN0X2xpbWl0GA4gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXRyYWNlX2NvbnRleHQYDyABKAsyGS5ob2xkZmFzdC52MS5UcmFjZUNvbnRleHQSKwoKZGVwZW5kc19vbhgQIAMoCzIXLmhvbGRmYXN0LnYxLkRlcGVuZGVuY3kSLwoMY29tcGVuc2F0aW9uGBEgASgLMhkuaG9sZGZhc3QudjEuQ29tcGVuc2F0aW9uEiYKBnVuaXF1ZRgUIAEoCzIWLmhvbGRmYXN0LnYxLlVuaXF1ZUtleRIsCghzdGFydF9ieRgVIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJqCgpEZXBlbmRlbmN5EhAKBmpvYl9pZBgBIAEoCUgAEhkKD2lkZW1wb3RlbmN5X2tleRgCIAEoCUgAEikKBGtpbmQYAyABKA4yGy5ob2xkZmFzdC52MS5EZXBlbmRlbmN5S2luZEIECgJvbiJJCgxDb21wZW5zYXRpb24SIQoDam9iGAEgASgLMhQuaG9sZGZhc3QudjEuSm9iU3BlYxIWCg5vbl9ydW5fZmFpbHVyZRgCIAEoCCKSAQoMQ2hpbGRPdXRjb21lEg4KBmpvYl9pZBgBIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAiABKAkSDAoEa2luZBgDIAEoCRIkCgVzdGF0ZRgEIAEoDjIVLmhvbGRmYXN0LnYxLkpvYlN0YXRlEiUKB291dGNvbWUYBSABKAsyFC5ob2xkZmFzdC52MS5PdXRjb21lImQKDUNoaWxkT3V0Y29tZXMSDQoFdG90YWwYASABKAUSKwoIb3V0Y29tZXMYAiADKAsyGS5ob2xkZmFzdC52MS5DaGlsZE91dGNvbWUSFwoPbmV4dF9wYWdlX3Rva2VuGAMgASgJIkMKCVVuaXF1ZUtleRILCgNrZXkYASABKAkSKQoGcG9saWN5GAIgASgOMhkuaG9sZGZhc3QudjEuVW5pcXVlUG9saWN5IuYBCgtSZXRyeVBvbGljeRIUCgxtYXhfYXR0ZW1wdHMYASABKAUSMgoPaW5pdGlhbF9iYWNrb2ZmGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBmZhY3RvchgDIAEoARIuCgttYXhfYmFja29mZhgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIXCg9wZXJtYW5lbnRfY29kZXMYBSADKAkSNAoRcGVybWFuZW50X2NsYXNzZXMYBiADKA4yGS5ob2xkZmFzdC52MS5GYWlsdXJlQ2xhc3MiNwoMVHJhY2VDb250ZXh0EhMKC3RyYWNlcGFyZW50GAEgASgJEhIKCnRyYWNlc3RhdGUYAiABKAki4wYKA0pvYhIKCgJpZBgBIAEoCRIPCgdwcm9kdWN0GAIgASgJEg0KBXF1ZXVlGAMgASgJEgwKBGtpbmQYBCABKAkSJwoIcHJpb3JpdHkYBSABKA4yFS5ob2xkZmFzdC52MS5Qcmlvcml0eRIUCgxjYXBhYmlsaXRpZXMYBiADKAkSLAoGbGFiZWxzGAcgAygLMhwuaG9sZGZhc3QudjEuSm9iLkxhYmVsc0VudHJ5EiQKBXN0YXRlGAggASgOMhUuaG9sZGZhc3QudjEuSm9iU3RhdGUSDwoHYXR0ZW1wdBgJIAEoBRIUCgxtYXhfYXR0ZW1wdHMYCiABKAUSFQoNZmVuY2luZ190b2tlbhgLIAEoAxIQCghyZXZpc2lvbhgMIAEoBRIwCgxzdWJtaXR0ZWRfYXQYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEioKBnJ1bl9hdBgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKc3RhcnRlZF9hdBgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZmluaXNoZWRfYXQYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGRlYWRsaW5lGBEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpzZXNzaW9uX2lkGBIgASgJEiUKB291dGNvbWUYEyABKAsyFC5ob2xkZmFzdC52MS5PdXRjb21lEicKCHByb2dyZXNzGBQgASgLMhUuaG9sZGZhc3QudjEuUHJvZ3Jlc3MSGwoTY2hlY2twb2ludF9zZXF1ZW5jZRgVIAEoAxIPCgdwYXlsb2FkGBYgASgMEhQKDGNvbnRlbnRfdHlwZRgXIAEoCRIOCgZydW5faWQYGCABKAkSEgoKdW5pcXVlX2tleRgeIAEoCRIsCghzdGFydF9ieRgfIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoGYXdhaXRzGCggASgLMhkuaG9sZGZhc3QudjEuQXdhaXRlZFBsYWNlGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiqwEKDEF3YWl0ZWRQbGFjZRINCgVvd25lchgBIAEoCRIPCgdjaGFubmVsGAIgASgJEhEKCXBhcnRpdGlvbhgDIAEoBRINCgVhZnRlchgEIAEoAxIpCgVzaW5jZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKdGltZW91dF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAikwEKB091dGNvbWUSJwoHc3VjY2VzcxgBIAEoCzIULmhvbGRmYXN0LnYxLlN1Y2Nlc3NIABInCgdmYWlsdXJlGAIgASgLMhQuaG9sZGZhc3QudjEuRmFpbHVyZUgAEisKCWNhbmNlbGxlZBgDIAEoCzIWLmhvbGRmYXN0LnYxLkNhbmNlbGxlZEgAQgkKB291dGNvbWUiLwoHU3VjY2VzcxIOCgZyZXN1bHQYASABKAwSFAoMY29udGVudF90eXBlGAIgASgJImsKB0ZhaWx1cmUSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEhEKCXBlcm1hbmVudBgDIAEoCBIuCgtyZXRyeV9hZnRlchgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIbCglDYW5jZWxsZWQSDgoGcmVhc29uGAEgASgJIlQKCFByb2dyZXNzEg8KB3BlcmNlbnQYASABKAESDwoHbWVzc2FnZRgCIAEoCRImCgJhdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi+wEKCEpvYkV2ZW50EgoKAmlkGAEgASgJEg4KBmpvYl9pZBgCIAEoCRInCgR0eXBlGAMgASgOMhkuaG9sZGZhc3QudjEuSm9iRXZlbnRUeXBlEiQKBXN0YXRlGAQgASgOMhUuaG9sZGZhc3QudjEuSm9iU3RhdGUSEAoIcmV2aXNpb24YBSABKAUSDwoHYXR0ZW1wdBgGIAEoBRIVCg1mZW5jaW5nX3Rva2VuGAcgASgDEhIKCnNlc3Npb25faWQYCCABKAkSDgoGcmVhc29uGAkgASgJEiYKAmF0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKpAQoHSm9iTm90ZRIOCgZudW1iZXIYASABKAMSJgoEdHlwZRgCIAEoDjIYLmhvbGRmYXN0LnYxLkpvYk5vdGVUeXBlEgwKBG5hbWUYAyABKAkSDQoFYnl0ZXMYBCABKAUSJgoCYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3NpZ25hbHMYBiABKAUSEAoIcHJvZHVjZXIYByABKAkqZQoORGVwZW5kZW5jeUtpbmQSHwobREVQRU5ERU5DWV9LSU5EX1VOU1BFQ0lGSUVEEAASGAoUREVQRU5ERU5DWV9LSU5EX0hBUkQQARIYChRERVBFTkRFTkNZX0tJTkRfU09GVBACKosBCg1GYWlsdXJlUG9saWN5Eh4KGkZBSUxVUkVfUE9MSUNZX1VOU1BFQ0lGSUVEEAASHAoYRkFJTFVSRV9QT0xJQ1lfRkFJTF9GQVNUEAESGwoXRkFJTFVSRV9QT0xJQ1lfQ09OVElOVUUQAhIfChtGQUlMVVJFX1BPTElDWV9XQUlUX0ZPUl9BTEwQAyp+CgxVbmlxdWVQb2xpY3kSHQoZVU5JUVVFX1BPTElDWV9VTlNQRUNJRklFRBAAEhoKFlVOSVFVRV9QT0xJQ1lfRVhJU1RJTkcQARIYChRVTklRVUVfUE9MSUNZX1JFRlVTRRACEhkKFVVOSVFVRV9QT0xJQ1lfUkVQTEFDRRADKnUKCFByaW9yaXR5EhgKFFBSSU9SSVRZX1VOU1BFQ0lGSUVEEAASEAoMUFJJT1JJVFlfTE9XEAESEwoPUFJJT1JJVFlfTk9STUFMEAISEQoNUFJJT1JJVFlfSElHSBADEhUKEVBSSU9SSVRZX0NSSVRJQ0FMEAQqsAMKDEZhaWx1cmVDbGFzcxIdChlGQUlMVVJFX0NMQVNTX1VOU1BFQ0lGSUVEEAASHgoaRkFJTFVSRV9DTEFTU19SQVRFX0xJTUlURUQQARIeChpGQUlMVVJFX0NMQVNTX1NFUlZFUl9FUlJPUhACEh4KGkZBSUxVUkVfQ0xBU1NfQ0xJRU5UX0VSUk9SEAMSGAoURkFJTFVSRV9DTEFTU19ERU5JRUQQBBIbChdGQUlMVVJFX0NMQVNTX05PVF9GT1VORBAFEhkKFUZBSUxVUkVfQ0xBU1NfVElNRU9VVBAGEhwKGEZBSUxVUkVfQ0xBU1NfQ09OTkVDVElPThAHEiEKHUZBSUxVUkVfQ0xBU1NfU0NIRU1BX01JU01BVENIEAgSHQoZRkFJTFVSRV9DTEFTU19QQVJTRV9FUlJPUhAJEhsKF0ZBSUxVUkVfQ0xBU1NfRVhIQVVTVEVEEAoSGgoWRkFJTFVSRV9DTEFTU19ERUFETElORRALEh0KGUZBSUxVUkVfQ0xBU1NfV09SS0VSX0xPU1QQDBIXChNGQUlMVVJFX0NMQVNTX09USEVSEA0qegoQRGlzY29ubmVjdFBvbGljeRIhCh1ESVNDT05ORUNUX1BPTElDWV9VTlNQRUNJRklFRBAAEhoKFkRJU0NPTk5FQ1RfUE9MSUNZX1NUT1AQARInCiNESVNDT05ORUNUX1BPTElDWV9GSU5JU0hfQU5EX1JFUE9SVBACKtwBCghKb2JTdGF0ZRIZChVKT0JfU1RBVEVfVU5TUEVDSUZJRUQQABIVChFKT0JfU1RBVEVfQkxPQ0tFRBABEhcKE0pPQl9TVEFURV9TQ0hFRFVMRUQQAhITCg9KT0JfU1RBVEVfUkVBRFkQAxIUChBKT0JfU1RBVEVfUEFSS0VEEAQSFAoQSk9CX1NUQVRFX0xFQVNFRBAFEhcKE0pPQl9TVEFURV9TVUNDRUVERUQQBhISCg5KT0JfU1RBVEVfREVBRBAHEhcKE0pPQl9TVEFURV9DQU5DRUxMRUQQCCqZAQoLSm9iTm90ZVR5cGUSHQoZSk9CX05PVEVfVFlQRV9VTlNQRUNJRklFRBAAEiIKHkpPQl9OT1RFX1RZUEVfRUZGRUNUX0NPTVBMRVRFRBABEiIKHkpPQl9OT1RFX1RZUEVfRUZGRUNUX0FCQU5ET05FRBACEiMKH0pPQl9OT1RFX1RZUEVfU0lHTkFMU19QVUJMSVNIRUQQAyrVAwoMSm9iRXZlbnRUeXBlEh4KGkpPQl9FVkVOVF9UWVBFX1VOU1BFQ0lGSUVEEAASHAoYSk9CX0VWRU5UX1RZUEVfU1VCTUlUVEVEEAESGAoUSk9CX0VWRU5UX1RZUEVfUkVBRFkQAhIZChVKT0JfRVZFTlRfVFlQRV9MRUFTRUQQAxIbChdKT0JfRVZFTlRfVFlQRV9SRUxFQVNFRBAEEhoKFkpPQl9FVkVOVF9UWVBFX0VYUElSRUQQBRIiCh5KT0JfRVZFTlRfVFlQRV9SRVRSWV9TQ0hFRFVMRUQQBhIcChhKT0JfRVZFTlRfVFlQRV9TVUNDRUVERUQQBxIXChNKT0JfRVZFTlRfVFlQRV9ERUFEEAgSHAoYSk9CX0VWRU5UX1RZUEVfQ0FOQ0VMTEVEEAkSIwofSk9CX0VWRU5UX1RZUEVfQ0FOQ0VMX1JFUVVFU1RFRBAKEhoKFkpPQl9FVkVOVF9UWVBFX1JFVklWRUQQCxIjCh9KT0JfRVZFTlRfVFlQRV9FRkZFQ1RfQ09NUExFVEVEEAwSHAoYSk9CX0VWRU5UX1RZUEVfVU5CTE9DS0VEEA0SHAoYSk9CX0VWRU5UX1RZUEVfU1VTUEVOREVEEA9iBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * What a submitter asks for. Every limit named here is a default of the hub's
@@ -656,6 +656,14 @@ export type Job = Message<"holdfast.v1.Job"> & {
    * @generated from field: google.protobuf.Timestamp start_by = 31;
    */
   startBy?: Timestamp | undefined;
+
+  /**
+   * The signal that it is suspended for; absent when it is not. Filled by
+   * JobService.Get and Explain only.
+   *
+   * @generated from field: holdfast.v1.AwaitedPlace awaits = 40;
+   */
+  awaits?: AwaitedPlace | undefined;
 };
 
 /**
@@ -664,6 +672,62 @@ export type Job = Message<"holdfast.v1.Job"> & {
  */
 export const JobSchema: GenMessage<Job> = /*@__PURE__*/
   messageDesc(file_holdfast_v1_job, 8);
+
+/**
+ * What a suspended job waits for: any signal of a partition after a sequence.
+ *
+ * @generated from message holdfast.v1.AwaitedPlace
+ */
+export type AwaitedPlace = Message<"holdfast.v1.AwaitedPlace"> & {
+  /**
+   * Owner of the channel: the id of a job or run, or a free name.
+   *
+   * @generated from field: string owner = 1;
+   */
+  owner: string;
+
+  /**
+   * Name of the channel.
+   *
+   * @generated from field: string channel = 2;
+   */
+  channel: string;
+
+  /**
+   * The partition.
+   *
+   * @generated from field: int32 partition = 3;
+   */
+  partition: number;
+
+  /**
+   * Signals up to this sequence do not count.
+   *
+   * @generated from field: int64 after = 4;
+   */
+  after: bigint;
+
+  /**
+   * Since when it waits.
+   *
+   * @generated from field: google.protobuf.Timestamp since = 5;
+   */
+  since?: Timestamp | undefined;
+
+  /**
+   * When the wait is over; absent without a timeout.
+   *
+   * @generated from field: google.protobuf.Timestamp timeout_at = 6;
+   */
+  timeoutAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message holdfast.v1.AwaitedPlace.
+ * Use `create(AwaitedPlaceSchema)` to create a new message.
+ */
+export const AwaitedPlaceSchema: GenMessage<AwaitedPlace> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job, 9);
 
 /**
  * How an attempt, or the job, ended.
@@ -708,7 +772,7 @@ export type Outcome = Message<"holdfast.v1.Outcome"> & {
  * Use `create(OutcomeSchema)` to create a new message.
  */
 export const OutcomeSchema: GenMessage<Outcome> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 9);
+  messageDesc(file_holdfast_v1_job, 10);
 
 /**
  * A finished piece of work.
@@ -737,7 +801,7 @@ export type Success = Message<"holdfast.v1.Success"> & {
  * Use `create(SuccessSchema)` to create a new message.
  */
 export const SuccessSchema: GenMessage<Success> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 10);
+  messageDesc(file_holdfast_v1_job, 11);
 
 /**
  * A failed attempt.
@@ -784,7 +848,7 @@ export type Failure = Message<"holdfast.v1.Failure"> & {
  * Use `create(FailureSchema)` to create a new message.
  */
 export const FailureSchema: GenMessage<Failure> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 11);
+  messageDesc(file_holdfast_v1_job, 12);
 
 /**
  * A cancelled piece of work.
@@ -805,7 +869,7 @@ export type Cancelled = Message<"holdfast.v1.Cancelled"> & {
  * Use `create(CancelledSchema)` to create a new message.
  */
 export const CancelledSchema: GenMessage<Cancelled> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 12);
+  messageDesc(file_holdfast_v1_job, 13);
 
 /**
  * How far a running attempt is, for people.
@@ -840,7 +904,7 @@ export type Progress = Message<"holdfast.v1.Progress"> & {
  * Use `create(ProgressSchema)` to create a new message.
  */
 export const ProgressSchema: GenMessage<Progress> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 13);
+  messageDesc(file_holdfast_v1_job, 14);
 
 /**
  * One state change of a job. Written in the same transaction as the change
@@ -927,7 +991,7 @@ export type JobEvent = Message<"holdfast.v1.JobEvent"> & {
  * Use `create(JobEventSchema)` to create a new message.
  */
 export const JobEventSchema: GenMessage<JobEvent> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 14);
+  messageDesc(file_holdfast_v1_job, 15);
 
 /**
  * One line of a job's summary, for people. Written in the same transaction as
@@ -937,7 +1001,8 @@ export const JobEventSchema: GenMessage<JobEvent> = /*@__PURE__*/
  */
 export type JobNote = Message<"holdfast.v1.JobNote"> & {
   /**
-   * Counts the notes of the job, from 1.
+   * Counts the notes of its type: effects of the job from 1, signals of a
+   * channel by their sequence.
    *
    * @generated from field: int64 number = 1;
    */
@@ -951,14 +1016,14 @@ export type JobNote = Message<"holdfast.v1.JobNote"> & {
   type: JobNoteType;
 
   /**
-   * Key of the effect.
+   * Key of the effect, or name of the channel.
    *
    * @generated from field: string name = 3;
    */
   name: string;
 
   /**
-   * Bytes of the result.
+   * Bytes of the result, or of the signals as they are stored.
    *
    * @generated from field: int32 bytes = 4;
    */
@@ -970,6 +1035,21 @@ export type JobNote = Message<"holdfast.v1.JobNote"> & {
    * @generated from field: google.protobuf.Timestamp at = 5;
    */
   at?: Timestamp | undefined;
+
+  /**
+   * How many consecutive signals it tells of, the last being `number`; 0 for
+   * an effect.
+   *
+   * @generated from field: int32 signals = 6;
+   */
+  signals: number;
+
+  /**
+   * Who published them; empty for an effect.
+   *
+   * @generated from field: string producer = 7;
+   */
+  producer: string;
 };
 
 /**
@@ -977,7 +1057,7 @@ export type JobNote = Message<"holdfast.v1.JobNote"> & {
  * Use `create(JobNoteSchema)` to create a new message.
  */
 export const JobNoteSchema: GenMessage<JobNote> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 15);
+  messageDesc(file_holdfast_v1_job, 16);
 
 /**
  * How strongly a job depends on another.
@@ -1333,7 +1413,7 @@ export enum JobState {
   READY = 3,
 
   /**
-   * Stopped at a gate.
+   * Stopped at a gate, or suspended until a signal comes.
    *
    * @generated from enum value: JOB_STATE_PARKED = 4;
    */
@@ -1400,6 +1480,13 @@ export enum JobNoteType {
    * @generated from enum value: JOB_NOTE_TYPE_EFFECT_ABANDONED = 2;
    */
   EFFECT_ABANDONED = 2,
+
+  /**
+   * Signals were published to a channel of the job.
+   *
+   * @generated from enum value: JOB_NOTE_TYPE_SIGNALS_PUBLISHED = 3;
+   */
+  SIGNALS_PUBLISHED = 3,
 }
 
 /**
@@ -1429,7 +1516,7 @@ export enum JobEventType {
   SUBMITTED = 1,
 
   /**
-   * Became ready: a time came.
+   * Became ready: a time came, or what it was suspended for.
    *
    * @generated from enum value: JOB_EVENT_TYPE_READY = 2;
    */
@@ -1511,6 +1598,14 @@ export enum JobEventType {
    * @generated from enum value: JOB_EVENT_TYPE_UNBLOCKED = 13;
    */
   UNBLOCKED = 13,
+
+  /**
+   * Gave its lease back until a signal comes. READY follows, with the reason
+   * SIGNAL or TIMEOUT.
+   *
+   * @generated from enum value: JOB_EVENT_TYPE_SUSPENDED = 15;
+   */
+  SUSPENDED = 15,
 }
 
 /**
