@@ -26,6 +26,7 @@ export {
   DrainTimeoutError,
   EffectLostError,
   JobFailure,
+  JobSuspended,
   LeaseLostError,
   type RevokeCause,
   RevokedError,
@@ -35,6 +36,7 @@ export { JournalLockedError } from "./journal/journal-lock.js";
 export type { LogEvent } from "./log.js";
 export { InvalidOptionsError } from "./option-check.js";
 export type {
+  AwaitedChannel,
   EffectContext,
   EffectFunction,
   EffectOptions,
@@ -42,6 +44,7 @@ export type {
   Handler,
   HandlerResult,
   JobContext,
+  WaitOptions,
 } from "./runner/job-context.js";
 export type { ChannelName } from "./signals/channel-name.js";
 export type { SignalPayload } from "./signals/payload.js";
