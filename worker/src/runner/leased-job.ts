@@ -269,7 +269,7 @@ export class LeasedJob implements JobContext {
   ): Promise<ReceivedSignal>;
   async waitFor(channel: AwaitedChannel, options: WaitOptions = {}): Promise<ReceivedSignal | undefined> {
     checkWait(options);
-    if (this.effectsSettled() !== undefined)
+    if (this.#effects?.isBusy)
       throw new Error("an effect is under way, and the job could be suspended in its middle: await it first");
     if (options.checkpoint !== undefined) await this.saveCheckpoint(options.checkpoint);
     await this.publishingSettled();
