@@ -42,7 +42,14 @@ function session(
   return { session: { ...about, profile: whole, isDraining }, credit };
 }
 
-const awaits = { owner: "j", channel: "approval", partition: 0, afterSequence: 2, sinceMs: 0, timeoutAtMs: 9 };
+const awaits = {
+  owner: "j",
+  channel: "approval",
+  partition: 0,
+  afterSequence: 2,
+  sinceMs: 0,
+  timeoutAtMs: 9,
+};
 const atHead: LanePlace = { jobsAhead: 0, isAtLeast: false, bytes: 10, lanesAhead: 0 };
 const failure = {
   type: "failure",
