@@ -81,38 +81,49 @@ join job j on j.id = i.id
 join channel_partition p on p.channel_id = i.channel_id and p.partition = i.partition
 left join suspended s on s.job_id = i.id`;
 
-/** Suspends jobs under their fencing tokens (D4), unless what they wait for is there already. */
+/**
+ * Suspends jobs under their fencing tokens (D4), unless what they wait for is there already. That is looked at first: a
+ * job that was woken asks again, and its answer needs no write.
+ */
 export const waitForSignals: BatchStatement<WaitItem, WaitResult> = {
   name: "wait_for_signals",
   itemsMax: 512,
   bytesMax: 1 << 20,
   bytesOf: () => 96,
   run: async (on, items) => {
-    const distinct = [...distinctItems(items, leaseKey).values()];
-    const { rows } = await on.connection.query<{ id: string; timeout_at_ms: number | null }>({
-      name: "wait_for_signals",
-      text: waitText,
-      values: [
-        on.writerId,
-        on.batch,
-        ...inputValues(distinct),
-        numberArray(distinct.map((item) => item.timeoutMs)),
-      ],
-    });
-    const parked = new Map(rows.map((row) => [row.id, row]));
-    const results = new Map<WaitItem, WaitResult>();
-    for (const item of distinct) {
-      const row = parked.get(item.jobId);
-      if (row) results.set(item, { type: "suspended", timeoutAtMs: row.timeout_at_ms, isRepeated: false });
-    }
-    const refused = items.filter((item) => !results.has(item));
-    const judged = refused.length > 0 ? await judge(on, refused) : [];
+    const results = await judge(on, items);
+    const waiting = [...distinctItems(items, leaseKey).values()].filter((item) => results.get(item) === null);
+    const parked = waiting.length > 0 ? await park(on, waiting) : new Map<WaitItem, WaitResult>();
+    const isParked = parked.size > 0;
+    // The same wait twice in a batch, or something that changed since the look.
+    const left = items.filter((item) => results.get(item) === null && !parked.has(item));
+    const judged = left.length > 0 ? await judge(on, left) : results;
     return {
-      results: items.map((item) => results.get(item) ?? (judged.shift() as WaitResult)),
-      wrotePage: rows.length > 0,
+      results: items.map((item) => {
+        const result = parked.get(item) ?? judged.get(item) ?? results.get(item);
+        if (!result) throw new Error("A job that may wait was left alone.");
+        return result;
+      }),
+      wrotePage: isParked,
     };
   },
 };
+
+/** Those that it suspended. */
+async function park(on: BatchContext, items: readonly WaitItem[]): Promise<Map<WaitItem, WaitResult>> {
+  const { rows } = await on.connection.query<{ id: string; timeout_at_ms: number | null }>({
+    name: "wait_for_signals",
+    text: waitText,
+    values: [on.writerId, on.batch, ...inputValues(items), numberArray(items.map((item) => item.timeoutMs))],
+  });
+  const timeouts = new Map(rows.map((row) => [row.id, row.timeout_at_ms]));
+  return new Map(
+    items.flatMap((item): [WaitItem, WaitResult][] => {
+      const timeoutAtMs = timeouts.get(item.jobId);
+      return timeoutAtMs === undefined ? [] : [[item, { type: "suspended", timeoutAtMs, isRepeated: false }]];
+    }),
+  );
+}
 
 function inputValues(items: readonly WaitItem[]): unknown[] {
   return [
@@ -126,8 +137,11 @@ function inputValues(items: readonly WaitItem[]): unknown[] {
   ];
 }
 
-/** Why they were left alone. */
-async function judge(on: BatchContext, items: readonly WaitItem[]): Promise<WaitResult[]> {
+/** What to answer; null: nothing speaks against suspending the job. */
+async function judge(
+  on: BatchContext,
+  items: readonly WaitItem[],
+): Promise<ReadonlyMap<WaitItem, WaitResult | null>> {
   const { rows } = await on.connection.query<{
     ordinal: string;
     is_current: boolean | null;
@@ -139,7 +153,7 @@ async function judge(on: BatchContext, items: readonly WaitItem[]): Promise<Wait
     timeout_at_ms: number | null;
   }>({ name: "judge_waits", text: judgeText, values: inputValues(items) });
   const byItem = new Map(rows.map((row) => [items[Number(row.ordinal) - 1], row]));
-  return items.map((item): WaitResult => {
+  const answerTo = (item: WaitItem): WaitResult | null => {
     const row = byItem.get(item);
     if (!row?.is_current) {
       if (!row?.is_repeated) return { type: "stale" };
@@ -147,10 +161,9 @@ async function judge(on: BatchContext, items: readonly WaitItem[]): Promise<Wait
     }
     if (row.is_cancelling) return { type: "cancelling" };
     if (row.is_timed_out) return { type: "timed_out" };
-    return {
-      type: "signalled",
-      firstSequence: Number(row.first_sequence),
-      lastSequence: Number(row.last_sequence),
-    };
-  });
+    const lastSequence = Number(row.last_sequence);
+    if (lastSequence <= item.afterSequence) return null;
+    return { type: "signalled", firstSequence: Number(row.first_sequence), lastSequence };
+  };
+  return new Map(items.map((item) => [item, answerTo(item)]));
 }

@@ -21,6 +21,8 @@ export class Suspensions {
   readonly #feed: JobFeed;
   readonly #noteDue: (dueAtMs: number) => void;
   readonly #count: (answer: string) => void;
+  /** Pages on their way from the ledger. */
+  readonly #reading = new Map<string, Promise<readonly SignalPage[]>>();
 
   constructor(
     ledger: Pick<Ledger, "waitForSignal" | "signals">,
@@ -92,8 +94,19 @@ export class Suspensions {
   ): Promise<SignalPage> {
     const sequence = afterSequence + 1;
     if (sequence < firstSequence) throw tooOld(sequence, firstSequence);
-    const [page] = await this.#ledger.signals.readSignals(channelId, partition, sequence, oneSignalBytes);
+    const [page] = await this.#readShared(channelId, partition, sequence);
     if (!page || page.firstSequence > sequence) throw tooOld(sequence, page?.firstSequence ?? sequence + 1);
     return slicePage(page, sequence, sequence);
+  }
+  /** Thousands may have waited for one signal, and ask for it together. */
+  #readShared(channelId: number, partition: number, sequence: number): Promise<readonly SignalPage[]> {
+    const key = `${channelId}/${partition}/${sequence}`;
+    const known = this.#reading.get(key);
+    if (known) return known;
+    const reading = this.#ledger.signals
+      .readSignals(channelId, partition, sequence, oneSignalBytes)
+      .finally(() => this.#reading.delete(key));
+    this.#reading.set(key, reading);
+    return reading;
   }
 }

@@ -24,6 +24,7 @@ interface Waits {
   readonly suspendedPerSecond: number;
   readonly emptyResidentBytes: number;
   readonly waitingResidentBytes: number;
+  readonly freshResidentBytes: number;
   readonly emptyCoreShare: number;
   readonly waitingCoreShare: number;
   readonly publishMs: number;
@@ -84,6 +85,11 @@ async function waitOnce(
     const suspendedMs = performance.now() - submittedAtMs;
     const from = await usageAfter(hub, settleMs);
     const to = await usageAfter(hub, seconds * 1_000);
+    // What the first one remembers of the jobs' coming and going is not what waiting costs.
+    const other = stage.start<HubParams, HubSays>("hub", { databaseUrl, usageEveryMs }, `${label}_other`);
+    await other.said("up", upWithinMs);
+    const fresh = await usageAfter(other, settleMs);
+    await other.stop();
 
     const signalledAtMs = performance.now();
     const signal = stage.start<OneSignalParams, OneSignalSays>("one-signal", { address, channel }, label);
@@ -98,6 +104,7 @@ async function waitOnce(
       suspendedPerSecond: (jobs / suspendedMs) * 1_000,
       emptyResidentBytes: empty.residentBytes,
       waitingResidentBytes: to.residentBytes,
+      freshResidentBytes: fresh.residentBytes,
       emptyCoreShare: shareOf(beforeEmpty, empty),
       waitingCoreShare: shareOf(from, to),
       publishMs: tookMs,
@@ -153,6 +160,7 @@ function waitsTable(measured: readonly Waits[]): Table {
       row("submitted, granted and suspended", "suspendedPerSecond", rate),
       row("memory of the hub before", "emptyResidentBytes", megabytes),
       row("memory while all wait", "waitingResidentBytes", megabytes),
+      row("memory of a hub that starts meanwhile", "freshResidentBytes", megabytes),
       row("processor before, of a core", "emptyCoreShare", percent),
       row("processor while all wait", "waitingCoreShare", percent),
       row("the publish that wakes them", "publishMs", (ms) => `${ms.toFixed(1)} ms`),
