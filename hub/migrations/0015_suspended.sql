@@ -25,6 +25,9 @@ create table wait_timeout (
   primary key (job_id, channel_id, partition, after_sequence)
 );
 
+-- An attempt began and went on to wait, though `attempt` does not count it until the job goes on. Null: never.
+alter table job add column has_waited boolean;
+
 -- Set by whoever suspends a job, and cleared by a publish that leaves nobody waiting; both hold the row's lock.
 alter table channel_partition add column is_awaited boolean not null default false;
 -- More jobs were to be woken than one transaction may: others go on.

@@ -50,7 +50,7 @@ with input as (
 ), parked as (
   update job j set
       state = ${JobState.Parked}, attempt = j.attempt - 1, fencing_token = j.fencing_token + 1, session_id = null,
-      delivery = null, outcome_token = i.fencing_token, outcome_fingerprint = i.fingerprint, ${linkHistory}
+      delivery = null, has_waited = true, outcome_token = i.fencing_token, outcome_fingerprint = i.fingerprint, ${linkHistory}
   from head h join input i on i.channel_id = h.channel_id and i.partition = h.partition
   where j.id = i.id and j.fencing_token = i.fencing_token and j.session_id = i.session_id
     and j.state = ${JobState.Leased} and j.cancel_by is null and h.last_sequence <= i.after_sequence

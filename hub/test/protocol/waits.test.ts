@@ -1,9 +1,16 @@
 // Waits for signals as workers see them: on the stream and by calls, at one hub and at two.
 import { randomUUID } from "node:crypto";
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { AccessService } from "@holdfast/gen/holdfast/v1/access_service_pb";
 import { WaitCause } from "@holdfast/gen/holdfast/v1/explain_pb";
-import { JobEventType, JobNoteType, JobState } from "@holdfast/gen/holdfast/v1/job_pb";
+import {
+  FailurePolicy,
+  JobEventType,
+  JobNoteType,
+  JobState,
+  UniquePolicy,
+} from "@holdfast/gen/holdfast/v1/job_pb";
 import { JobService } from "@holdfast/gen/holdfast/v1/job_service_pb";
 import type { WaitSchema, WaitVerdict } from "@holdfast/gen/holdfast/v1/wait_pb";
 import { LostReason, WorkerService } from "@holdfast/gen/holdfast/v1/worker_service_pb";
@@ -13,7 +20,14 @@ import { useHub } from "../harness/raw-hub.js";
 import { duration, getJob, submitOne } from "../harness/raw-jobs.js";
 import { openPublisher } from "../harness/raw-signals.js";
 import { until } from "../harness/raw-wait.js";
-import { attachWorker, greeting, keyOf, type LeaseKey, type RawWorker } from "../harness/raw-worker.js";
+import {
+  attachWorker,
+  failure,
+  greeting,
+  keyOf,
+  type LeaseKey,
+  type RawWorker,
+} from "../harness/raw-worker.js";
 
 const house = useHub();
 
@@ -217,6 +231,64 @@ test("Explain and List tell of jobs that wait, and a cancel ends them at once", 
   expect(await getJob(client, jobId)).toMatchObject({ state: JobState.CANCELLED });
   expect(await house.query("select from suspended where job_id = $1", [jobId])).toEqual([]);
   worker.vanish();
+});
+
+test("a job that waits has started: another does not take its unique key, and what it did is undone when it dies (D8)", async () => {
+  const client = house.client();
+  const unique = { key: "only-one", policy: UniquePolicy.REPLACE };
+  const jobId = await submitOne(client, { kind: "unique", unique });
+  const undone = await client.call(JobService.method.submit, {
+    job: {
+      kind: "undone",
+      deadline: timestampFromMs(Date.now() + 3_000),
+      compensation: { job: { kind: "undo" } },
+    },
+  });
+  const worker = await attachWorker(client, { kinds: ["unique", "undone"] });
+  worker.credit(2);
+  for (const lease of [await worker.lease(), await worker.lease()])
+    expect(await wait(worker, lease)).toMatchObject({ case: "suspended" });
+
+  const again = await client.call(JobService.method.submit, { job: { kind: "unique", unique } });
+  expect(again).toMatchObject({ jobId, existing: true, replacedJobId: "" });
+  await until(async () => (await getJob(client, undone.jobId)).state === JobState.DEAD, "the deadline");
+  const { jobs } = await client.call(JobService.method.list, { kind: "undo" });
+  expect(jobs).toMatchObject([{ state: JobState.READY }]);
+  worker.vanish();
+});
+
+test("a child that waits is stopped with its run, and a run waits for one that does (D3)", async () => {
+  const client = house.client();
+  const submitRun = async (failurePolicy: FailurePolicy) =>
+    await client.call(JobService.method.submitRun, {
+      parent: { kind: "parent" },
+      children: [{ kind: "waits-long" }, { kind: "ends-soon" }],
+      failurePolicy,
+    });
+  const waiting = await attachWorker(client, { kinds: ["waits-long"] });
+  const ending = await attachWorker(client, { kinds: ["ends-soon"] });
+  for (const failurePolicy of [FailurePolicy.FAIL_FAST, FailurePolicy.CONTINUE]) {
+    const { runId, childIds } = await submitRun(failurePolicy);
+    const [childId = ""] = childIds;
+    waiting.credit(1);
+    ending.credit(1);
+    await wait(waiting, await waiting.lease());
+    await ending.report(await ending.lease(), failure("BOOM", { permanent: true }));
+    if (failurePolicy === FailurePolicy.FAIL_FAST) {
+      expect((await getJob(client, childId)).state).toBe(JobState.CANCELLED);
+      expect((await getJob(client, runId)).state).toBe(JobState.DEAD);
+    } else {
+      expect((await getJob(client, runId)).state).toBe(JobState.BLOCKED);
+      const publisher = await openPublisher(client, ownChannel(childId));
+      await publisher.publish(["go on"]);
+      waiting.credit(1);
+      await waiting.succeed(await waiting.lease());
+      expect((await getJob(client, runId)).state).toBe(JobState.READY);
+    }
+    expect(await house.query("select from suspended where job_id = $1", [childId])).toEqual([]);
+  }
+  waiting.vanish();
+  ending.vanish();
 });
 
 test("a worker that cannot hold a stream waits by a call", async () => {
