@@ -1,6 +1,7 @@
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import {
+  type AwaitedPlace,
   type Job,
   type JobCause,
   type JobEvent,
@@ -56,6 +57,9 @@ export function jobText(job: Job, nowMs: number, paint: Paint): string {
       ["start by", time(job.startBy, nowMs)],
       ["deadline", time(job.deadline, nowMs)],
       ["session", job.sessionId || undefined],
+      ["waits for", job.awaits && awaitsText(job.awaits, job.id)],
+      ["waits since", time(job.awaits?.since, nowMs)],
+      ["waits until", time(job.awaits?.timeoutAt, nowMs)],
       ["progress", job.progress && `${Math.round(job.progress.percent)} % ${job.progress.message}`],
       ["checkpoint", job.checkpointSequence === 0n ? undefined : `sequence ${job.checkpointSequence}`],
       ["fencing token", String(job.fencingToken)],
@@ -65,6 +69,11 @@ export function jobText(job: Job, nowMs: number, paint: Paint): string {
     ],
     paint,
   );
+}
+
+function awaitsText({ owner, channel, partition, after }: AwaitedPlace, jobId: string): string {
+  const whose = owner === jobId ? "" : ` of ${owner}`;
+  return `a signal after ${after} on ${channel}${partition === 0 ? "" : `, partition ${partition}`}${whose}`;
 }
 
 export function historyText(events: readonly JobEvent[], paint: Paint): string {
@@ -85,7 +94,7 @@ export function notesText(notes: readonly JobNote[], isTruncated: boolean, paint
     return paint.faint("no notes");
   }
   const rows = notes.map((note) => [
-    String(note.number),
+    note.signals > 1 ? `${note.number - BigInt(note.signals) + 1n}-${note.number}` : String(note.number),
     note.at === undefined ? "" : new Date(timestampMs(note.at)).toISOString(),
     noteWord(note.type),
     note.name,

@@ -51,6 +51,7 @@ import {
   replayCounter,
   runCounter,
   verdictCounter,
+  waitMetrics,
   watchGates,
   watchHub,
   watchPeers,
@@ -83,8 +84,10 @@ import { SessionReports } from "./services/session-reports.js";
 import { Sessions } from "./services/sessions.js";
 import { signalMetrics, watchSignals } from "./services/signal-metrics.js";
 import { signalServices } from "./services/signal-services.js";
+import { Suspensions } from "./services/suspensions.js";
 import { Timers } from "./services/timers.js";
 import { UnaryWorkers } from "./services/unary-workers.js";
+import { Wakes } from "./services/wakes.js";
 import { JetStreamSink } from "./sinks/jetstream-sink.js";
 import type { EventSink } from "./sinks/sink.js";
 import { startTelemetry } from "./telemetry.js";
@@ -138,6 +141,8 @@ async function startOn(
   const commitMetrics = ledgerMetrics();
   let forwarder: Forwarder | undefined;
   let runs: Runs | undefined;
+  let wakes: Wakes | undefined;
+  let timers: Timers | undefined;
   const ledger = await openLedger({
     databaseUrl,
     hubVersion,
@@ -147,6 +152,10 @@ async function startOn(
       committed: commitMetrics.committed,
       pageCommitted: (writerId, page) => forwarder?.pageCommitted(writerId, page),
       runsAdvanced: (changes) => runs?.advanced(changes),
+      jobsWoken: (woken) => {
+        wakes?.woken(woken);
+        if (woken.isMore) timers?.noteDue(Date.now());
+      },
       disconnected: (error) => {
         commitMetrics.disconnected();
         onTrouble(error);
@@ -209,7 +218,9 @@ async function startOn(
   const revoke = (sessionId: string, lease: RevokedLease) => {
     if (!sessions.revoke(sessionId, lease)) peers.revoke(sessionId, lease);
   };
-  const timers = new Timers(ledger, lanes, feed, revoke, onTrouble);
+  const waits = waitMetrics(ledger);
+  wakes = new Wakes(ledger, lanes, feed, waits.woken);
+  timers = new Timers(ledger, lanes, feed, wakes, revoke, onTrouble);
   const noteDue = timers.noteDue.bind(timers);
   const reports = new SessionReports(ledger, feed, returnLeases, noteDue, verdictCounter());
   const reaper = new Reaper(ledger, returnLeases, (ids) => sessions.expired(ids), onTrouble);
@@ -262,6 +273,7 @@ async function startOn(
   });
   const sink = openSink(config, nats);
   forwarder = sink ? openForwarder(ledger, sink, log, onTrouble) : undefined;
+  const suspensions = new Suspensions(ledger, signals.channels, feed, noteDue, waits.answered);
   const effects = new Effects(ledger, feed, effectCounter());
   const fleet = new Fleet(ledger, lanes, book, sessions, { hubVersion, isEmbedded: postgres !== null });
   watchSignals(signals);
@@ -279,7 +291,17 @@ async function startOn(
       config,
     ),
     workerService(
-      { attachments, sessions, liveness, reports, effects, limits: config, hubVersion, onDefect },
+      {
+        attachments,
+        sessions,
+        liveness,
+        reports,
+        effects,
+        suspensions,
+        limits: config,
+        hubVersion,
+        onDefect,
+      },
       new UnaryWorkers(attachments, sessions, liveness, reports, ledger, book),
     ),
     effectService(effects, config),

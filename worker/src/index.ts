@@ -29,6 +29,7 @@ export {
   DrainTimeoutError,
   EffectLostError,
   JobFailure,
+  JobSuspended,
   LeaseLostError,
   type RevokeCause,
   RevokedError,
@@ -38,6 +39,7 @@ export { JournalLockedError } from "./journal/journal-lock.js";
 export type { LogEvent } from "./log.js";
 export { InvalidOptionsError } from "./option-check.js";
 export type {
+  AwaitedChannel,
   EffectContext,
   EffectFunction,
   EffectOptions,
@@ -45,6 +47,7 @@ export type {
   Handler,
   HandlerResult,
   JobContext,
+  WaitOptions,
 } from "./runner/job-context.js";
 export type { ChannelName } from "./signals/channel-name.js";
 export type { SignalPayload } from "./signals/payload.js";

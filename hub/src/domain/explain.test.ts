@@ -53,6 +53,14 @@ function session(
   return { session: { ...about, profile: whole, isDraining }, credit };
 }
 
+const awaits = {
+  owner: "j",
+  channel: "approval",
+  partition: 0,
+  afterSequence: 2,
+  sinceMs: 0,
+  timeoutAtMs: 9,
+};
 const atHead: LanePlace = { jobsAhead: 0, isAtLeast: false, bytes: 10, lanesAhead: 0 };
 const failure = {
   type: "failure",
@@ -72,6 +80,7 @@ describe("why a job does not run", () => {
     ["it runs", job({ state: JobState.Leased, sessionId: "s" }), null, [], ["Leased"]],
     ["it waits for others", job({ state: JobState.Blocked }), null, [], ["OtherJobs"]],
     ["it is parked", job({ state: JobState.Parked }), null, [], ["Gate"]],
+    ["it waits for a signal", job({ state: JobState.Parked, awaits }), null, [], ["Signal"]],
     ["its time has not come", job({ state: JobState.Scheduled, runAtMs: 5 }), null, [], ["RunAt"]],
     ["its backoff lasts", job({ state: JobState.Scheduled, attempt: 1, runAtMs: 5 }), null, [], ["Backoff"]],
     ["nobody is there", job(), atHead, [], ["NoSession"]],

@@ -3,6 +3,7 @@ import type { Credit } from "./credit.js";
 import type { SessionView } from "./fleet-view.js";
 import { JobEventType, JobState } from "./job-state.js";
 import type { JobEvent, JobView } from "./job-view.js";
+import type { AwaitedPlace } from "./wait.js";
 
 /** A cause. The numbers are sent on the wire (holdfast.v1.WaitCause). */
 export const WaitCause = {
@@ -30,6 +31,8 @@ export const WaitCause = {
   Imminent: 11,
   /** It ends if it has not by then. */
   Deadline: 12,
+  /** It is suspended until a signal comes. */
+  Signal: 15,
 } as const;
 export type WaitCause = (typeof WaitCause)[keyof typeof WaitCause];
 
@@ -176,7 +179,9 @@ function causesOfState(job: JobView, facts: WaitFacts): WaitReason[] {
     case JobState.Blocked:
       return one(WaitCause.OtherJobs, waitedForText(facts.waitedFor));
     case JobState.Parked:
-      return one(WaitCause.Gate, facts.gate?.reason ?? "A gate stopped it.", facts.gate?.untilMs ?? null);
+      return job.awaits
+        ? one(WaitCause.Signal, awaitsText(job.awaits, job.jobId), job.awaits.timeoutAtMs)
+        : one(WaitCause.Gate, facts.gate?.reason ?? "A gate stopped it.", facts.gate?.untilMs ?? null);
     case JobState.Scheduled:
       return job.attempt > 0
         ? one(
@@ -223,6 +228,12 @@ function causesOfWaiting(job: JobView, { place, sessions, gate }: WaitFacts): Wa
     add(WaitCause.OtherLanes, `The heads of ${place.lanesAhead} other lanes score higher.`);
   if (reasons.length === 0) add(WaitCause.Imminent, "Nothing keeps it: it is about to be claimed.");
   return reasons;
+}
+
+function awaitsText({ owner, channel, partition, afterSequence }: AwaitedPlace, jobId: string): string {
+  const whose = owner === jobId ? "its channel" : `${owner}'s channel`;
+  const where = partition === 0 ? channel : `${channel}, partition ${partition}`;
+  return `It is suspended until a signal after ${afterSequence} comes on ${whose} ${where}.`;
 }
 
 function failureText({ outcome }: JobView): string {

@@ -142,7 +142,7 @@ with recursive written as materialized (${writtenIds}
   on conflict do nothing
 ), owed as (
   select w.job_id from written w join job j on j.id = w.job_id
-  where j.state = ${JobState.Dead} and j.attempt > 0
+  where j.state = ${JobState.Dead} and (j.attempt > 0 or j.has_waited)
   union
   select n.job_id from ended e join run r on r.run_id = e.job_id join run_node n on n.run_id = r.run_id
   where e.state <> ${JobState.Succeeded} and r.policy is not null and n.is_child and n.ended_as = ${JobState.Succeeded}

@@ -63,6 +63,13 @@ export const contractClauses: readonly ContractClause[] = [
       full join dead_letter d on d.job_id = j.id where j.id is null or d.job_id is null`,
   },
   {
+    clause: "D11",
+    promise: "no job waits for a signal that is there, but for those that are being woken",
+    broken: `select s.job_id, s.after_sequence, p.last_sequence from suspended s
+      join channel_partition p on p.channel_id = s.channel_id and p.partition = s.partition
+      where p.last_sequence > s.after_sequence and not p.is_waking`,
+  },
+  {
     clause: "D16",
     promise: "every completed effect of a job has exactly one event",
     // What a replay took over from its original was completed before it was there.

@@ -7,6 +7,7 @@ import type { JobFilter } from "../domain/job-view.js";
 import type { LaneKey, Ref } from "../domain/lane.js";
 import type { Operator } from "../domain/operation.js";
 import type { WeightChange } from "../domain/product.js";
+import type { Woken } from "../domain/wait.js";
 import * as keys from "./api-keys.js";
 import { type CancelItem, type CancelResult, cancelJobs } from "./cancel-job.js";
 import { type ClaimItem, type ClaimResult, claimJobs, readGrants } from "./claim-jobs.js";
@@ -27,6 +28,7 @@ import {
   fireReadyTimers,
   fireStartDeadlines,
 } from "./fire-timers.js";
+import { fireWaitTimeouts } from "./fire-wait-timeouts.js";
 import * as cursors from "./forward-cursors.js";
 import * as pages from "./forward-pages.js";
 import * as gates from "./gates.js";
@@ -45,6 +47,7 @@ import * as jobs from "./read-jobs.js";
 import { ReadPool } from "./read-pool.js";
 import * as replays from "./read-replays.js";
 import * as runs from "./read-runs.js";
+import { countSuspended } from "./read-suspended.js";
 import { readWaitedFor, readWaitingPlace, readWorkerNames } from "./read-waiting.js";
 import { type ProgressItem, recordProgress } from "./record-progress.js";
 import { type RenewItem, type RenewResult, renewSessions } from "./renew-sessions.js";
@@ -60,6 +63,8 @@ import { signalLedger } from "./signal-ledger.js";
 import { type AdoptResult, adoptJobs, type SubmitItem, type SubmitResult } from "./submit-jobs.js";
 import { type LinkedResult, type LinkedSubmit, submitLinked } from "./submit-linked.js";
 import { submitAll } from "./submit-unique-jobs.js";
+import { type WaitItem, type WaitResult, waitForSignals } from "./wait-for-signals.js";
+import { type PartitionName, readWaking, wakeOn } from "./wake-suspended.js";
 import { WriterConnection } from "./writer-connection.js";
 
 export interface LedgerOptions {
@@ -167,6 +172,16 @@ export async function openLedger(options: LedgerOptions) {
       one(writes.commit(fireStartDeadlines, [limit], patience.callMs)),
     fireCancelGraces: (limit: number): Promise<FiredEnds> =>
       one(writes.commit(fireCancelGraces, [limit], patience.callMs)),
+    fireWaitTimeouts: (limit: number): Promise<Woken> =>
+      one(writes.commit(fireWaitTimeouts, [limit], patience.callMs)),
+
+    waitForSignal: (item: WaitItem): Promise<WaitResult> =>
+      one(writes.commit(waitForSignals, [item], patience.streamMs)) as Promise<WaitResult>,
+    /** Partitions where jobs were left that a publish should have woken. */
+    readWaking: () => readWaking(db),
+    wakeOn: (partitions: readonly PartitionName[]): Promise<Woken> =>
+      one(writes.commit(wakeOn, [partitions], patience.callMs)),
+    countSuspended: () => countSuspended(db),
 
     claimEffects: (items: readonly ClaimEffectItem[], patienceMs: number): Committed<ClaimEffectResult> =>
       writes.commit(claimEffects, items, patienceMs),

@@ -38,7 +38,7 @@ with input as (
     else l.n > 1 or (l.job_id <> l.id and h.state < ${JobState.Succeeded}) end
 ), revived as (
   update job j set
-      state = ${JobState.Ready}, attempt = 0, fencing_token = j.fencing_token + 1, finished_at = null,
+      state = ${JobState.Ready}, attempt = 0, has_waited = null, fencing_token = j.fencing_token + 1, finished_at = null,
       deadline = case when j.deadline > now() then j.deadline end, run_at = null, ready_at = now(),
       lane_id = ${retryLane}, ready_key = i.ready_key,
       options = coalesce(j.options, '{}')

@@ -26,6 +26,7 @@ const methodScopes: Readonly<Record<string, Scope | readonly Scope[]>> = {
   "WorkerService.Claim": "workers:attach",
   "WorkerService.Renew": "workers:attach",
   "WorkerService.Report": "workers:attach",
+  "WorkerService.Wait": "workers:attach",
   "EffectService.Claim": effectHolders,
   "EffectService.Renew": effectHolders,
   "EffectService.Complete": effectHolders,

@@ -36,6 +36,7 @@ const codes: Readonly<Record<FaultReason, Code>> = {
   NOT_REFUSED: Code.FailedPrecondition,
   FIRST_KEY_NOT_ADMIN: Code.FailedPrecondition,
   EFFECT_COMPLETED: Code.FailedPrecondition,
+  CANCEL_REQUESTED: Code.FailedPrecondition,
   UNSUPPORTED_VERSION: Code.FailedPrecondition,
   SESSION_EXPIRED: Code.Aborted,
   SUPERSEDED: Code.Aborted,

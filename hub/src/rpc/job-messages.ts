@@ -2,6 +2,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type Duration, durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type {
+  AwaitedPlaceSchema,
   Fairness as FairnessMessage,
   FairnessSchema,
   JobCauseSchema,
@@ -27,6 +28,7 @@ import {
 import type { JobEvent, JobView } from "../domain/job-view.js";
 import type { Outcome } from "../domain/outcome.js";
 import { defaultRetryPolicy, type RetryPolicy } from "../domain/retry.js";
+import type { AwaitedPlace } from "../domain/wait.js";
 import {
   checkBytes,
   checkCount,
@@ -213,6 +215,19 @@ export function toJobMessage(job: JobView): MessageInitShape<typeof JobSchema> {
     source: job.source,
     ...optionalFairness(job.fairness),
     causes: toCauses(job.options),
+    ...(job.awaits && { awaits: toAwaitsMessage(job.awaits) }),
+  };
+}
+
+function toAwaitsMessage(place: AwaitedPlace): MessageInitShape<typeof AwaitedPlaceSchema> {
+  const { owner, channel, partition, afterSequence, sinceMs, timeoutAtMs } = place;
+  return {
+    owner,
+    channel,
+    partition,
+    after: BigInt(afterSequence),
+    ...optionalTime("since", sinceMs),
+    ...optionalTime("timeoutAt", timeoutAtMs),
   };
 }
 
@@ -238,8 +253,8 @@ export function optionalTime<Field extends string>(field: Field, ms: number | nu
 }
 
 export function toNoteMessage(note: JobNote): MessageInitShape<typeof JobNoteSchema> {
-  const { number, type, name, bytes } = note;
-  return { number, type: type as number, name, bytes, ...optionalTime("at", note.atMs) };
+  const { number, type, name, bytes, signals, producer } = note;
+  return { number, type: type as number, name, bytes, signals, producer, ...optionalTime("at", note.atMs) };
 }
 
 export function toProgressMessage(

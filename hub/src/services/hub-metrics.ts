@@ -241,3 +241,27 @@ export function deadLetterCounter(): (act: "retried" | "resolved", letters: numb
   });
   return (act, count) => letters.add(count, { act });
 }
+
+/** What waiting for signals is watched by. */
+export function waitMetrics(ledger: { countSuspended: () => Promise<number> }) {
+  const meter = metrics.getMeter("holdfast");
+  const answers = meter.createCounter("holdfast.waits", {
+    description: "Waits of running jobs for signals, by answer: suspended, signal, timed_out, or why not",
+  });
+  const woken = meter.createCounter("holdfast.waits.woken", {
+    description: "Suspended jobs that this hub made ready, by reason: signal, timeout",
+  });
+  meter
+    .createObservableGauge("holdfast.jobs.suspended", {
+      description: "Jobs of all hubs that wait for a signal, counted up to a million",
+    })
+    .addCallback(async (gauge) => {
+      // While the ledger is away there is nothing to tell.
+      const count = await ledger.countSuspended().catch(() => null);
+      if (count !== null) gauge.observe(count);
+    });
+  return {
+    answered: (answer: string) => answers.add(1, { answer }),
+    woken: (reason: string, jobs: number) => woken.add(jobs, { reason }),
+  };
+}

@@ -4,6 +4,7 @@ import type { GrantedLease } from "../domain/lease.js";
 import type { Outcome } from "../domain/outcome.js";
 import type { ScoreWeights } from "../domain/score-weights.js";
 import type { EffectAnswer } from "./effect-requests.js";
+import type { WaitAnswer } from "./wait-requests.js";
 
 /** Why an item was not acceptable as it is. */
 export interface Refusal {
@@ -20,6 +21,7 @@ export type HubMessage =
   | { readonly type: "heartbeat"; readonly echo: bigint; readonly nonce: bigint; readonly timeLeftMs: number }
   | { readonly type: "revoke"; readonly leases: readonly RevokedLease[] }
   | { readonly type: "effect_verdict"; readonly verdict: EffectVerdict }
+  | { readonly type: "wait_verdict"; readonly verdict: WaitVerdict }
   | { readonly type: "drain"; readonly graceMs: number };
 
 export interface LaneLease {
@@ -68,6 +70,14 @@ export interface EffectVerdict {
   readonly fencingToken: bigint;
   readonly key: string;
   readonly answer: EffectAnswer | { readonly type: "refused"; readonly refusal: Refusal };
+}
+
+/** The answer to a wait for a signal. */
+export interface WaitVerdict {
+  readonly requestId: string;
+  readonly jobId: string;
+  readonly fencingToken: bigint;
+  readonly answer: WaitAnswer | { readonly type: "refused"; readonly refusal: Refusal };
 }
 
 export interface RevokedLease {

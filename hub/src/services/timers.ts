@@ -1,10 +1,11 @@
-// Fires what is due: scheduled jobs become ready, deadlines and cancel graces end jobs. The times are rows in the
+// Fires what is due: scheduled jobs become ready, waits are over, deadlines and cancel graces end jobs. The times are rows in the
 // ledger; this only knows when to look next, and looks every second in any case, for other hubs' rows.
 import type { Lanes } from "../lanes/lanes.js";
 import type { FiredEnds } from "../ledger/fire-timers.js";
 import type { Ledger } from "../ledger/ledger.js";
 import type { JobFeed } from "./job-feed.js";
 import type { RevokedLease } from "./session-messages.js";
+import type { Wakes } from "./wakes.js";
 
 const lookIntervalMs = 1_000;
 const timersPerLookMax = 1_000;
@@ -18,6 +19,7 @@ export class Timers {
   >;
   readonly #lanes: Lanes;
   readonly #feed: JobFeed;
+  readonly #wakes: Pick<Wakes, "look">;
   readonly #revoke: (sessionId: string, lease: RevokedLease) => void;
   readonly #onError: (error: unknown) => void;
   #nextLook: NodeJS.Timeout | undefined;
@@ -29,12 +31,14 @@ export class Timers {
     ledger: Pick<Ledger, "fireReadyTimers" | "fireDeadlines" | "fireStartDeadlines" | "fireCancelGraces">,
     lanes: Lanes,
     feed: JobFeed,
+    wakes: Pick<Wakes, "look">,
     revoke: (sessionId: string, lease: RevokedLease) => void,
     onError: (error: unknown) => void,
   ) {
     this.#ledger = ledger;
     this.#lanes = lanes;
     this.#feed = feed;
+    this.#wakes = wakes;
     this.#revoke = revoke;
     this.#onError = onError;
   }
@@ -78,8 +82,10 @@ export class Timers {
       this.#ended(lateStarts, "deadline", "The job's time to start passed.");
       const cancels = await this.#ledger.fireCancelGraces(timersPerLookMax);
       this.#ended(cancels, "cancelled", "The cancel's grace period is over.");
+      const isMoreToWake = await this.#wakes.look(timersPerLookMax);
       const mostTaken = Math.max(ready.taken, deadlines.taken, lateStarts.taken, cancels.taken);
-      this.noteDue(mostTaken === timersPerLookMax ? Date.now() : Date.now() + lookIntervalMs);
+      const isMore = isMoreToWake || mostTaken === timersPerLookMax;
+      this.noteDue(isMore ? Date.now() : Date.now() + lookIntervalMs);
     } catch (error) {
       this.#onError(error);
       this.noteDue(Date.now() + lookIntervalMs);

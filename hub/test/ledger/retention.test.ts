@@ -5,6 +5,7 @@ import { runRetention } from "../../src/ledger/retention.js";
 import { claimOne, done, openSession, reportItem, submitItem, submitOne } from "../harness/ledger-acts.js";
 import { type LedgerRoom, openLedgerRoom } from "../harness/ledger-room.js";
 import { until } from "../harness/raw-wait.js";
+import { openChannel } from "../harness/wait-acts.js";
 
 let room: LedgerRoom;
 beforeAll(async () => {
@@ -162,6 +163,24 @@ describe("retention", () => {
     expect(await everything([jobId])).toEqual({ jobs: 1, keys: 1, checkpoints: 1 });
     await retain(false);
     expect(await count("job", "id", [jobId])).toBe(1);
+  });
+
+  it("drops channels of jobs that are gone, once they are empty, and no other (D15)", async () => {
+    const [empty, full] = [await makeOldJob(40, 6, 20), await makeOldJob(40, 6, 21)];
+    const recent = await submitOne(room);
+    for (const jobId of [empty, full, recent]) await openChannel(room.ledger, jobId, "go");
+    await room.sql(
+      `insert into signal_page (channel_id, partition, first_sequence, last_sequence, at, producer_id, first_number,
+         last_number, body) select channel_id, 0, 1, 1, now(), 0, 1, 1, '' from channel where owner = $1`,
+      [full],
+    );
+    await room.sql("insert into wait_timeout select $1, 1, 0, 0", [empty]);
+
+    await retain(false);
+
+    expect(await count("channel", "owner", [empty])).toBe(0);
+    expect(await count("channel", "owner", [full, recent])).toBe(2);
+    expect(await count("wait_timeout", "job_id", [empty])).toBe(0);
   });
 
   it("drops effects and notes with their jobs, and effects of scopes that nobody has touched since (D16)", async () => {

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdfast/v1/job.proto.
  */
 export const file_holdfast_v1_job: GenFile = /*@__PURE__*/
-  fileDesc("ChVob2xkZmFzdC92MS9qb2IucHJvdG8SC2hvbGRmYXN0LnYxIqgGCgdKb2JTcGVjEgwKBGtpbmQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRInCghwcmlvcml0eRgEIAEoDjIVLmhvbGRmYXN0LnYxLlByaW9yaXR5EhQKDGNhcGFiaWxpdGllcxgFIAMoCRIPCgdwYXlsb2FkGAYgASgMEhQKDGNvbnRlbnRfdHlwZRgHIAEoCRIwCgZsYWJlbHMYCCADKAsyIC5ob2xkZmFzdC52MS5Kb2JTcGVjLkxhYmVsc0VudHJ5EhcKD2lkZW1wb3RlbmN5X2tleRgJIAEoCRIqCgZydW5fYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKBXJldHJ5GAsgASgLMhguaG9sZGZhc3QudjEuUmV0cnlQb2xpY3kSLAoIZGVhZGxpbmUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjgKEWRpc2Nvbm5lY3RfcG9saWN5GA0gASgOMh0uaG9sZGZhc3QudjEuRGlzY29ubmVjdFBvbGljeRIzChBkaXNjb25uZWN0X2xpbWl0GA4gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXRyYWNlX2NvbnRleHQYDyABKAsyGS5ob2xkZmFzdC52MS5UcmFjZUNvbnRleHQSKwoKZGVwZW5kc19vbhgQIAMoCzIXLmhvbGRmYXN0LnYxLkRlcGVuZGVuY3kSLwoMY29tcGVuc2F0aW9uGBEgASgLMhkuaG9sZGZhc3QudjEuQ29tcGVuc2F0aW9uEiYKBnVuaXF1ZRgUIAEoCzIWLmhvbGRmYXN0LnYxLlVuaXF1ZUtleRIsCghzdGFydF9ieRgVIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc291cmNlGBYgASgJEicKCGZhaXJuZXNzGBcgASgLMhUuaG9sZGZhc3QudjEuRmFpcm5lc3MaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASInCghGYWlybmVzcxILCgNrZXkYASABKAkSDgoGd2VpZ2h0GAIgASgFImoKCkRlcGVuZGVuY3kSEAoGam9iX2lkGAEgASgJSAASGQoPaWRlbXBvdGVuY3lfa2V5GAIgASgJSAASKQoEa2luZBgDIAEoDjIbLmhvbGRmYXN0LnYxLkRlcGVuZGVuY3lLaW5kQgQKAm9uIkkKDENvbXBlbnNhdGlvbhIhCgNqb2IYASABKAsyFC5ob2xkZmFzdC52MS5Kb2JTcGVjEhYKDm9uX3J1bl9mYWlsdXJlGAIgASgIIpIBCgxDaGlsZE91dGNvbWUSDgoGam9iX2lkGAEgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgCIAEoCRIMCgRraW5kGAMgASgJEiQKBXN0YXRlGAQgASgOMhUuaG9sZGZhc3QudjEuSm9iU3RhdGUSJQoHb3V0Y29tZRgFIAEoCzIULmhvbGRmYXN0LnYxLk91dGNvbWUiZAoNQ2hpbGRPdXRjb21lcxINCgV0b3RhbBgBIAEoBRIrCghvdXRjb21lcxgCIAMoCzIZLmhvbGRmYXN0LnYxLkNoaWxkT3V0Y29tZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAyABKAkiQwoJVW5pcXVlS2V5EgsKA2tleRgBIAEoCRIpCgZwb2xpY3kYAiABKA4yGS5ob2xkZmFzdC52MS5VbmlxdWVQb2xpY3ki5gEKC1JldHJ5UG9saWN5EhQKDG1heF9hdHRlbXB0cxgBIAEoBRIyCg9pbml0aWFsX2JhY2tvZmYYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDgoGZmFjdG9yGAMgASgBEi4KC21heF9iYWNrb2ZmGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhcKD3Blcm1hbmVudF9jb2RlcxgFIAMoCRI0ChFwZXJtYW5lbnRfY2xhc3NlcxgGIAMoDjIZLmhvbGRmYXN0LnYxLkZhaWx1cmVDbGFzcyI3CgxUcmFjZUNvbnRleHQSEwoLdHJhY2VwYXJlbnQYASABKAkSEgoKdHJhY2VzdGF0ZRgCIAEoCSKYBwoDSm9iEgoKAmlkGAEgASgJEg8KB3Byb2R1Y3QYAiABKAkSDQoFcXVldWUYAyABKAkSDAoEa2luZBgEIAEoCRInCghwcmlvcml0eRgFIAEoDjIVLmhvbGRmYXN0LnYxLlByaW9yaXR5EhQKDGNhcGFiaWxpdGllcxgGIAMoCRIsCgZsYWJlbHMYByADKAsyHC5ob2xkZmFzdC52MS5Kb2IuTGFiZWxzRW50cnkSJAoFc3RhdGUYCCABKA4yFS5ob2xkZmFzdC52MS5Kb2JTdGF0ZRIPCgdhdHRlbXB0GAkgASgFEhQKDG1heF9hdHRlbXB0cxgKIAEoBRIVCg1mZW5jaW5nX3Rva2VuGAsgASgDEhAKCHJldmlzaW9uGAwgASgFEjAKDHN1Ym1pdHRlZF9hdBgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKgoGcnVuX2F0GA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydGVkX2F0GA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtmaW5pc2hlZF9hdBgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZGVhZGxpbmUYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnNlc3Npb25faWQYEiABKAkSJQoHb3V0Y29tZRgTIAEoCzIULmhvbGRmYXN0LnYxLk91dGNvbWUSJwoIcHJvZ3Jlc3MYFCABKAsyFS5ob2xkZmFzdC52MS5Qcm9ncmVzcxIbChNjaGVja3BvaW50X3NlcXVlbmNlGBUgASgDEg8KB3BheWxvYWQYFiABKAwSFAoMY29udGVudF90eXBlGBcgASgJEg4KBnJ1bl9pZBgYIAEoCRISCgp1bmlxdWVfa2V5GB4gASgJEiwKCHN0YXJ0X2J5GB8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZzb3VyY2UYICABKAkSJwoIZmFpcm5lc3MYISABKAsyFS5ob2xkZmFzdC52MS5GYWlybmVzcxIlCgZjYXVzZXMYPCADKAsyFS5ob2xkZmFzdC52MS5Kb2JDYXVzZRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIqEBCghKb2JDYXVzZRIqCgZyZXBsYXkYASABKAsyGC5ob2xkZmFzdC52MS5SZXBsYXlDYXVzZUgAEjYKDGNvbXBlbnNhdGlvbhgCIAEoCzIeLmhvbGRmYXN0LnYxLkNvbXBlbnNhdGlvbkNhdXNlSAASKAoFcmV0cnkYAyABKAsyFy5ob2xkZmFzdC52MS5SZXRyeUNhdXNlSABCBwoFY2F1c2UiMAoLUmVwbGF5Q2F1c2USEQoJcmVwbGF5X2lkGAEgASgJEg4KBmpvYl9pZBgCIAEoCSIjChFDb21wZW5zYXRpb25DYXVzZRIOCgZqb2JfaWQYASABKAkiRAoKUmV0cnlDYXVzZRImCgJhdBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGcmVhc29uGAIgASgJIpMBCgdPdXRjb21lEicKB3N1Y2Nlc3MYASABKAsyFC5ob2xkZmFzdC52MS5TdWNjZXNzSAASJwoHZmFpbHVyZRgCIAEoCzIULmhvbGRmYXN0LnYxLkZhaWx1cmVIABIrCgljYW5jZWxsZWQYAyABKAsyFi5ob2xkZmFzdC52MS5DYW5jZWxsZWRIAEIJCgdvdXRjb21lIi8KB1N1Y2Nlc3MSDgoGcmVzdWx0GAEgASgMEhQKDGNvbnRlbnRfdHlwZRgCIAEoCSJrCgdGYWlsdXJlEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIRCglwZXJtYW5lbnQYAyABKAgSLgoLcmV0cnlfYWZ0ZXIYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iGwoJQ2FuY2VsbGVkEg4KBnJlYXNvbhgBIAEoCSJUCghQcm9ncmVzcxIPCgdwZXJjZW50GAEgASgBEg8KB21lc3NhZ2UYAiABKAkSJgoCYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIvsBCghKb2JFdmVudBIKCgJpZBgBIAEoCRIOCgZqb2JfaWQYAiABKAkSJwoEdHlwZRgDIAEoDjIZLmhvbGRmYXN0LnYxLkpvYkV2ZW50VHlwZRIkCgVzdGF0ZRgEIAEoDjIVLmhvbGRmYXN0LnYxLkpvYlN0YXRlEhAKCHJldmlzaW9uGAUgASgFEg8KB2F0dGVtcHQYBiABKAUSFQoNZmVuY2luZ190b2tlbhgHIAEoAxISCgpzZXNzaW9uX2lkGAggASgJEg4KBnJlYXNvbhgJIAEoCRImCgJhdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAihgEKB0pvYk5vdGUSDgoGbnVtYmVyGAEgASgDEiYKBHR5cGUYAiABKA4yGC5ob2xkZmFzdC52MS5Kb2JOb3RlVHlwZRIMCgRuYW1lGAMgASgJEg0KBWJ5dGVzGAQgASgFEiYKAmF0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCplCg5EZXBlbmRlbmN5S2luZBIfChtERVBFTkRFTkNZX0tJTkRfVU5TUEVDSUZJRUQQABIYChRERVBFTkRFTkNZX0tJTkRfSEFSRBABEhgKFERFUEVOREVOQ1lfS0lORF9TT0ZUEAIqiwEKDUZhaWx1cmVQb2xpY3kSHgoaRkFJTFVSRV9QT0xJQ1lfVU5TUEVDSUZJRUQQABIcChhGQUlMVVJFX1BPTElDWV9GQUlMX0ZBU1QQARIbChdGQUlMVVJFX1BPTElDWV9DT05USU5VRRACEh8KG0ZBSUxVUkVfUE9MSUNZX1dBSVRfRk9SX0FMTBADKn4KDFVuaXF1ZVBvbGljeRIdChlVTklRVUVfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGgoWVU5JUVVFX1BPTElDWV9FWElTVElORxABEhgKFFVOSVFVRV9QT0xJQ1lfUkVGVVNFEAISGQoVVU5JUVVFX1BPTElDWV9SRVBMQUNFEAMqdQoIUHJpb3JpdHkSGAoUUFJJT1JJVFlfVU5TUEVDSUZJRUQQABIQCgxQUklPUklUWV9MT1cQARITCg9QUklPUklUWV9OT1JNQUwQAhIRCg1QUklPUklUWV9ISUdIEAMSFQoRUFJJT1JJVFlfQ1JJVElDQUwQBCqwAwoMRmFpbHVyZUNsYXNzEh0KGUZBSUxVUkVfQ0xBU1NfVU5TUEVDSUZJRUQQABIeChpGQUlMVVJFX0NMQVNTX1JBVEVfTElNSVRFRBABEh4KGkZBSUxVUkVfQ0xBU1NfU0VSVkVSX0VSUk9SEAISHgoaRkFJTFVSRV9DTEFTU19DTElFTlRfRVJST1IQAxIYChRGQUlMVVJFX0NMQVNTX0RFTklFRBAEEhsKF0ZBSUxVUkVfQ0xBU1NfTk9UX0ZPVU5EEAUSGQoVRkFJTFVSRV9DTEFTU19USU1FT1VUEAYSHAoYRkFJTFVSRV9DTEFTU19DT05ORUNUSU9OEAcSIQodRkFJTFVSRV9DTEFTU19TQ0hFTUFfTUlTTUFUQ0gQCBIdChlGQUlMVVJFX0NMQVNTX1BBUlNFX0VSUk9SEAkSGwoXRkFJTFVSRV9DTEFTU19FWEhBVVNURUQQChIaChZGQUlMVVJFX0NMQVNTX0RFQURMSU5FEAsSHQoZRkFJTFVSRV9DTEFTU19XT1JLRVJfTE9TVBAMEhcKE0ZBSUxVUkVfQ0xBU1NfT1RIRVIQDSp6ChBEaXNjb25uZWN0UG9saWN5EiEKHURJU0NPTk5FQ1RfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGgoWRElTQ09OTkVDVF9QT0xJQ1lfU1RPUBABEicKI0RJU0NPTk5FQ1RfUE9MSUNZX0ZJTklTSF9BTkRfUkVQT1JUEAIq3AEKCEpvYlN0YXRlEhkKFUpPQl9TVEFURV9VTlNQRUNJRklFRBAAEhUKEUpPQl9TVEFURV9CTE9DS0VEEAESFwoTSk9CX1NUQVRFX1NDSEVEVUxFRBACEhMKD0pPQl9TVEFURV9SRUFEWRADEhQKEEpPQl9TVEFURV9QQVJLRUQQBBIUChBKT0JfU1RBVEVfTEVBU0VEEAUSFwoTSk9CX1NUQVRFX1NVQ0NFRURFRBAGEhIKDkpPQl9TVEFURV9ERUFEEAcSFwoTSk9CX1NUQVRFX0NBTkNFTExFRBAIKnQKC0pvYk5vdGVUeXBlEh0KGUpPQl9OT1RFX1RZUEVfVU5TUEVDSUZJRUQQABIiCh5KT0JfTk9URV9UWVBFX0VGRkVDVF9DT01QTEVURUQQARIiCh5KT0JfTk9URV9UWVBFX0VGRkVDVF9BQkFORE9ORUQQAirUAwoMSm9iRXZlbnRUeXBlEh4KGkpPQl9FVkVOVF9UWVBFX1VOU1BFQ0lGSUVEEAASHAoYSk9CX0VWRU5UX1RZUEVfU1VCTUlUVEVEEAESGAoUSk9CX0VWRU5UX1RZUEVfUkVBRFkQAhIZChVKT0JfRVZFTlRfVFlQRV9MRUFTRUQQAxIbChdKT0JfRVZFTlRfVFlQRV9SRUxFQVNFRBAEEhoKFkpPQl9FVkVOVF9UWVBFX0VYUElSRUQQBRIiCh5KT0JfRVZFTlRfVFlQRV9SRVRSWV9TQ0hFRFVMRUQQBhIcChhKT0JfRVZFTlRfVFlQRV9TVUNDRUVERUQQBxIXChNKT0JfRVZFTlRfVFlQRV9ERUFEEAgSHAoYSk9CX0VWRU5UX1RZUEVfQ0FOQ0VMTEVEEAkSIwofSk9CX0VWRU5UX1RZUEVfQ0FOQ0VMX1JFUVVFU1RFRBAKEhoKFkpPQl9FVkVOVF9UWVBFX1JFVklWRUQQCxIjCh9KT0JfRVZFTlRfVFlQRV9FRkZFQ1RfQ09NUExFVEVEEAwSHAoYSk9CX0VWRU5UX1RZUEVfVU5CTE9DS0VEEA0SGwoXSk9CX0VWRU5UX1RZUEVfREVGRVJSRUQQDmIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChVob2xkZmFzdC92MS9qb2IucHJvdG8SC2hvbGRmYXN0LnYxIqgGCgdKb2JTcGVjEgwKBGtpbmQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRInCghwcmlvcml0eRgEIAEoDjIVLmhvbGRmYXN0LnYxLlByaW9yaXR5EhQKDGNhcGFiaWxpdGllcxgFIAMoCRIPCgdwYXlsb2FkGAYgASgMEhQKDGNvbnRlbnRfdHlwZRgHIAEoCRIwCgZsYWJlbHMYCCADKAsyIC5ob2xkZmFzdC52MS5Kb2JTcGVjLkxhYmVsc0VudHJ5EhcKD2lkZW1wb3RlbmN5X2tleRgJIAEoCRIqCgZydW5fYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKBXJldHJ5GAsgASgLMhguaG9sZGZhc3QudjEuUmV0cnlQb2xpY3kSLAoIZGVhZGxpbmUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjgKEWRpc2Nvbm5lY3RfcG9saWN5GA0gASgOMh0uaG9sZGZhc3QudjEuRGlzY29ubmVjdFBvbGljeRIzChBkaXNjb25uZWN0X2xpbWl0GA4gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXRyYWNlX2NvbnRleHQYDyABKAsyGS5ob2xkZmFzdC52MS5UcmFjZUNvbnRleHQSKwoKZGVwZW5kc19vbhgQIAMoCzIXLmhvbGRmYXN0LnYxLkRlcGVuZGVuY3kSLwoMY29tcGVuc2F0aW9uGBEgASgLMhkuaG9sZGZhc3QudjEuQ29tcGVuc2F0aW9uEiYKBnVuaXF1ZRgUIAEoCzIWLmhvbGRmYXN0LnYxLlVuaXF1ZUtleRIsCghzdGFydF9ieRgVIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc291cmNlGBYgASgJEicKCGZhaXJuZXNzGBcgASgLMhUuaG9sZGZhc3QudjEuRmFpcm5lc3MaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASInCghGYWlybmVzcxILCgNrZXkYASABKAkSDgoGd2VpZ2h0GAIgASgFImoKCkRlcGVuZGVuY3kSEAoGam9iX2lkGAEgASgJSAASGQoPaWRlbXBvdGVuY3lfa2V5GAIgASgJSAASKQoEa2luZBgDIAEoDjIbLmhvbGRmYXN0LnYxLkRlcGVuZGVuY3lLaW5kQgQKAm9uIkkKDENvbXBlbnNhdGlvbhIhCgNqb2IYASABKAsyFC5ob2xkZmFzdC52MS5Kb2JTcGVjEhYKDm9uX3J1bl9mYWlsdXJlGAIgASgIIpIBCgxDaGlsZE91dGNvbWUSDgoGam9iX2lkGAEgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgCIAEoCRIMCgRraW5kGAMgASgJEiQKBXN0YXRlGAQgASgOMhUuaG9sZGZhc3QudjEuSm9iU3RhdGUSJQoHb3V0Y29tZRgFIAEoCzIULmhvbGRmYXN0LnYxLk91dGNvbWUiZAoNQ2hpbGRPdXRjb21lcxINCgV0b3RhbBgBIAEoBRIrCghvdXRjb21lcxgCIAMoCzIZLmhvbGRmYXN0LnYxLkNoaWxkT3V0Y29tZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAyABKAkiQwoJVW5pcXVlS2V5EgsKA2tleRgBIAEoCRIpCgZwb2xpY3kYAiABKA4yGS5ob2xkZmFzdC52MS5VbmlxdWVQb2xpY3ki5gEKC1JldHJ5UG9saWN5EhQKDG1heF9hdHRlbXB0cxgBIAEoBRIyCg9pbml0aWFsX2JhY2tvZmYYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDgoGZmFjdG9yGAMgASgBEi4KC21heF9iYWNrb2ZmGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhcKD3Blcm1hbmVudF9jb2RlcxgFIAMoCRI0ChFwZXJtYW5lbnRfY2xhc3NlcxgGIAMoDjIZLmhvbGRmYXN0LnYxLkZhaWx1cmVDbGFzcyI3CgxUcmFjZUNvbnRleHQSEwoLdHJhY2VwYXJlbnQYASABKAkSEgoKdHJhY2VzdGF0ZRgCIAEoCSLDBwoDSm9iEgoKAmlkGAEgASgJEg8KB3Byb2R1Y3QYAiABKAkSDQoFcXVldWUYAyABKAkSDAoEa2luZBgEIAEoCRInCghwcmlvcml0eRgFIAEoDjIVLmhvbGRmYXN0LnYxLlByaW9yaXR5EhQKDGNhcGFiaWxpdGllcxgGIAMoCRIsCgZsYWJlbHMYByADKAsyHC5ob2xkZmFzdC52MS5Kb2IuTGFiZWxzRW50cnkSJAoFc3RhdGUYCCABKA4yFS5ob2xkZmFzdC52MS5Kb2JTdGF0ZRIPCgdhdHRlbXB0GAkgASgFEhQKDG1heF9hdHRlbXB0cxgKIAEoBRIVCg1mZW5jaW5nX3Rva2VuGAsgASgDEhAKCHJldmlzaW9uGAwgASgFEjAKDHN1Ym1pdHRlZF9hdBgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKgoGcnVuX2F0GA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydGVkX2F0GA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtmaW5pc2hlZF9hdBgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZGVhZGxpbmUYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnNlc3Npb25faWQYEiABKAkSJQoHb3V0Y29tZRgTIAEoCzIULmhvbGRmYXN0LnYxLk91dGNvbWUSJwoIcHJvZ3Jlc3MYFCABKAsyFS5ob2xkZmFzdC52MS5Qcm9ncmVzcxIbChNjaGVja3BvaW50X3NlcXVlbmNlGBUgASgDEg8KB3BheWxvYWQYFiABKAwSFAoMY29udGVudF90eXBlGBcgASgJEg4KBnJ1bl9pZBgYIAEoCRISCgp1bmlxdWVfa2V5GB4gASgJEiwKCHN0YXJ0X2J5GB8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZzb3VyY2UYICABKAkSJwoIZmFpcm5lc3MYISABKAsyFS5ob2xkZmFzdC52MS5GYWlybmVzcxIlCgZjYXVzZXMYPCADKAsyFS5ob2xkZmFzdC52MS5Kb2JDYXVzZRIpCgZhd2FpdHMYKCABKAsyGS5ob2xkZmFzdC52MS5Bd2FpdGVkUGxhY2UaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKhAQoISm9iQ2F1c2USKgoGcmVwbGF5GAEgASgLMhguaG9sZGZhc3QudjEuUmVwbGF5Q2F1c2VIABI2Cgxjb21wZW5zYXRpb24YAiABKAsyHi5ob2xkZmFzdC52MS5Db21wZW5zYXRpb25DYXVzZUgAEigKBXJldHJ5GAMgASgLMhcuaG9sZGZhc3QudjEuUmV0cnlDYXVzZUgAQgcKBWNhdXNlIjAKC1JlcGxheUNhdXNlEhEKCXJlcGxheV9pZBgBIAEoCRIOCgZqb2JfaWQYAiABKAkiIwoRQ29tcGVuc2F0aW9uQ2F1c2USDgoGam9iX2lkGAEgASgJIkQKClJldHJ5Q2F1c2USJgoCYXQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnJlYXNvbhgCIAEoCSKrAQoMQXdhaXRlZFBsYWNlEg0KBW93bmVyGAEgASgJEg8KB2NoYW5uZWwYAiABKAkSEQoJcGFydGl0aW9uGAMgASgFEg0KBWFmdGVyGAQgASgDEikKBXNpbmNlGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp0aW1lb3V0X2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKTAQoHT3V0Y29tZRInCgdzdWNjZXNzGAEgASgLMhQuaG9sZGZhc3QudjEuU3VjY2Vzc0gAEicKB2ZhaWx1cmUYAiABKAsyFC5ob2xkZmFzdC52MS5GYWlsdXJlSAASKwoJY2FuY2VsbGVkGAMgASgLMhYuaG9sZGZhc3QudjEuQ2FuY2VsbGVkSABCCQoHb3V0Y29tZSIvCgdTdWNjZXNzEg4KBnJlc3VsdBgBIAEoDBIUCgxjb250ZW50X3R5cGUYAiABKAkiawoHRmFpbHVyZRIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEQoJcGVybWFuZW50GAMgASgIEi4KC3JldHJ5X2FmdGVyGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIhsKCUNhbmNlbGxlZBIOCgZyZWFzb24YASABKAkiVAoIUHJvZ3Jlc3MSDwoHcGVyY2VudBgBIAEoARIPCgdtZXNzYWdlGAIgASgJEiYKAmF0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCL7AQoISm9iRXZlbnQSCgoCaWQYASABKAkSDgoGam9iX2lkGAIgASgJEicKBHR5cGUYAyABKA4yGS5ob2xkZmFzdC52MS5Kb2JFdmVudFR5cGUSJAoFc3RhdGUYBCABKA4yFS5ob2xkZmFzdC52MS5Kb2JTdGF0ZRIQCghyZXZpc2lvbhgFIAEoBRIPCgdhdHRlbXB0GAYgASgFEhUKDWZlbmNpbmdfdG9rZW4YByABKAMSEgoKc2Vzc2lvbl9pZBgIIAEoCRIOCgZyZWFzb24YCSABKAkSJgoCYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIqkBCgdKb2JOb3RlEg4KBm51bWJlchgBIAEoAxImCgR0eXBlGAIgASgOMhguaG9sZGZhc3QudjEuSm9iTm90ZVR5cGUSDAoEbmFtZRgDIAEoCRINCgVieXRlcxgEIAEoBRImCgJhdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHc2lnbmFscxgGIAEoBRIQCghwcm9kdWNlchgHIAEoCSplCg5EZXBlbmRlbmN5S2luZBIfChtERVBFTkRFTkNZX0tJTkRfVU5TUEVDSUZJRUQQABIYChRERVBFTkRFTkNZX0tJTkRfSEFSRBABEhgKFERFUEVOREVOQ1lfS0lORF9TT0ZUEAIqiwEKDUZhaWx1cmVQb2xpY3kSHgoaRkFJTFVSRV9QT0xJQ1lfVU5TUEVDSUZJRUQQABIcChhGQUlMVVJFX1BPTElDWV9GQUlMX0ZBU1QQARIbChdGQUlMVVJFX1BPTElDWV9DT05USU5VRRACEh8KG0ZBSUxVUkVfUE9MSUNZX1dBSVRfRk9SX0FMTBADKn4KDFVuaXF1ZVBvbGljeRIdChlVTklRVUVfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGgoWVU5JUVVFX1BPTElDWV9FWElTVElORxABEhgKFFVOSVFVRV9QT0xJQ1lfUkVGVVNFEAISGQoVVU5JUVVFX1BPTElDWV9SRVBMQUNFEAMqdQoIUHJpb3JpdHkSGAoUUFJJT1JJVFlfVU5TUEVDSUZJRUQQABIQCgxQUklPUklUWV9MT1cQARITCg9QUklPUklUWV9OT1JNQUwQAhIRCg1QUklPUklUWV9ISUdIEAMSFQoRUFJJT1JJVFlfQ1JJVElDQUwQBCqwAwoMRmFpbHVyZUNsYXNzEh0KGUZBSUxVUkVfQ0xBU1NfVU5TUEVDSUZJRUQQABIeChpGQUlMVVJFX0NMQVNTX1JBVEVfTElNSVRFRBABEh4KGkZBSUxVUkVfQ0xBU1NfU0VSVkVSX0VSUk9SEAISHgoaRkFJTFVSRV9DTEFTU19DTElFTlRfRVJST1IQAxIYChRGQUlMVVJFX0NMQVNTX0RFTklFRBAEEhsKF0ZBSUxVUkVfQ0xBU1NfTk9UX0ZPVU5EEAUSGQoVRkFJTFVSRV9DTEFTU19USU1FT1VUEAYSHAoYRkFJTFVSRV9DTEFTU19DT05ORUNUSU9OEAcSIQodRkFJTFVSRV9DTEFTU19TQ0hFTUFfTUlTTUFUQ0gQCBIdChlGQUlMVVJFX0NMQVNTX1BBUlNFX0VSUk9SEAkSGwoXRkFJTFVSRV9DTEFTU19FWEhBVVNURUQQChIaChZGQUlMVVJFX0NMQVNTX0RFQURMSU5FEAsSHQoZRkFJTFVSRV9DTEFTU19XT1JLRVJfTE9TVBAMEhcKE0ZBSUxVUkVfQ0xBU1NfT1RIRVIQDSp6ChBEaXNjb25uZWN0UG9saWN5EiEKHURJU0NPTk5FQ1RfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGgoWRElTQ09OTkVDVF9QT0xJQ1lfU1RPUBABEicKI0RJU0NPTk5FQ1RfUE9MSUNZX0ZJTklTSF9BTkRfUkVQT1JUEAIq3AEKCEpvYlN0YXRlEhkKFUpPQl9TVEFURV9VTlNQRUNJRklFRBAAEhUKEUpPQl9TVEFURV9CTE9DS0VEEAESFwoTSk9CX1NUQVRFX1NDSEVEVUxFRBACEhMKD0pPQl9TVEFURV9SRUFEWRADEhQKEEpPQl9TVEFURV9QQVJLRUQQBBIUChBKT0JfU1RBVEVfTEVBU0VEEAUSFwoTSk9CX1NUQVRFX1NVQ0NFRURFRBAGEhIKDkpPQl9TVEFURV9ERUFEEAcSFwoTSk9CX1NUQVRFX0NBTkNFTExFRBAIKpkBCgtKb2JOb3RlVHlwZRIdChlKT0JfTk9URV9UWVBFX1VOU1BFQ0lGSUVEEAASIgoeSk9CX05PVEVfVFlQRV9FRkZFQ1RfQ09NUExFVEVEEAESIgoeSk9CX05PVEVfVFlQRV9FRkZFQ1RfQUJBTkRPTkVEEAISIwofSk9CX05PVEVfVFlQRV9TSUdOQUxTX1BVQkxJU0hFRBADKvIDCgxKb2JFdmVudFR5cGUSHgoaSk9CX0VWRU5UX1RZUEVfVU5TUEVDSUZJRUQQABIcChhKT0JfRVZFTlRfVFlQRV9TVUJNSVRURUQQARIYChRKT0JfRVZFTlRfVFlQRV9SRUFEWRACEhkKFUpPQl9FVkVOVF9UWVBFX0xFQVNFRBADEhsKF0pPQl9FVkVOVF9UWVBFX1JFTEVBU0VEEAQSGgoWSk9CX0VWRU5UX1RZUEVfRVhQSVJFRBAFEiIKHkpPQl9FVkVOVF9UWVBFX1JFVFJZX1NDSEVEVUxFRBAGEhwKGEpPQl9FVkVOVF9UWVBFX1NVQ0NFRURFRBAHEhcKE0pPQl9FVkVOVF9UWVBFX0RFQUQQCBIcChhKT0JfRVZFTlRfVFlQRV9DQU5DRUxMRUQQCRIjCh9KT0JfRVZFTlRfVFlQRV9DQU5DRUxfUkVRVUVTVEVEEAoSGgoWSk9CX0VWRU5UX1RZUEVfUkVWSVZFRBALEiMKH0pPQl9FVkVOVF9UWVBFX0VGRkVDVF9DT01QTEVURUQQDBIcChhKT0JfRVZFTlRfVFlQRV9VTkJMT0NLRUQQDRIbChdKT0JfRVZFTlRfVFlQRV9ERUZFUlJFRBAOEhwKGEpPQl9FVkVOVF9UWVBFX1NVU1BFTkRFRBAPYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * What a submitter asks for. Every limit named here is a default of the hub's
@@ -728,6 +728,14 @@ export type Job = Message<"holdfast.v1.Job"> & {
    * @generated from field: repeated holdfast.v1.JobCause causes = 60;
    */
   causes: JobCause[];
+
+  /**
+   * The signal that it is suspended for; absent when it is not. Filled by
+   * JobService.Get and Explain only.
+   *
+   * @generated from field: holdfast.v1.AwaitedPlace awaits = 40;
+   */
+  awaits?: AwaitedPlace | undefined;
 };
 
 /**
@@ -860,6 +868,62 @@ export const RetryCauseSchema: GenMessage<RetryCause> = /*@__PURE__*/
   messageDesc(file_holdfast_v1_job, 13);
 
 /**
+ * What a suspended job waits for: any signal of a partition after a sequence.
+ *
+ * @generated from message holdfast.v1.AwaitedPlace
+ */
+export type AwaitedPlace = Message<"holdfast.v1.AwaitedPlace"> & {
+  /**
+   * Owner of the channel: the id of a job or run, or a free name.
+   *
+   * @generated from field: string owner = 1;
+   */
+  owner: string;
+
+  /**
+   * Name of the channel.
+   *
+   * @generated from field: string channel = 2;
+   */
+  channel: string;
+
+  /**
+   * The partition.
+   *
+   * @generated from field: int32 partition = 3;
+   */
+  partition: number;
+
+  /**
+   * Signals up to this sequence do not count.
+   *
+   * @generated from field: int64 after = 4;
+   */
+  after: bigint;
+
+  /**
+   * Since when it waits.
+   *
+   * @generated from field: google.protobuf.Timestamp since = 5;
+   */
+  since?: Timestamp | undefined;
+
+  /**
+   * When the wait is over; absent without a timeout.
+   *
+   * @generated from field: google.protobuf.Timestamp timeout_at = 6;
+   */
+  timeoutAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message holdfast.v1.AwaitedPlace.
+ * Use `create(AwaitedPlaceSchema)` to create a new message.
+ */
+export const AwaitedPlaceSchema: GenMessage<AwaitedPlace> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job, 14);
+
+/**
  * How an attempt, or the job, ended.
  *
  * @generated from message holdfast.v1.Outcome
@@ -902,7 +966,7 @@ export type Outcome = Message<"holdfast.v1.Outcome"> & {
  * Use `create(OutcomeSchema)` to create a new message.
  */
 export const OutcomeSchema: GenMessage<Outcome> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 14);
+  messageDesc(file_holdfast_v1_job, 15);
 
 /**
  * A finished piece of work.
@@ -931,7 +995,7 @@ export type Success = Message<"holdfast.v1.Success"> & {
  * Use `create(SuccessSchema)` to create a new message.
  */
 export const SuccessSchema: GenMessage<Success> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 15);
+  messageDesc(file_holdfast_v1_job, 16);
 
 /**
  * A failed attempt.
@@ -978,7 +1042,7 @@ export type Failure = Message<"holdfast.v1.Failure"> & {
  * Use `create(FailureSchema)` to create a new message.
  */
 export const FailureSchema: GenMessage<Failure> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 16);
+  messageDesc(file_holdfast_v1_job, 17);
 
 /**
  * A cancelled piece of work.
@@ -999,7 +1063,7 @@ export type Cancelled = Message<"holdfast.v1.Cancelled"> & {
  * Use `create(CancelledSchema)` to create a new message.
  */
 export const CancelledSchema: GenMessage<Cancelled> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 17);
+  messageDesc(file_holdfast_v1_job, 18);
 
 /**
  * How far a running attempt is, for people.
@@ -1034,7 +1098,7 @@ export type Progress = Message<"holdfast.v1.Progress"> & {
  * Use `create(ProgressSchema)` to create a new message.
  */
 export const ProgressSchema: GenMessage<Progress> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 18);
+  messageDesc(file_holdfast_v1_job, 19);
 
 /**
  * One state change of a job. Written in the same transaction as the change
@@ -1121,7 +1185,7 @@ export type JobEvent = Message<"holdfast.v1.JobEvent"> & {
  * Use `create(JobEventSchema)` to create a new message.
  */
 export const JobEventSchema: GenMessage<JobEvent> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 19);
+  messageDesc(file_holdfast_v1_job, 20);
 
 /**
  * One line of a job's summary, for people. Written in the same transaction as
@@ -1131,7 +1195,8 @@ export const JobEventSchema: GenMessage<JobEvent> = /*@__PURE__*/
  */
 export type JobNote = Message<"holdfast.v1.JobNote"> & {
   /**
-   * Counts the notes of the job, from 1.
+   * Counts the notes of its type: effects of the job from 1, signals of a
+   * channel by their sequence.
    *
    * @generated from field: int64 number = 1;
    */
@@ -1145,14 +1210,14 @@ export type JobNote = Message<"holdfast.v1.JobNote"> & {
   type: JobNoteType;
 
   /**
-   * Key of the effect.
+   * Key of the effect, or name of the channel.
    *
    * @generated from field: string name = 3;
    */
   name: string;
 
   /**
-   * Bytes of the result.
+   * Bytes of the result, or of the signals as they are stored.
    *
    * @generated from field: int32 bytes = 4;
    */
@@ -1164,6 +1229,21 @@ export type JobNote = Message<"holdfast.v1.JobNote"> & {
    * @generated from field: google.protobuf.Timestamp at = 5;
    */
   at?: Timestamp | undefined;
+
+  /**
+   * How many consecutive signals it tells of, the last being `number`; 0 for
+   * an effect.
+   *
+   * @generated from field: int32 signals = 6;
+   */
+  signals: number;
+
+  /**
+   * Who published them; empty for an effect.
+   *
+   * @generated from field: string producer = 7;
+   */
+  producer: string;
 };
 
 /**
@@ -1171,7 +1251,7 @@ export type JobNote = Message<"holdfast.v1.JobNote"> & {
  * Use `create(JobNoteSchema)` to create a new message.
  */
 export const JobNoteSchema: GenMessage<JobNote> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 20);
+  messageDesc(file_holdfast_v1_job, 21);
 
 /**
  * How strongly a job depends on another.
@@ -1527,7 +1607,7 @@ export enum JobState {
   READY = 3,
 
   /**
-   * Stopped at a gate.
+   * Stopped at a gate, or suspended until a signal comes.
    *
    * @generated from enum value: JOB_STATE_PARKED = 4;
    */
@@ -1594,6 +1674,13 @@ export enum JobNoteType {
    * @generated from enum value: JOB_NOTE_TYPE_EFFECT_ABANDONED = 2;
    */
   EFFECT_ABANDONED = 2,
+
+  /**
+   * Signals were published to a channel of the job.
+   *
+   * @generated from enum value: JOB_NOTE_TYPE_SIGNALS_PUBLISHED = 3;
+   */
+  SIGNALS_PUBLISHED = 3,
 }
 
 /**
@@ -1623,7 +1710,7 @@ export enum JobEventType {
   SUBMITTED = 1,
 
   /**
-   * Became ready: a time came.
+   * Became ready: a time came, or what it was suspended for.
    *
    * @generated from enum value: JOB_EVENT_TYPE_READY = 2;
    */
@@ -1712,6 +1799,14 @@ export enum JobEventType {
    * @generated from enum value: JOB_EVENT_TYPE_DEFERRED = 14;
    */
   DEFERRED = 14,
+
+  /**
+   * Gave its lease back until a signal comes. READY follows, with the reason
+   * SIGNAL or TIMEOUT.
+   *
+   * @generated from enum value: JOB_EVENT_TYPE_SUSPENDED = 15;
+   */
+  SUSPENDED = 15,
 }
 
 /**

@@ -607,7 +607,8 @@ export type GetRequest = Message<"holdfast.v1.GetRequest"> & {
   includeHistory: boolean;
 
   /**
-   * Also return the job's notes: its newest effects.
+   * Also return the job's notes: its newest effects, and signals of its
+   * channels.
    *
    * @generated from field: bool include_notes = 3;
    */
@@ -649,7 +650,8 @@ export type GetResponse = Message<"holdfast.v1.GetResponse"> & {
   notes: JobNote[];
 
   /**
-   * True when there were more notes than that; EffectService.List has all.
+   * True when there was more than that; EffectService.List and
+   * SignalService.ListSignals have all.
    *
    * @generated from field: bool notes_truncated = 4;
    */
