@@ -287,7 +287,7 @@ async function startOn(
       jobs,
       runs,
       new Replays(ledger, lanes, replayCounter()),
-      new Explainer(ledger, lanes, book, laneGates, sessions),
+      new Explainer(ledger, lanes, book, laneGates, productBook, sessions),
       config,
     ),
     workerService(
