@@ -52,6 +52,7 @@ import {
   runCounter,
   verdictCounter,
   waitMetrics,
+  watchFairness,
   watchGates,
   watchHub,
   watchPeers,
@@ -279,6 +280,7 @@ async function startOn(
   watchSignals(signals);
   watchGates(gateBook, (gate) => laneGates.holdAt(gate) !== null);
   watchHub(ledger, sessions, lanes, book);
+  watchFairness(lanes, book);
   watchPeers(peers, nats);
 
   let isStopping = false;
