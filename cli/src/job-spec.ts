@@ -68,8 +68,9 @@ export function jobSpec(kind: string, payload: Payload | undefined, fields: JobF
   if (fields.uniqueKey !== undefined) {
     spec.unique = create(UniqueKeySchema, { key: fields.uniqueKey, policy: fields.uniquePolicy ?? 0 });
   }
-  if (fields.fairnessKey !== undefined) {
-    spec.fairness = create(FairnessSchema, { key: fields.fairnessKey, weight: fields.fairnessWeight ?? 0 });
+  const { fairnessKey, fairnessWeight } = fields;
+  if (fairnessKey !== undefined || fairnessWeight !== undefined) {
+    spec.fairness = create(FairnessSchema, { key: fairnessKey ?? "", weight: fairnessWeight ?? 0 });
   }
   if (fields.runAt !== undefined) {
     spec.runAt = timestampFromDate(fields.runAt);
