@@ -59,9 +59,9 @@ export const contractClauses: readonly ContractClause[] = [
   {
     clause: "D3",
     promise: "a run counts its jobs, and those of its children that did not succeed",
-    broken: `select r.run_id, r.jobs, r.children_failed, count(n.job_id) as found from run r
+    broken: `select r.run_id, r.jobs, r.compensations, r.children_failed, count(n.job_id) as found from run r
       join run_node n on n.run_id = r.run_id group by r.run_id
-      having r.jobs <> count(n.job_id) or r.children_failed <> count(*) filter (where n.is_child and n.ended_as <> 6)`,
+      having r.jobs + r.compensations <> count(n.job_id) or r.children_failed <> count(*) filter (where n.is_child and n.ended_as <> 6)`,
   },
   {
     clause: "D4",
@@ -96,6 +96,13 @@ export const contractClauses: readonly ContractClause[] = [
       where (c.made_job_id is not null and m.id is null) or (c.made_job_id is null and (
         j.state = 7 and j.attempt > 0
         or c.on_run_failure and n.is_child and n.ended_as = 6 and r.policy is not null and p.ended_as <> 6))`,
+  },
+  {
+    clause: "D8",
+    promise: "what undoes a failed run goes backwards: the job that succeeded later is undone before",
+    broken: `select e.job_id, e.dependent_id from run_edge e join compensation later on later.made_job_id = e.job_id
+      join compensation earlier on earlier.made_job_id = e.dependent_id
+      join job l on l.id = later.job_id join job f on f.id = earlier.job_id where l.finished_at < f.finished_at`,
   },
   {
     clause: "D8",
