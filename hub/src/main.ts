@@ -231,6 +231,7 @@ async function startOn(
   const jobs = new Jobs(ledger, lanes, book, feed, noteDue, revoke, config.watchesMax, directLeases);
   const inbox = new Inbox(ledger, lanes, book, directLeases, noteDue, config.payloadBytesMax, {
     settled: inboxMetrics(),
+    replaced: (jobId) => feed.changed(jobId),
     failed: onTrouble,
   });
   const signals = signalServices(ledger, peers, config, markDead, signalMetrics(), onTrouble);
