@@ -297,7 +297,7 @@ export class Dispatcher {
     if (isDue) group.reportedAtMs = nowMs;
     const emptied = group.choice.takeEmptied();
     for (const lane of isDue ? group.lanes.values() : emptied)
-      if (this.#lanes.head(lane.laneId) === undefined && this.#gates.startsMax(lane) > 0)
+      if (this.#lanes.head(lane.laneId) === undefined && !this.#gates.isShut(lane))
         this.#hooks.starved(lane.laneId);
   }
 

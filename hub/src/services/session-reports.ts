@@ -13,6 +13,7 @@ import type {
   Refusal,
   ResultVerdict,
 } from "./session-messages.js";
+import type { WorkOutcomes } from "./work-outcomes.js";
 import type { WorkerSession } from "./worker-session.js";
 
 export interface IncomingProgress {
@@ -31,6 +32,7 @@ export class SessionReports {
   readonly #returnLeases: ReturnLeases;
   readonly #noteDue: (dueAtMs: number) => void;
   readonly #countVerdicts: (verdict: string, count: number) => void;
+  readonly #outcomes: Pick<WorkOutcomes, "ended">;
   readonly #progress = new Map<string, IncomingProgress & { readonly sessionId: string }>();
   #flushing: NodeJS.Timeout | undefined;
 
@@ -40,12 +42,14 @@ export class SessionReports {
     returnLeases: ReturnLeases,
     noteDue: (dueAtMs: number) => void,
     countVerdicts: (verdict: string, count: number) => void,
+    outcomes: Pick<WorkOutcomes, "ended">,
   ) {
     this.#ledger = ledger;
     this.#feed = feed;
     this.#returnLeases = returnLeases;
     this.#noteDue = noteDue;
     this.#countVerdicts = countVerdicts;
+    this.#outcomes = outcomes;
   }
 
   /** Commits results; answers a verdict per result, in order, once it is final. */
@@ -75,8 +79,10 @@ export class SessionReports {
       at += 1;
       if (verdict instanceof Fault)
         return { jobId, fencingToken, verdict: { type: "refused", refusal: refusalOf(verdict) } };
+      const held = session.leases.get(jobId);
       session.letGo(jobId, fencingToken);
       if (verdict.type === "committed") {
+        if (held?.fencingToken === fencingToken) this.#outcomes.ended(held, result.outcome);
         this.#progress.delete(jobId);
         if (verdict.dueAtMs !== null) this.#noteDue(verdict.dueAtMs);
         this.#feed.changed(jobId);
