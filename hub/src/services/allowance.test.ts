@@ -219,6 +219,19 @@ describe("an allowance", () => {
     expect(allowance.startsMax(400)).toBe(0);
   });
 
+  it("starts nothing more when the service asked to wait, and gives back what it held", () => {
+    const gate = bucketGate({ adaptive: { floorPerSecond: 1, recoveryMs: 1_000 } });
+    const allowance = new Allowance(gate, () => undefined);
+    allowance.startsMax(0);
+    allowance.answered(allowance.send(0, 0), granted(512), 1);
+    allowance.take(12, 2);
+    allowance.noteThrottled(5_000, 3);
+    expect(allowance.startsMax(3)).toBe(0);
+    const { ask } = allowance.send(200, 0);
+    expect(ask.settled).toEqual([{ chunk: 1, unused: 500, endedAgoMs: 197 }]);
+    expect(ask.samples).toMatchObject({ throttled: 1, waitMs: 4_803 });
+  });
+
   it("tells again what the ledger may not have heard", () => {
     const gate = bucketGate({ adaptive: { floorPerSecond: 1, recoveryMs: 1_000 } });
     const allowance = new Allowance(gate, () => undefined);

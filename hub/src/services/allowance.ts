@@ -100,6 +100,7 @@ export class Allowance {
   /** How many may start now. Asking says that something waits to start. */
   startsMax(nowMs: number): number {
     if (this.#isFree) return Number.POSITIVE_INFINITY;
+    if (nowMs < this.#waitUntilMs) return 0;
     this.#expire(nowMs);
     let left = 0;
     let ready = 0;
@@ -166,11 +167,14 @@ export class Allowance {
     this.#onRestless(this);
   }
 
-  /** The service asked to slow down. */
+  /** The service asked to slow down. When it asked to wait, nothing more starts here even before the ledger knows. */
   noteThrottled(waitMs: number, nowMs: number): void {
     if (this.#gate.type !== GateType.Bucket || this.#gate.settings.adaptive === null) return;
     this.#samples = { ...this.#samples, throttled: this.#samples.throttled + 1 };
-    this.#waitUntilMs = Math.max(this.#waitUntilMs, nowMs + waitMs);
+    if (waitMs > 0) {
+      this.#waitUntilMs = Math.max(this.#waitUntilMs, nowMs + waitMs);
+      this.#end(() => true, nowMs);
+    }
     this.#onRestless(this);
   }
 
@@ -203,8 +207,7 @@ export class Allowance {
   /** @param random uniform in [0, 1) */
   send(nowMs: number, random: number): SentAsk {
     this.#expire(nowMs);
-    this.#ended.push(...this.#chunks.filter(({ left }) => left === 0).map(ended));
-    this.#chunks = this.#chunks.filter(({ left }) => left > 0);
+    this.#end(({ left }) => left === 0, nowMs);
     const ask: RateAsk = {
       wanted: this.#isWanted ? Math.max(wantedMin, growth * this.#usedSinceDraw) : 0,
       settled: this.#ended.map(({ chunk, unused, endedAtMs }) => ({
@@ -288,14 +291,19 @@ export class Allowance {
   }
 
   #expire(nowMs: number): void {
-    if (this.#chunks.every((chunk) => nowMs < chunk.endsAtMs)) return;
-    this.#ended.push(...this.#chunks.filter((chunk) => nowMs >= chunk.endsAtMs).map(ended));
-    this.#chunks = this.#chunks.filter((chunk) => nowMs < chunk.endsAtMs);
+    this.#end(({ endsAtMs }) => nowMs >= endsAtMs, nowMs);
   }
-}
 
-function ended({ chunk, left, usedUpAtMs, endsAtMs }: Chunk): Ended {
-  return { chunk, unused: left, endedAtMs: left === 0 ? usedUpAtMs : endsAtMs };
+  /** Chunks that are not used any more; what is left of them goes back with the next draw. */
+  #end(isOver: (chunk: Chunk) => boolean, nowMs: number): void {
+    const over = this.#chunks.filter(isOver);
+    if (over.length === 0) return;
+    this.#chunks = this.#chunks.filter((chunk) => !over.includes(chunk));
+    for (const { chunk, left, usedUpAtMs, endsAtMs } of over) {
+      const endedAtMs = left === 0 ? usedUpAtMs : Math.min(nowMs, endsAtMs);
+      this.#ended.push({ chunk, unused: left, endedAtMs });
+    }
+  }
 }
 
 function readyOf({ tokens, left, gotAtMs, paceMs }: Chunk, nowMs: number): number {
