@@ -88,13 +88,17 @@ export class Allowance {
 
   /** The gate as it was read again: one that was set or turned is asked anew. */
   adopt(gate: RateGate, nowMs: number): void {
-    if (gate.sinceMs !== this.#gate.sinceMs) this.#notBeforeMs = Number.NEGATIVE_INFINITY;
+    const isTurned = turnOf(gate) > this.#samples.turn;
+    const isSet = gate.sinceMs !== this.#gate.sinceMs;
     this.#gate = gate;
-    if (turnOf(gate) <= this.#samples.turn) return;
-    this.#turn(turnOf(gate), nowMs);
-    this.#isFree = false;
+    if (!isTurned && !isSet) return;
+    if (isTurned) {
+      this.#turn(turnOf(gate), nowMs);
+      this.#isFree = false;
+      this.#heedOpen();
+    }
     this.#notBeforeMs = Number.NEGATIVE_INFINITY;
-    this.#heedOpen();
+    this.#onRestless(this);
   }
 
   /** How many may start now. Asking says that something waits to start. */

@@ -23,6 +23,13 @@ export interface IncomingProgress {
   readonly message: string;
 }
 
+/** A service asked to slow down. */
+export interface IncomingThrottle {
+  readonly jobId: string;
+  readonly fencingToken: bigint;
+  readonly retryAfterMs: number;
+}
+
 const progressFlushMs = 250;
 const progressJobsMax = 20_000;
 
@@ -32,7 +39,7 @@ export class SessionReports {
   readonly #returnLeases: ReturnLeases;
   readonly #noteDue: (dueAtMs: number) => void;
   readonly #countVerdicts: (verdict: string, count: number) => void;
-  readonly #outcomes: Pick<WorkOutcomes, "ended">;
+  readonly #outcomes: Pick<WorkOutcomes, "ended" | "throttled">;
   readonly #progress = new Map<string, IncomingProgress & { readonly sessionId: string }>();
   #flushing: NodeJS.Timeout | undefined;
 
@@ -42,7 +49,7 @@ export class SessionReports {
     returnLeases: ReturnLeases,
     noteDue: (dueAtMs: number) => void,
     countVerdicts: (verdict: string, count: number) => void,
-    outcomes: Pick<WorkOutcomes, "ended">,
+    outcomes: Pick<WorkOutcomes, "ended" | "throttled">,
   ) {
     this.#ledger = ledger;
     this.#feed = feed;
@@ -126,6 +133,12 @@ export class SessionReports {
       this.#progress.set(report.jobId, { ...report, sessionId: session.sessionId });
     }
     this.#flushing ??= setTimeout(() => void this.#flushProgress(), progressFlushMs);
+  }
+
+  /** Nothing is committed for it: it only bounds what starts from now on. */
+  throttled(session: WorkerSession, { jobId, fencingToken, retryAfterMs }: IncomingThrottle): void {
+    const held = session.leases.get(jobId);
+    if (held?.fencingToken === fencingToken) this.#outcomes.throttled(held, retryAfterMs);
   }
 
   async release(
