@@ -61,6 +61,8 @@ export const defaultRecoveryMs = 30_000;
 export const halvingWindowMs = 1_000;
 /** How much of the rate that was too much it recovers to before it becomes careful. */
 const carefulShare = 0.95;
+/** So many times slower it goes beyond that than up to there. */
+const carefulness = 2;
 /** Waits are drawn out by up to this share, so that hubs and other callers of the service do not return at once. */
 const waitJitter = 0.1;
 const waitMsMax = 3_600_000;
@@ -128,7 +130,8 @@ export function rateAt(
   if (slowdown === null || adaptive === null) return ratePerSecond;
   const { towards, from, waitUntilMs } = slowdown;
   const way = Math.max(0, atMs - waitUntilMs) / adaptive.recoveryMs - 1;
-  return Math.min(ratePerSecond, towards + (towards - from) * way ** 3);
+  const eased = way > 0 ? way / carefulness : way;
+  return Math.min(ratePerSecond, towards + (towards - from) * eased ** 3);
 }
 
 function known(settings: BucketSettings, stored: Partial<BucketState>, nowMs: number): BucketState {

@@ -23,6 +23,7 @@ await runProgram<GateSetterParams, GateSetterSays>(async ({ databaseUrl, gates }
       committed: () => undefined,
       pageCommitted: () => undefined,
       runsAdvanced: () => undefined,
+      jobsWoken: () => undefined,
       poisoned: () => undefined,
       disconnected: () => undefined,
       reconnected: () => undefined,
