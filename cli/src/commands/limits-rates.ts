@@ -43,7 +43,7 @@ export function addRateCommands<Flags>(
     .option("--burst <starts>", "starts at once after a rest; default a second's", wholeNumber(1, 10_000_000))
     .option("--adaptive", "slow down when the source asks to, and recover")
     .option("--floor <rate>", "with --adaptive: never below", decimalNumber(0, 1_000_000))
-    .option("--recovery <duration>", "with --adaptive: from half the rate back; default 30s", parseDurationMs)
+    .option("--recovery <duration>", "with --adaptive: from half the rate back; default 10s", parseDurationMs)
     .action((target: Target, flags: Flags & BucketFlags, command: Command) => {
       const { perSecond, burst, adaptive, floor, recovery } = flags;
       const slowing = {

@@ -56,13 +56,13 @@ export interface BucketState {
   readonly chunks: Chunks;
 }
 
-export const defaultRecoveryMs = 30_000;
+export const defaultRecoveryMs = 10_000;
 /** Halvings are at least this far apart. */
 export const halvingWindowMs = 1_000;
 /** How much of the rate that was too much it recovers to before it becomes careful. */
 const carefulShare = 0.95;
 /** So many times slower it goes beyond that than up to there. */
-const carefulness = 2;
+const carefulness = 6;
 /** Waits are drawn out by up to this share, so that hubs and other callers of the service do not return at once. */
 const waitJitter = 0.1;
 const waitMsMax = 3_600_000;

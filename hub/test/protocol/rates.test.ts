@@ -134,6 +134,44 @@ describe("a token bucket", () => {
   });
 });
 
+describe("a throttle report", () => {
+  it("slows the bucket of the job's source down, while the job goes on", async () => {
+    const client = house.client();
+    await client.call(set, { target: source("patient"), settings: bucketOf(1_000, 1_000, true) });
+    const jobId = await submitOne(client, { kind: "patient", source: "patient" });
+    const worker = await attachWorker(client, { kinds: ["patient"] });
+    worker.credit(1);
+    const { fencingToken } = await worker.lease();
+    const report = (token: bigint, retryAfterMs: number) =>
+      worker.stream.send({
+        case: "throttle",
+        value: { jobId, fencingToken: token, retryAfter: duration(retryAfterMs) },
+      });
+
+    report(fencingToken + 1n, 3_600_000);
+    report(fencingToken, 60_000);
+
+    await until(
+      async () => (await limitOf(client, "patient", LimitType.BUCKET)).bucket?.waitsUntil !== undefined,
+      "the bucket to slow down",
+    );
+    const { until: waitsUntil } = await limitOf(client, "patient", LimitType.BUCKET);
+    expect(Number(waitsUntil?.seconds) * 1_000 - Date.now()).toBeLessThan(600_000);
+    const verdict = await worker.succeed({ jobId, fencingToken });
+    expect(verdict.state).toBe(JobState.SUCCEEDED);
+  });
+
+  it.each([
+    ["of a time that is too long", { retryAfter: duration(86_400_001) }, "throttle.retry_after"],
+    ["of no job", { jobId: "" }, "throttle.job_id"],
+  ])("%s ends the stream", async (_, wrong, field) => {
+    const worker = await attachWorker(house.client(), { kinds: ["wrong"] });
+    const jobId = "01a1fedc-0000-7000-8000-000000000000";
+    worker.stream.send({ case: "throttle", value: { jobId, fencingToken: 1n, ...wrong } });
+    expect(await worker.stream.ended).toMatchObject({ reason: "INVALID_FIELD", metadata: { field } });
+  });
+});
+
 describe("a quota", () => {
   it("lets so many start in its window, over all that its target has, and is changed for a reason", async () => {
     const client = house.client();

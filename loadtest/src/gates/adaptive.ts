@@ -8,7 +8,7 @@ import type { Stage } from "../stage.js";
 import { benchSource, bucket, setGates } from "./gate-sets.js";
 
 const stepMsMax = 120_000;
-const recoveryMs = 30_000;
+const recoveryMs = 10_000;
 /** Each job is tried again until it is done: a refusal must not be the end of it. */
 const retry = { maxAttempts: 1_000, initialBackoffMs: 100 };
 
