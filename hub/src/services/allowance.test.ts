@@ -205,6 +205,20 @@ describe("an allowance", () => {
     expect(allowance.send(900, 0).ask.settled).toEqual([]);
   });
 
+  it("is drawn again before it ends, as long as something waits", () => {
+    const world = new World(bucketGate({ ratePerSecond: 10_000, capacity: 10_000 }), 1);
+    const held: number[] = [];
+    for (let ms = 0; ms < 5_000; ms += 1) {
+      world.step(
+        () => 2,
+        () => 100,
+        () => 0.5,
+      );
+      if (ms > 500 && world.starts.at(-1)?.atMs !== world.nowMs) held.push(world.nowMs);
+    }
+    expect(held).toEqual([]);
+  });
+
   it("takes back starts that did not happen while it is good, and drops them afterwards", () => {
     const allowance = new Allowance(bucketGate(), () => undefined);
     allowance.startsMax(0);

@@ -11,7 +11,7 @@
 import type { BreakerState } from "../domain/breaker.js";
 import { breakerReason } from "../domain/breaker.js";
 import { GateType, type Hold, type RateGate, targetText } from "../domain/gate.js";
-import { noSamples, type RateAsk, type Samples } from "../domain/rate-draw.js";
+import { chunkLifeMs, noSamples, type RateAsk, type Samples } from "../domain/rate-draw.js";
 import type { TimedDraw } from "../ledger/draw-rates.js";
 
 interface Chunk {
@@ -56,6 +56,8 @@ export class Allowance {
   readonly #onRestless: (allowance: Allowance) => void;
   #gate: RateGate;
   #chunks: Chunk[] = [];
+  /** When the first of them ends. */
+  #firstEndMs = Number.POSITIVE_INFINITY;
   #ended: Ended[] = [];
   #samples: Samples = noSamples;
   #waitUntilMs = 0;
@@ -65,6 +67,8 @@ export class Allowance {
   #isShort = false;
   #usedSinceDraw = 0;
   #lastTokens = 0;
+  /** From when on the newest chunk is about to end. */
+  #renewAtMs = Number.NEGATIVE_INFINITY;
   #spacingMs = 0;
   #drawnAtMs = Number.NEGATIVE_INFINITY;
   #notBeforeMs = Number.NEGATIVE_INFINITY;
@@ -112,7 +116,8 @@ export class Allowance {
       left += chunk.left;
       ready += readyOf(chunk, nowMs);
     }
-    if (!this.#isWanted && left <= this.#lastTokens / 2) {
+    // Early enough that the next chunk is here before this one ends.
+    if (!this.#isWanted && (left <= this.#lastTokens / 2 || nowMs >= this.#renewAtMs)) {
       this.#isWanted = true;
       this.#onRestless(this);
     }
@@ -242,7 +247,10 @@ export class Allowance {
     this.#notBeforeMs = nowMs + Math.min(Math.max(0, untilNextMs), lookAgainMs);
     const tokens = drawn.chunk?.tokens ?? 0;
     this.#isShort = tokens < ask.wanted && !drawn.isFree;
-    if (ask.wanted > 0) this.#lastTokens = tokens;
+    if (ask.wanted > 0) {
+      this.#lastTokens = tokens;
+      this.#renewAtMs = askedAtMs + (drawn.chunk?.lifeMs ?? chunkLifeMs) / 2;
+    }
     if (drawn.chunk) {
       const { chunk, lifeMs } = drawn.chunk;
       const paceMs = this.#isShort ? drawSpacingMs : 0;
@@ -255,6 +263,7 @@ export class Allowance {
         paceMs,
         usedUpAtMs: nowMs,
       });
+      this.#firstEndMs = Math.min(this.#firstEndMs, askedAtMs + lifeMs);
       this.#onRestless(this);
     }
   }
@@ -284,6 +293,7 @@ export class Allowance {
     this.#samples = { ...noSamples, turn };
     this.#turnedAtMs = nowMs;
     this.#chunks = [];
+    this.#firstEndMs = Number.POSITIVE_INFINITY;
     this.#ended = [];
   }
 
@@ -294,8 +304,9 @@ export class Allowance {
     this.#nextAtMs = this.#gate.state.untilMs ?? null;
   }
 
+  /** Asked for every job that starts, so it looks at no chunk before the first of them ends. */
   #expire(nowMs: number): void {
-    this.#end(({ endsAtMs }) => nowMs >= endsAtMs, nowMs);
+    if (nowMs >= this.#firstEndMs) this.#end(({ endsAtMs }) => nowMs >= endsAtMs, nowMs);
   }
 
   /** Chunks that are not used any more; what is left of them goes back with the next draw. */
@@ -303,6 +314,7 @@ export class Allowance {
     const over = this.#chunks.filter(isOver);
     if (over.length === 0) return;
     this.#chunks = this.#chunks.filter((chunk) => !over.includes(chunk));
+    this.#firstEndMs = Math.min(...this.#chunks.map(({ endsAtMs }) => endsAtMs));
     for (const { chunk, left, usedUpAtMs, endsAtMs } of over) {
       const endedAtMs = left === 0 ? usedUpAtMs : Math.min(nowMs, endsAtMs);
       this.#ended.push({ chunk, unused: left, endedAtMs });
