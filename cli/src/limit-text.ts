@@ -11,11 +11,15 @@ import { JSON_OPTIONS } from "./job-json.js";
 import { relative, time } from "./job-text.js";
 import { priorityWord } from "./job-words.js";
 import type { Paint } from "./paint.js";
+import { rateSettingsText, rateStateText, turnsText } from "./rate-text.js";
 import { formatFields, formatTable } from "./table.js";
 
 export const LIMIT_TYPE_WORDS = {
   pause: LimitType.PAUSE,
   blackout: LimitType.BLACKOUT,
+  breaker: LimitType.BREAKER,
+  bucket: LimitType.BUCKET,
+  quota: LimitType.QUOTA,
 } as const;
 
 export const LIMIT_HEADINGS = ["LIMIT", "TARGET", "SETTINGS", "STATE", "UNTIL", "PARKED", "SINCE"] as const;
@@ -43,12 +47,15 @@ export function limitText(limit: Limit, nowMs: number, paint: Paint): string {
       ["since", time(limit.since, nowMs)],
       ["state", limit.shut ? `${paint.bad("shut")}: ${limit.reason}` : paint.good("open")],
       ["until", time(limit.until, nowMs)],
+      ["now", rateStateText(limit, nowMs)],
       ["parked", parkedText(limit)],
       ["first parked", time(limit.parkedSince, nowMs)],
     ],
     paint,
   );
-  if (limit.waiting.length === 0) return fields;
+  const parts = [fields];
+  if (limit.breaker && limit.breaker.turns.length > 0) parts.push(turnsText(limit.breaker, nowMs, paint));
+  if (limit.waiting.length === 0) return parts.join("\n\n");
   const lanes = formatTable(
     ["WAITING IN", "KIND", "PRIORITY", "JOBS", "SINCE"],
     limit.waiting.map((lane) => [
@@ -60,7 +67,7 @@ export function limitText(limit: Limit, nowMs: number, paint: Paint): string {
     ]),
     paint,
   );
-  return `${fields}\n\n${lanes}`;
+  return [...parts, lanes].join("\n\n");
 }
 
 export function limitJson(limit: Limit): JsonObject {
@@ -76,6 +83,10 @@ function settingsText(message: LimitSettings | undefined): string {
   switch (settings?.case) {
     case "blackout":
       return `${settings.value.windows.map(windowText).join("; ")} ${settings.value.timeZone}`;
+    case "breaker":
+    case "bucket":
+    case "quota":
+      return rateSettingsText(settings);
     default:
       return "-";
   }

@@ -6,6 +6,7 @@ import { createMemoryExchange } from "./bus/memory-bus.js";
 import { createNatsBus } from "./bus/nats-bus.js";
 import { describeConfig, type HubConfig, type HubOptions, readHubConfig } from "./config.js";
 import { isLoopback, splitAddress } from "./domain/address.js";
+import { targetText } from "./domain/gate.js";
 import { createJetstreamLanes, defaultJetstreamLanesSettings } from "./lanes/jetstream-lanes.js";
 import { createMemoryLanes } from "./lanes/memory-lanes.js";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "./ledger/embedded-postgres.js";
@@ -26,6 +27,7 @@ import { markDead } from "./rpc/signal-messages.js";
 import { signalService } from "./rpc/signal-service.js";
 import { workerService } from "./rpc/worker-service.js";
 import { Access } from "./services/access.js";
+import { Allowances } from "./services/allowances.js";
 import { Attachments } from "./services/attachments.js";
 import { ChangeRelay } from "./services/change-relay.js";
 
@@ -48,6 +50,7 @@ import {
   inboxMetrics,
   laneMetrics,
   ledgerMetrics,
+  rateMetrics,
   replayCounter,
   runCounter,
   verdictCounter,
@@ -89,6 +92,7 @@ import { Suspensions } from "./services/suspensions.js";
 import { Timers } from "./services/timers.js";
 import { UnaryWorkers } from "./services/unary-workers.js";
 import { Wakes } from "./services/wakes.js";
+import { WorkOutcomes } from "./services/work-outcomes.js";
 import { JetStreamSink } from "./sinks/jetstream-sink.js";
 import type { EventSink } from "./sinks/sink.js";
 import { startTelemetry } from "./telemetry.js";
@@ -197,7 +201,20 @@ async function startOn(
   const refill = new LaneRefill(ledger, lanes, book, refillSettings, onTrouble, laneCounts.refilled);
   const gateBook = new GateBook(ledger, onTrouble);
   await gateBook.load();
-  const laneGates = new GatedLanes(gateBook);
+  const rateCounts = rateMetrics();
+  const allowances = new Allowances(ledger, {
+    granted: () => dispatcher.wake(),
+    drawn: rateCounts.drawn,
+    turned: (gate, { turnedTo, reason }) => {
+      rateCounts.turned(turnedTo ?? "");
+      log(`the breaker of ${targetText(gate.target)} (tenant ${gate.tenantId}) is ${turnedTo}: ${reason}`);
+      if (turnedTo !== "open") return;
+      gateBook.outdated();
+      peers.configChanged("gates");
+    },
+    failed: onTrouble,
+  });
+  const laneGates = new GatedLanes(gateBook, allowances);
   const productBook = new ProductBook(ledger, onTrouble);
   await productBook.load();
   const dispatcher = new Dispatcher(ledger, lanes, book, laneGates, productBook, config, {
@@ -223,7 +240,8 @@ async function startOn(
   wakes = new Wakes(ledger, lanes, feed, waits.woken);
   timers = new Timers(ledger, lanes, feed, wakes, revoke, onTrouble);
   const noteDue = timers.noteDue.bind(timers);
-  const reports = new SessionReports(ledger, feed, returnLeases, noteDue, verdictCounter());
+  const outcomes = new WorkOutcomes(laneGates, (laneId) => book.get(laneId));
+  const reports = new SessionReports(ledger, feed, returnLeases, noteDue, verdictCounter(), outcomes);
   const reaper = new Reaper(ledger, returnLeases, (ids) => sessions.expired(ids), onTrouble);
   const deadWriters = new DeadWriters(ledger, onTrouble);
   const maintenance = new Maintenance(ledger, onTrouble);
@@ -323,7 +341,7 @@ async function startOn(
     liveness.stop();
     reports.stop();
     await inbox.stop();
-    await Promise.all([gateBook.stop(), productBook.stop(), reopener.stop()]);
+    await Promise.all([gateBook.stop(), productBook.stop(), reopener.stop(), allowances.stop()]);
     await Promise.all([timers.stop(), reaper.stop(), refill.stop(), maintenance.stop()]);
     await deadWriters.stop();
     await Promise.all([leaseCheck.stop(), keyCheck.stop(), laneNews.stop()]);

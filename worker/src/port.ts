@@ -41,6 +41,8 @@ export type ToSession =
   /** `wait` is a holdfast.v1.Wait; it is sent until it is answered, as long as the lease stands. One at a time. */
   | { readonly type: "wait"; readonly ref: number; readonly requestId: string; readonly wait: Uint8Array }
   | { readonly type: "progress"; readonly items: readonly ProgressItem[] }
+  /** The service that the job calls asked to slow down. */
+  | { readonly type: "throttled"; readonly ref: number; readonly retryAfterMs: number }
   /** The worker is leaving: take no more leases. */
   | { readonly type: "drain" }
   /** Every lease has been answered: wait for the verdicts, then close. */

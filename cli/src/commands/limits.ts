@@ -16,6 +16,7 @@ import { oneOf } from "../job-words.js";
 import { LIMIT_HEADINGS, LIMIT_TYPE_WORDS, limitJson, limitRow, limitText } from "../limit-text.js";
 import { takeItems } from "../pages.js";
 import { writeItems } from "./item-list.js";
+import { addRateCommands } from "./limits-rates.js";
 
 const AFTER_HELP = `
 A limit stands before all jobs of its target: ${TARGET_HELP}. While it is shut
@@ -25,6 +26,9 @@ Examples:
   $ holdfast limits pause queue:shop/mail --reason "the provider is down"
   $ holdfast limits resume queue:shop/mail
   $ holdfast limits blackout product:reports --window "mon-fri 08:00-18:00" --zone Europe/Berlin
+  $ holdfast limits rate source:mailer --per-second 200 --adaptive
+  $ holdfast limits quota product:shop --starts 5000 --reason "plan S" --ticket SALES-12
+  $ holdfast limits breaker source:mailer --ratio 0.3
   $ holdfast limits ls --shut
   $ holdfast limits get pause queue:shop/mail`;
 
@@ -115,6 +119,10 @@ export function addLimitsCommand(program: Command, cli: Cli): void {
           return setLimit(target, { case: "blackout", value }, flags, invocation);
         }),
     );
+
+  addRateCommands<JustifyingFlags>(limits, justified, (target, settings, flags, command) =>
+    perform(cli, command, (invocation) => setLimit(target, settings, flags, invocation)),
+  );
 }
 
 function typeOption(): Option {

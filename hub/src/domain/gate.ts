@@ -2,7 +2,10 @@
 // and the state that work makes of it; whether it is open is a pure function of these and of the time.
 import type { BlackoutSettings } from "./blackout.js";
 import { blackoutAt } from "./blackout.js";
+import type { BreakerSettings, BreakerState } from "./breaker.js";
 import type { LaneKey } from "./lane.js";
+import type { QuotaSettings, QuotaState } from "./quota.js";
+import type { BucketSettings, BucketState } from "./token-bucket.js";
 
 /** Stored in the ledger: the numbers never change. */
 export const GateType = {
@@ -68,10 +71,22 @@ export interface Noted {
   readonly note: string;
 }
 
+/** A gate whose starts hubs draw from the ledger, with its state as it was read; empty before the first draw. */
+interface RateGateOf<Type extends GateType, Settings, State> extends GateOf<Type, Noted & Settings> {
+  readonly state: Partial<State>;
+}
+
+/** Gates that bound how fast work starts. They hold lanes and park nothing. */
+export type RateGate =
+  | RateGateOf<typeof GateType.Breaker, BreakerSettings, BreakerState>
+  | RateGateOf<typeof GateType.Bucket, BucketSettings, BucketState>
+  | RateGateOf<typeof GateType.Quota, QuotaSettings, QuotaState>;
+
 /** A gate by its type. */
 export type Gate =
   | GateOf<typeof GateType.Pause, Noted>
-  | GateOf<typeof GateType.Blackout, Noted & BlackoutSettings>;
+  | GateOf<typeof GateType.Blackout, Noted & BlackoutSettings>
+  | RateGate;
 
 /** What an operator sets. */
 export type GateSettings = { [G in Gate as G["type"]]: Pick<G, "type" | "settings"> }[Gate["type"]];
@@ -134,6 +149,10 @@ export function gatesBefore(gates: readonly Gate[], lane: LaneKey): Gate[] {
     .sort((a, b) => gateOrder.indexOf(a.type) - gateOrder.indexOf(b.type) || a.gateId - b.gateId);
 }
 
+export function isRateGate(gate: Gate): gate is RateGate {
+  return gate.type === GateType.Breaker || gate.type === GateType.Bucket || gate.type === GateType.Quota;
+}
+
 /** Whether a gate is shut for whole lanes, by its settings and the time alone. */
 export function holdOf(gate: Gate, nowMs: number): Hold | null {
   switch (gate.type) {
@@ -149,5 +168,9 @@ export function holdOf(gate: Gate, nowMs: number): Hold | null {
         ? null
         : { gate, reason: `${targetText(gate.target)} is in a blackout window`, untilMs };
     }
+    case GateType.Breaker:
+    case GateType.Bucket:
+    case GateType.Quota:
+      return null;
   }
 }

@@ -14,6 +14,7 @@ import { type ClaimItem, type ClaimResult, claimJobs, readGrants } from "./claim
 import { compareLeases, type RememberedLease } from "./compare-leases.js";
 import * as deadLetters from "./dead-letters.js";
 import { dealLanePage } from "./deal-lane-page.js";
+import { drawRates, type GateAsk, type GateDraw } from "./draw-rates.js";
 import { type ClaimEffectItem, type ClaimEffectResult, claimEffects } from "./effect-claim.js";
 import { type CompleteEffectItem, type CompleteEffectResult, completeEffects } from "./effect-complete.js";
 import { type GiveBackEffectItem, type GiveBackEffectResult, giveBackEffects } from "./effect-give-back.js";
@@ -279,6 +280,8 @@ export async function openLedger(options: LedgerOptions) {
     setGate: (...change: DropFirst<Parameters<typeof gates.setGate>>) => gates.setGate(db, ...change),
     removeGate: (...change: DropFirst<Parameters<typeof gates.removeGate>>) =>
       gates.removeGate(db, ...change),
+    /** Draws starts from rate gates for this hub, and tells what became of earlier ones. */
+    drawRates: (items: readonly GateAsk[]): Promise<readonly GateDraw[]> => drawRates(db, items),
     readParked: (gateIds: readonly number[], countMax: number) => gates.readParked(db, gateIds, countMax),
     readParking: (jobId: string) => gates.readParking(db, jobId),
     listParkedGates: () => gates.listParkedGates(db),

@@ -27,6 +27,7 @@ import {
   toProgress,
   toReleases,
   toResults,
+  toThrottle,
 } from "./worker-messages.js";
 
 export interface AttachParts {
@@ -128,6 +129,9 @@ function take(parts: AttachParts, to: Attached, request: AttachRequest): Promise
       );
     case "progress":
       reports.progress(session, toProgress(message.value.progress, "progress.progress"));
+      return null;
+    case "throttle":
+      reports.throttled(session, toThrottle(message.value, "throttle"));
       return null;
     case "release":
       return reports.release(session, toReleases(message.value.leases, "release.leases", 1));

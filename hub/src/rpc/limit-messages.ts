@@ -10,11 +10,12 @@ import {
   LimitType,
 } from "@holdfast/gen/holdfast/v1/limit_service_pb";
 import { type BlackoutSettings, isTimeZone } from "../domain/blackout.js";
-import { type Gate, type GateSettings, type GateTarget, GateType } from "../domain/gate.js";
+import { type Gate, type GateSettings, type GateTarget, GateType, isRateGate } from "../domain/gate.js";
 import { type LimitView, parkedCountMax } from "../services/limits.js";
 import { checkCount, checkInteger, checkName, checkSource, checkText, invalid } from "./check.js";
 import { optionalTime } from "./job-messages.js";
 import type { JustificationNeed } from "./operation-service.js";
+import { toBreaker, toBucket, toQuota, toRateSettings, toRateState } from "./rate-messages.js";
 
 /** @throws Fault INVALID_FIELD */
 export function toTarget(message: LimitTarget | undefined): GateTarget {
@@ -53,6 +54,9 @@ export function toTargetMessage(target: GateTarget): MessageInitShape<typeof Lim
 const typesByLimit: Readonly<Record<Exclude<LimitType, LimitType.UNSPECIFIED>, GateType>> = {
   [LimitType.PAUSE]: GateType.Pause,
   [LimitType.BLACKOUT]: GateType.Blackout,
+  [LimitType.BREAKER]: GateType.Breaker,
+  [LimitType.BUCKET]: GateType.Bucket,
+  [LimitType.QUOTA]: GateType.Quota,
 };
 
 /** null: any; only where that is a choice. */
@@ -64,8 +68,20 @@ export function toGateType(type: LimitType, isOptional: boolean): GateType | nul
 }
 
 /** How much an operator has to say to change a limit. */
-export function needOf(_type: GateType): JustificationNeed {
-  return "optional";
+export function needOf(type: GateType): JustificationNeed {
+  return type === GateType.Quota ? "audited" : "optional";
+}
+
+/**
+ * Some limits only make sense before a source: what fails or asks to slow down is one service.
+ *
+ * @throws Fault INVALID_FIELD
+ */
+export function checkTargetFor(target: GateTarget, { type, settings }: GateSettings): void {
+  if (target.type === "source") return;
+  if (type === GateType.Breaker) throw invalid("target", "must be a source: a breaker watches one service");
+  if (type === GateType.Bucket && settings.adaptive)
+    throw invalid("settings.bucket.adaptive", "needs a source as target: one service asks to slow down");
 }
 
 /**
@@ -79,6 +95,12 @@ export function toSettings(message: LimitSettings | undefined, note: string): Ga
       return { type: GateType.Pause, settings: { note } };
     case "blackout":
       return { type: GateType.Blackout, settings: { note, ...toBlackout(settings.value) } };
+    case "breaker":
+      return { type: GateType.Breaker, settings: { note, ...toBreaker(settings.value) } };
+    case "bucket":
+      return { type: GateType.Bucket, settings: { note, ...toBucket(settings.value) } };
+    case "quota":
+      return { type: GateType.Quota, settings: { note, ...toQuota(settings.value) } };
     case undefined:
       throw invalid("settings", "is required: exactly one kind of limit");
   }
@@ -114,6 +136,10 @@ function toSettingsMessage(gate: Gate): MessageInitShape<typeof LimitSettingsSch
       const value = { timeZone, windows: windows.map((window) => ({ ...window, days: [...window.days] })) };
       return { settings: { case: "blackout", value } };
     }
+    case GateType.Breaker:
+    case GateType.Bucket:
+    case GateType.Quota:
+      return { settings: toRateSettings(gate) };
   }
 }
 
@@ -127,6 +153,7 @@ export function toLimitMessage(view: LimitView): MessageInitShape<typeof LimitSc
     shut: hold !== null,
     reason: hold?.reason ?? "",
     ...optionalTime("until", hold?.untilMs ?? null),
+    ...(isRateGate(gate) ? toRateState(gate, Date.now()) : {}),
     parkedJobs: Math.min(view.parkedJobs, parkedCountMax),
     parkedAtLeast: view.parkedJobs > parkedCountMax,
     ...optionalTime("parkedSince", view.parkedSinceMs),

@@ -8,11 +8,12 @@ import type {
   JobResult,
   LeaseProgress,
   ReleasedLease,
+  ThrottleReport,
 } from "@holdfast/gen/holdfast/v1/worker_service_pb";
 import { Fault } from "../domain/fault.js";
 import type { Outcome } from "../domain/outcome.js";
 import type { IncomingCheckpoint, IncomingResult, WorkerHello } from "../services/session-messages.js";
-import type { IncomingProgress } from "../services/session-reports.js";
+import type { IncomingProgress, IncomingThrottle } from "../services/session-reports.js";
 import {
   checkBytes,
   checkCount,
@@ -161,6 +162,14 @@ export function toProgress(messages: readonly LeaseProgress[], path: string): In
       message: checkText(`${path}[${at}].progress.message`, message.progress?.message ?? "", 1024),
     };
   });
+}
+
+export function toThrottle(message: ThrottleReport, path: string): IncomingThrottle {
+  return {
+    jobId: checkUuid(`${path}.job_id`, message.jobId),
+    fencingToken: checkToken(`${path}.fencing_token`, message.fencingToken),
+    retryAfterMs: checkDuration(`${path}.retry_after`, message.retryAfter, dayMs, 0),
+  };
 }
 
 export function toReleases(messages: readonly ReleasedLease[], path: string, leasesMin: 0 | 1) {

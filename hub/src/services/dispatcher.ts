@@ -257,7 +257,7 @@ export class Dispatcher {
 
   #reportStarved(group: WorkerGroup): void {
     for (const lane of group.lanesToSeek())
-      if (this.#lanes.head(lane.laneId) === undefined && this.#gates.startsMax(lane) > 0)
+      if (this.#lanes.head(lane.laneId) === undefined && !this.#gates.isShut(lane))
         this.#hooks.starved(lane.laneId);
   }
 

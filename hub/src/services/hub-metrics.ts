@@ -1,7 +1,7 @@
 import { metrics } from "@opentelemetry/api";
 import type { BusObserver } from "../bus/bus.js";
 import type { ForwardStatus } from "../domain/forwarded-event.js";
-import { type Gate, gateTypeName } from "../domain/gate.js";
+import { type Gate, gateTypeName, type RateGate } from "../domain/gate.js";
 import type { Lanes } from "../lanes/lanes.js";
 import type { LaneBook } from "./lane-book.js";
 import type { Peers } from "./peers.js";
@@ -293,5 +293,29 @@ export function waitMetrics(ledger: { countSuspended: () => Promise<number> }) {
   return {
     answered: (answer: string) => answers.add(1, { answer }),
     woken: (reason: string, jobs: number) => woken.add(jobs, { reason }),
+  };
+}
+
+/** What rate gates are watched by. */
+export function rateMetrics() {
+  const meter = metrics.getMeter("holdfast");
+  const tokens = meter.createCounter("holdfast.rates.tokens", {
+    description:
+      "Starts that this hub drew from rate gates, by type of gate and outcome: granted, returned (unused)",
+  });
+  const draws = meter.createCounter("holdfast.rates.draws", {
+    description: "Draws of this hub from rate gates, by type of gate and outcome: granted, nothing",
+  });
+  const turns = meter.createCounter("holdfast.breakers.turns", {
+    description: "Breakers that this hub's draws turned, by phase: open, half_open, closed",
+  });
+  return {
+    drawn: (type: RateGate["type"], granted: number, returned: number) => {
+      const gate = gateTypeName(type);
+      draws.add(1, { gate, outcome: granted > 0 ? "granted" : "nothing" });
+      if (granted > 0) tokens.add(granted, { gate, outcome: "granted" });
+      if (returned > 0) tokens.add(returned, { gate, outcome: "returned" });
+    },
+    turned: (phase: string) => turns.add(1, { phase }),
   };
 }

@@ -1,15 +1,20 @@
 // What the dispatcher asks of the gates: how many jobs of a lane may start now. Gates that whole lanes wait at are not
 // crossed job by job: a lane that is held is left alone, whatever waits in it, and costs nothing.
-import { type Gate, gatesBefore, type Hold, holdOf } from "../domain/gate.js";
+import { type Gate, gatesBefore, type Hold, holdOf, isRateGate } from "../domain/gate.js";
 import type { Lane, LaneKey } from "../domain/lane.js";
+import { rateHoldOf } from "../domain/rate-gate.js";
+import type { Allowance } from "./allowance.js";
+import type { Allowances } from "./allowances.js";
 import type { GateBook } from "./gate-book.js";
 
 /** How many jobs of a lane may start, as the dispatcher sees it. */
 export interface LaneGates {
   /** What claims are made under. */
   readonly epoch: number;
-  /** 0: the lane is held. Infinity: nothing bounds it. */
+  /** To be asked when something waits in the lane. 0: the lane is held. Infinity: nothing bounds it. */
   startsMax(lane: Lane): number;
+  /** Nothing of the lane may start, whatever waits in it. */
+  isShut(lane: Lane): boolean;
   /** So many jobs of the lane are being claimed. */
   take(laneId: number, jobs: number): void;
   /** Of those, so many did not start. */
@@ -29,17 +34,24 @@ const judgedForMs = 1_000;
 
 export class GatedLanes implements LaneGates {
   readonly #book: GateBook;
+  readonly #allowances: Allowances;
   /** Of lanes that some gate stands before; the others are in `#free`. */
   readonly #gates = new Map<number, readonly Gate[]>();
   readonly #free = new Set<number>();
   readonly #holds = new Map<number, LaneHold>();
+  /** Of lanes that rate gates stand before. */
+  readonly #rates = new Map<number, readonly Allowance[]>();
 
-  constructor(book: GateBook) {
+  constructor(book: GateBook, allowances: Allowances) {
     this.#book = book;
+    this.#allowances = allowances;
+    allowances.adopt(book.all());
     book.onChange(() => {
       this.#gates.clear();
       this.#free.clear();
       this.#holds.clear();
+      this.#rates.clear();
+      allowances.adopt(book.all());
     });
   }
 
@@ -50,26 +62,51 @@ export class GatedLanes implements LaneGates {
   startsMax(lane: Lane): number {
     if (this.#book.isOutdated) return 0;
     if (this.#free.has(lane.laneId)) return Number.POSITIVE_INFINITY;
-    return this.holdOf(lane) ? 0 : Number.POSITIVE_INFINITY;
+    if (this.#shutBy(lane)) return 0;
+    const nowMs = performance.now();
+    let startsMax = Number.POSITIVE_INFINITY;
+    // Nothing is drawn from a gate behind one that is shut.
+    for (const allowance of this.ratesOf(lane)) {
+      startsMax = Math.min(startsMax, allowance.startsMax(nowMs));
+      if (startsMax === 0) break;
+    }
+    return startsMax;
   }
 
-  /** Why nothing of the lane may start now; null when something may. */
-  holdOf(lane: Lane): Hold | null {
+  isShut(lane: Lane): boolean {
+    if (this.#book.isOutdated) return true;
+    return !this.#free.has(lane.laneId) && this.#shutBy(lane) !== null;
+  }
+
+  /** What this hub holds of the rate gates before a lane, in the order in which they are asked. */
+  ratesOf(lane: Lane): readonly Allowance[] {
+    const known = this.#rates.get(lane.laneId);
+    if (known) return known;
+    const rates = this.gatesOf(lane).flatMap(({ gateId }) => this.#allowances.get(gateId) ?? []);
+    this.#rates.set(lane.laneId, rates);
+    return rates;
+  }
+
+  /** By settings and the time alone. */
+  #shutBy(lane: Lane): Hold | null {
     const nowMs = Date.now();
     const known = this.#holds.get(lane.laneId);
     if (known && nowMs < known.staleAtMs) return known.hold;
     let hold: Hold | null = null;
     for (const gate of this.gatesOf(lane)) {
-      hold = this.holdAt(gate, nowMs);
+      hold = holdOf(gate, nowMs);
       if (hold) break;
     }
     this.#holds.set(lane.laneId, { hold, staleAtMs: nowMs + judgedForMs });
     return hold;
   }
 
-  /** Why nothing passes a gate now; null when something may. */
-  holdAt(gate: Gate, nowMs = Date.now()): Hold | null {
-    return holdOf(gate, nowMs);
+  /** Why nothing passes a gate now, as far as this hub knows; null when something may. */
+  holdAt(gate: Gate): Hold | null {
+    if (!isRateGate(gate)) return holdOf(gate, Date.now());
+    const allowance = this.#allowances.get(gate.gateId);
+    if (allowance?.isAheadOf(gate)) return allowance.holdOf(performance.now());
+    return allowance?.holdOf(performance.now()) ?? rateHoldOf(gate, Date.now());
   }
 
   /** The gates before a lane, in the order in which they are asked. */
@@ -86,9 +123,17 @@ export class GatedLanes implements LaneGates {
     return gatesBefore([...this.#book.all()], lane);
   }
 
-  take(): void {}
+  take(laneId: number, jobs: number): void {
+    const rates = this.#rates.get(laneId) ?? [];
+    const nowMs = rates.length > 0 ? performance.now() : 0;
+    for (const allowance of rates) allowance.take(jobs, nowMs);
+  }
 
-  giveBack(): void {}
+  giveBack(laneId: number, jobs: number): void {
+    const rates = this.#rates.get(laneId) ?? [];
+    const nowMs = rates.length > 0 ? performance.now() : 0;
+    for (const allowance of rates) allowance.giveBack(jobs, nowMs);
+  }
 
   changed(): void {
     this.#book.outdated();

@@ -13,6 +13,7 @@ import type {
   Refusal,
   ResultVerdict,
 } from "./session-messages.js";
+import type { WorkOutcomes } from "./work-outcomes.js";
 import type { WorkerSession } from "./worker-session.js";
 
 export interface IncomingProgress {
@@ -20,6 +21,13 @@ export interface IncomingProgress {
   readonly fencingToken: bigint;
   readonly percent: number;
   readonly message: string;
+}
+
+/** A service asked to slow down. */
+export interface IncomingThrottle {
+  readonly jobId: string;
+  readonly fencingToken: bigint;
+  readonly retryAfterMs: number;
 }
 
 const progressFlushMs = 250;
@@ -31,6 +39,7 @@ export class SessionReports {
   readonly #returnLeases: ReturnLeases;
   readonly #noteDue: (dueAtMs: number) => void;
   readonly #countVerdicts: (verdict: string, count: number) => void;
+  readonly #outcomes: Pick<WorkOutcomes, "ended" | "throttled">;
   readonly #progress = new Map<string, IncomingProgress & { readonly sessionId: string }>();
   #flushing: NodeJS.Timeout | undefined;
 
@@ -40,12 +49,14 @@ export class SessionReports {
     returnLeases: ReturnLeases,
     noteDue: (dueAtMs: number) => void,
     countVerdicts: (verdict: string, count: number) => void,
+    outcomes: Pick<WorkOutcomes, "ended" | "throttled">,
   ) {
     this.#ledger = ledger;
     this.#feed = feed;
     this.#returnLeases = returnLeases;
     this.#noteDue = noteDue;
     this.#countVerdicts = countVerdicts;
+    this.#outcomes = outcomes;
   }
 
   /** Commits results; answers a verdict per result, in order, once it is final. */
@@ -75,8 +86,10 @@ export class SessionReports {
       at += 1;
       if (verdict instanceof Fault)
         return { jobId, fencingToken, verdict: { type: "refused", refusal: refusalOf(verdict) } };
+      const held = session.leases.get(jobId);
       session.letGo(jobId, fencingToken);
       if (verdict.type === "committed") {
+        if (held?.fencingToken === fencingToken) this.#outcomes.ended(held, result.outcome);
         this.#progress.delete(jobId);
         if (verdict.dueAtMs !== null) this.#noteDue(verdict.dueAtMs);
         this.#feed.changed(jobId);
@@ -120,6 +133,12 @@ export class SessionReports {
       this.#progress.set(report.jobId, { ...report, sessionId: session.sessionId });
     }
     this.#flushing ??= setTimeout(() => void this.#flushProgress(), progressFlushMs);
+  }
+
+  /** Nothing is committed for it: it only bounds what starts from now on. */
+  throttled(session: WorkerSession, { jobId, fencingToken, retryAfterMs }: IncomingThrottle): void {
+    const held = session.leases.get(jobId);
+    if (held?.fencingToken === fencingToken) this.#outcomes.throttled(held, retryAfterMs);
   }
 
   async release(
