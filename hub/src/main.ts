@@ -36,6 +36,7 @@ import { defaultForwarderSettings, Forwarder } from "./services/forwarder.js";
 import { Forwarding } from "./services/forwarding.js";
 import { GateBook } from "./services/gate-book.js";
 import { GateReopener } from "./services/gate-reopener.js";
+import { GateRooms } from "./services/gate-rooms.js";
 import {
   busMetrics,
   deadLetterCounter,
@@ -166,7 +167,7 @@ async function startOn(
     : createMemoryLanes({ windowRefsMax: config.laneWindowRefsMax });
   const book = new LaneBook(ledger, config.lanesPerTenantMax);
   await book.load();
-  const returnLeases = leaseReturner(ledger, lanes, feed);
+  const returnLeases = leaseReturner(ledger, lanes, feed, () => reopener.meteredLeaseEnded());
   const sessions = new Sessions(config.streamsMax, {
     jobsMax: config.creditJobsMax,
     bytesMax: config.creditBytesMax,
@@ -177,11 +178,16 @@ async function startOn(
   const refillSettings = nats ? sharedLaneRefillSettings : defaultLaneRefillSettings;
   const refill = new LaneRefill(ledger, lanes, book, refillSettings, onTrouble, laneCounts.refilled);
   const gateBook = new GateBook(ledger, onTrouble);
+  const gateRooms = new GateRooms();
+  const laneGates = new GatedLanes(gateBook, gateRooms);
   await gateBook.load();
-  const laneGates = new GatedLanes(gateBook);
   const dispatcher = new Dispatcher(ledger, lanes, book, laneGates, config, {
     granted: leases.granted.bind(leases),
     claimLost: leases.claimLost.bind(leases),
+    stopped: (_session, ref, { stoppedAt }) => {
+      reopener.stopped(stoppedAt);
+      feed.changed(ref.jobId);
+    },
     starved: (laneId) => refill.starved(laneId),
   });
   sessions.connect(dispatcher);
@@ -189,7 +195,15 @@ async function startOn(
     refill.laneChanged(laneId);
     dispatcher.wake();
   });
-  const reopener = new GateReopener(ledger, gateBook, lanes, feed, onTrouble);
+  const reopener = new GateReopener(
+    ledger,
+    gateBook,
+    gateRooms,
+    lanes,
+    feed,
+    () => dispatcher.wake(),
+    onTrouble,
+  );
   gateBook.onChange(() => {
     reopener.lookNow();
     dispatcher.wake();
@@ -199,7 +213,9 @@ async function startOn(
   };
   const timers = new Timers(ledger, lanes, feed, revoke, onTrouble);
   const noteDue = timers.noteDue.bind(timers);
-  const reports = new SessionReports(ledger, feed, returnLeases, noteDue, verdictCounter());
+  const reports = new SessionReports(ledger, feed, returnLeases, noteDue, verdictCounter(), () =>
+    reopener.meteredLeaseEnded(),
+  );
   const reaper = new Reaper(ledger, returnLeases, (ids) => sessions.expired(ids), onTrouble);
   const maintenance = new Maintenance(ledger, onTrouble);
   const directLeases = new DirectLeases(dispatcher, directLeaseCounter());

@@ -3,6 +3,7 @@
 import type { BlackoutSettings } from "./blackout.js";
 import { blackoutAt } from "./blackout.js";
 import type { LaneKey } from "./lane.js";
+import { type MeterLimits, noLimits } from "./meter.js";
 
 /** Stored in the ledger: the numbers never change. */
 export const GateType = {
@@ -33,7 +34,9 @@ export const gateOrder: readonly GateType[] = [
 export type GateTarget =
   | { readonly type: "tenant" }
   | { readonly type: "product"; readonly product: string }
-  | { readonly type: "queue"; readonly product: string; readonly queue: string };
+  | { readonly type: "queue"; readonly product: string; readonly queue: string }
+  /** Jobs that declare this key; it stands before no lane, the claim finds it. */
+  | { readonly type: "key"; readonly key: string };
 
 interface GateOf<Type extends GateType, Settings> {
   readonly gateId: number;
@@ -50,10 +53,40 @@ export interface PauseSettings {
   readonly reason: string;
 }
 
+/** How much may be in flight at once. Null: as much as there is. */
+export type CapSettings = MeterLimits;
+
+/** How much the work of a product may spend in a window of time. Null: as much as it wants. */
+export interface BudgetSettings {
+  /** In millionths of a US dollar. */
+  readonly costMax: number | null;
+  readonly tokensMax: number | null;
+  readonly window: "day" | "month";
+  /** IANA name of the zone whose midnights turn the window. */
+  readonly timeZone: string;
+  /** Operators are told when so many percent of a ceiling are taken, 1 to 100. */
+  readonly alertPercent: number;
+  /** An operator stopped it. */
+  readonly isPaused: boolean;
+  /** For people: why. */
+  readonly pauseReason: string;
+}
+
+/** How many jobs of a product may be in flight at once, and whether critical ones may take the place of others. */
+export interface SeatsSettings {
+  readonly seatsMax: number;
+  readonly isPreemptive: boolean;
+  /** How long a preempted worker may still save its work. */
+  readonly graceMs: number;
+}
+
 /** A gate by its type. */
 export type Gate =
   | GateOf<typeof GateType.Pause, PauseSettings>
-  | GateOf<typeof GateType.Blackout, BlackoutSettings>;
+  | GateOf<typeof GateType.Blackout, BlackoutSettings>
+  | GateOf<typeof GateType.Budget, BudgetSettings>
+  | GateOf<typeof GateType.Cap, CapSettings>
+  | GateOf<typeof GateType.Seats, SeatsSettings>;
 
 export type GateSettings = {
   readonly [G in Gate as G["type"]]: { type: G["type"]; settings: G["settings"] };
@@ -77,17 +110,20 @@ export function targetText(target: GateTarget): string {
       return `product:${target.product}`;
     case "queue":
       return `queue:${target.product}/${target.queue}`;
+    case "key":
+      return `key:${target.key}`;
   }
 }
 
-const targetForm = /^(?:(tenant)|product:([^/:]+)|queue:([^/:]+)\/([^/:]+))$/;
+const targetForm = /^(?:(tenant)|product:([^/:]+)|queue:([^/:]+)\/([^/:]+)|key:(.+))$/;
 
 /** @throws TypeError when the text names no target */
 export function parseTarget(text: string): GateTarget {
-  const [, tenant, product, ofProduct, queue] = targetForm.exec(text) ?? [];
+  const [, tenant, product, ofProduct, queue, key] = targetForm.exec(text) ?? [];
   if (tenant !== undefined) return { type: "tenant" };
   if (product !== undefined) return { type: "product", product };
   if (ofProduct !== undefined && queue !== undefined) return { type: "queue", product: ofProduct, queue };
+  if (key !== undefined) return { type: "key", key };
   throw new TypeError(`Not a target of a gate: ${text}`);
 }
 
@@ -102,6 +138,8 @@ export function standsBefore(gate: Pick<Gate, "tenantId" | "target">, lane: Lane
       return target.product === lane.product;
     case "queue":
       return target.product === lane.product && target.queue === lane.queue;
+    case "key":
+      return false;
   }
 }
 
@@ -127,5 +165,35 @@ export function holdOf(gate: Gate, nowMs: number): Hold | null {
         ? null
         : { gate, reason: `${targetText(gate.target)} is in a blackout window`, untilMs };
     }
+    case GateType.Budget: {
+      const { isPaused, pauseReason } = gate.settings;
+      if (!isPaused) return null;
+      const why = pauseReason === "" ? "" : `: ${pauseReason}`;
+      return { gate, reason: `the budget of ${targetText(gate.target)} is paused${why}`, untilMs: null };
+    }
+    case GateType.Cap:
+    case GateType.Seats:
+      return null;
+  }
+}
+
+/** Whether how much is taken decides: then the ledger judges it inside the claim. */
+export function isMetered(gate: Pick<Gate, "type">): boolean {
+  return gate.type === GateType.Budget || gate.type === GateType.Cap || gate.type === GateType.Seats;
+}
+
+/** What a metered gate's settings bound. */
+export function limitsOf({ type, settings }: Pick<Gate, "type" | "settings">): MeterLimits {
+  switch (type) {
+    case GateType.Budget: {
+      const { costMax, tokensMax } = settings as BudgetSettings;
+      return { jobsMax: null, costMax, tokensMax };
+    }
+    case GateType.Cap:
+      return settings as CapSettings;
+    case GateType.Seats:
+      return { ...noLimits, jobsMax: (settings as SeatsSettings).seatsMax };
+    default:
+      return noLimits;
   }
 }

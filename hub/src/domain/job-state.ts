@@ -44,6 +44,8 @@ export const JobEventType = {
   Unblocked: 13,
   /** A gate stopped it. */
   Deferred: 14,
+  /** A critical job took its seat. */
+  Preempted: 16,
 } as const;
 export type JobEventType = (typeof JobEventType)[keyof typeof JobEventType];
 

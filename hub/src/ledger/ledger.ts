@@ -7,7 +7,9 @@ import type { JobFilter } from "../domain/job-view.js";
 import type { LaneKey, Ref } from "../domain/lane.js";
 import * as keys from "./api-keys.js";
 import { type CancelItem, type CancelResult, cancelJobs } from "./cancel-job.js";
-import { type ClaimItem, type ClaimResult, claimJobs, readGrants } from "./claim-jobs.js";
+import { claimAll } from "./claim-all.js";
+import { type ClaimItem, readGrants } from "./claim-jobs.js";
+import type { MeteredResult } from "./claim-metered.js";
 import { compareLeases, type RememberedLease } from "./compare-leases.js";
 import * as deadLetters from "./dead-letters.js";
 import { dealLanePage } from "./deal-lane-page.js";
@@ -33,6 +35,7 @@ import * as inbox from "./inbox.js";
 import { InboxListener } from "./inbox-listener.js";
 import { readNotes } from "./job-notes.js";
 import * as lanes from "./lanes.js";
+import * as meters from "./meters.js";
 import { migrate, partitionDaysAhead } from "./migrate.js";
 import { type CloseItem, closeSessions, type OpenSessionItem, openSessions } from "./open-sessions.js";
 import { listOperations } from "./operations.js";
@@ -110,11 +113,15 @@ export async function openLedger(options: LedgerOptions) {
     readChildren: (tenantId: number, runId: string, bounds: runs.ChildrenBounds) =>
       runs.readChildren((query) => db.query(query), tenantId, runId, bounds),
     /** Rejects with SUPERSEDED when another hub holds a session by now; what was granted before, that hub takes over. */
-    claim: async (items: readonly ClaimItem[]): Committed<Exclude<ClaimResult, "superseded">> =>
-      (await writes.commit(claimJobs, items, patience.streamMs)).map((result) => {
+    claim: async (items: readonly ClaimItem[]): Committed<Exclude<MeteredResult, "superseded">> =>
+      (await claimAll(writes, items, patience.streamMs)).map((result) => {
         if (result !== "superseded") return result;
         throw new Fault("SUPERSEDED", "Another hub holds this session by now.");
       }),
+    readMeterLevels: (meterIds: readonly number[]) => meters.readMeterLevels(db, meterIds),
+    readParkedAsks: (meterId: number, limit: number) => meters.readParkedAsks(db, meterId, limit),
+    readKeyLevel: (tenantId: number, key: string) => meters.readKeyLevel(db, tenantId, key),
+    forgetIdleKeys: (idleMs: number, limit: number) => meters.forgetIdleKeys(db, idleMs, limit),
     /** Jobs that were linked only after their leases were granted are noticed by the ledger, and reported again. */
     report: async (items: readonly ReportItem[]): Committed<ReportVerdict> => {
       const results = await writes.commit(reportResults, items, patience.streamMs);

@@ -1,8 +1,9 @@
 // What the dispatcher asks of the gates: how many jobs of a lane may start now. Gates that whole lanes wait at are not
 // crossed job by job: a lane that is held is left alone, whatever waits in it, and costs nothing.
-import { type Gate, gatesBefore, type Hold, holdOf } from "../domain/gate.js";
+import { type Gate, gatesBefore, type Hold, holdOf, isMetered } from "../domain/gate.js";
 import type { Lane } from "../domain/lane.js";
 import type { GateBook } from "./gate-book.js";
+import type { GateRooms } from "./gate-rooms.js";
 
 /** How many jobs of a lane may start, as the dispatcher sees it. */
 export interface LaneGates {
@@ -14,6 +15,8 @@ export interface LaneGates {
   take(laneId: number, jobs: number): void;
   /** Of those, so many did not start. */
   giveBack(laneId: number, jobs: number): void;
+  /** Meters that stand before a lane, in the order in which they are asked. */
+  metersOf(lane: Lane): readonly number[];
   /** A claim was refused because the gates had changed: every lane is held until they are known again. */
   changed(): void;
 }
@@ -24,22 +27,29 @@ interface LaneHold {
   readonly staleAtMs: number;
 }
 
+const noMeters: readonly number[] = [];
 /** Gates that depend on the time are judged again this often. */
 const judgedForMs = 1_000;
 
 export class GatedLanes implements LaneGates {
   readonly #book: GateBook;
+  readonly #rooms: GateRooms;
   /** Of lanes that some gate stands before; the others are in `#free`. */
   readonly #gates = new Map<number, readonly Gate[]>();
   readonly #free = new Set<number>();
   readonly #holds = new Map<number, LaneHold>();
+  /** Of the gates before a lane, those with a meter. */
+  readonly #meters = new Map<number, readonly number[]>();
 
-  constructor(book: GateBook) {
+  constructor(book: GateBook, rooms: GateRooms) {
     this.#book = book;
+    this.#rooms = rooms;
     book.onChange(() => {
       this.#gates.clear();
       this.#free.clear();
       this.#holds.clear();
+      this.#meters.clear();
+      rooms.watch([...book.all()].filter(isMetered).map(({ gateId }) => gateId));
     });
   }
 
@@ -50,7 +60,18 @@ export class GatedLanes implements LaneGates {
   startsMax(lane: Lane): number {
     if (this.#book.isOutdated) return 0;
     if (this.#free.has(lane.laneId)) return Number.POSITIVE_INFINITY;
-    return this.holdOf(lane) ? 0 : Number.POSITIVE_INFINITY;
+    return this.holdOf(lane) ? 0 : this.#rooms.leastOf(this.metersOf(lane));
+  }
+
+  metersOf(lane: Lane): readonly number[] {
+    if (this.#free.has(lane.laneId)) return noMeters;
+    const known = this.#meters.get(lane.laneId);
+    if (known) return known;
+    const meters = this.gatesOf(lane)
+      .filter(isMetered)
+      .map(({ gateId }) => gateId);
+    this.#meters.set(lane.laneId, meters);
+    return meters;
   }
 
   /** Why nothing of the lane may start now; null when something may. */
@@ -77,9 +98,13 @@ export class GatedLanes implements LaneGates {
     return gates;
   }
 
-  take(): void {}
+  take(laneId: number, jobs: number): void {
+    this.#rooms.take(this.#meters.get(laneId) ?? noMeters, jobs);
+  }
 
-  giveBack(): void {}
+  giveBack(laneId: number, jobs: number): void {
+    this.take(laneId, -jobs);
+  }
 
   changed(): void {
     this.#book.outdated();

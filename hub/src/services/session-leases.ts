@@ -28,6 +28,7 @@ export class SessionLeases {
         attemptsMax: lease.attemptsMax,
         delivery,
         options: lease.options,
+        ...(lease.isMetered && { isMetered: true }),
       });
     if (session.epoch !== epoch || !link || session.state.type === "draining") {
       this.giveBack(

@@ -31,6 +31,7 @@ export class SessionReports {
   readonly #returnLeases: ReturnLeases;
   readonly #noteDue: (dueAtMs: number) => void;
   readonly #countVerdicts: (verdict: string, count: number) => void;
+  readonly #onMeteredEnd: () => void;
   readonly #progress = new Map<string, IncomingProgress & { readonly sessionId: string }>();
   #flushing: NodeJS.Timeout | undefined;
 
@@ -40,12 +41,14 @@ export class SessionReports {
     returnLeases: ReturnLeases,
     noteDue: (dueAtMs: number) => void,
     countVerdicts: (verdict: string, count: number) => void,
+    onMeteredEnd: () => void,
   ) {
     this.#ledger = ledger;
     this.#feed = feed;
     this.#returnLeases = returnLeases;
     this.#noteDue = noteDue;
     this.#countVerdicts = countVerdicts;
+    this.#onMeteredEnd = onMeteredEnd;
   }
 
   /** Commits results; answers a verdict per result, in order, once it is final. */
@@ -75,8 +78,10 @@ export class SessionReports {
       at += 1;
       if (verdict instanceof Fault)
         return { jobId, fencingToken, verdict: { type: "refused", refusal: refusalOf(verdict) } };
+      const isMetered = session.leases.get(jobId)?.isMetered === true;
       session.letGo(jobId, fencingToken);
       if (verdict.type === "committed") {
+        if (isMetered) this.#onMeteredEnd();
         this.#progress.delete(jobId);
         if (verdict.dueAtMs !== null) this.#noteDue(verdict.dueAtMs);
         this.#feed.changed(jobId);

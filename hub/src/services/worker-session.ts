@@ -77,6 +77,8 @@ export interface HeldLease {
   readonly attemptsMax: number;
   readonly delivery: number;
   readonly options: JobOptions;
+  /** Its end makes room at a meter. */
+  readonly isMetered?: boolean;
 }
 
 export class WorkerSession {

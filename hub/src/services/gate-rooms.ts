@@ -1,0 +1,42 @@
+/**
+ * How many jobs metered gates have room for, as this hub last found. Only a hint, which keeps lanes from being claimed
+ * from in vain: the claim judges by the ledger.
+ */
+export class GateRooms {
+  /** Of every metered gate; Infinity where nothing bounds the number. */
+  readonly #rooms = new Map<number, number>();
+
+  /** These are the metered gates now. One that is new has no room until somebody has looked. */
+  watch(gateIds: readonly number[]): void {
+    for (const known of this.#rooms.keys()) if (!gateIds.includes(known)) this.#rooms.delete(known);
+    for (const gateId of gateIds) if (!this.#rooms.has(gateId)) this.#rooms.set(gateId, 0);
+  }
+
+  watched(): number[] {
+    return [...this.#rooms.keys()];
+  }
+
+  /** Whether some gate bounds how many jobs start. */
+  isBounding(): boolean {
+    return [...this.#rooms.values()].some((room) => room !== Number.POSITIVE_INFINITY);
+  }
+
+  leastOf(gateIds: readonly number[]): number {
+    let least = Number.POSITIVE_INFINITY;
+    for (const gateId of gateIds) least = Math.min(least, this.#rooms.get(gateId) ?? least);
+    return Math.max(least, 0);
+  }
+
+  /** So many of the room are being claimed; negative when they did not start after all. */
+  take(gateIds: readonly number[], jobs: number): void {
+    for (const gateId of gateIds) {
+      const room = this.#rooms.get(gateId);
+      if (room !== undefined) this.#rooms.set(gateId, room - jobs);
+    }
+  }
+
+  /** What a look at the ledger, or a claim, found. */
+  found(gateId: number, room: number): void {
+    if (this.#rooms.has(gateId)) this.#rooms.set(gateId, room);
+  }
+}
