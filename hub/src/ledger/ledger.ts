@@ -44,6 +44,8 @@ import * as fleet from "./read-fleet.js";
 import * as jobs from "./read-jobs.js";
 import { ReadPool } from "./read-pool.js";
 import * as runs from "./read-runs.js";
+import { recordSpend, type SpendItem } from "./record-spend.js";
+import * as budgets from "./budgets.js";
 import { readWaitingPlace, readWorkerNames } from "./read-waiting.js";
 import { type ProgressItem, recordProgress } from "./record-progress.js";
 import { type RenewItem, type RenewResult, renewSessions } from "./renew-sessions.js";
@@ -124,6 +126,9 @@ export async function openLedger(options: LedgerOptions) {
     forgetIdleKeys: (idleMs: number, limit: number) => meters.forgetIdleKeys(db, idleMs, limit),
     /** Jobs that were linked only after their leases were granted are noticed by the ledger, and reported again. */
     report: async (items: readonly ReportItem[]): Committed<ReportVerdict> => {
+      // Before the result: that ends the lease, and what it holds is settled at what was said by then.
+      const spends = items.flatMap(({ spend, ...item }) => (spend ? [{ ...item, ...spend }] : []));
+      if (spends.length > 0) await writes.commit(recordSpend, spends, patience.streamMs);
       const results = await writes.commit(reportResults, items, patience.streamMs);
       const linked = items.filter((_, at) => isLeftAsLinked(results[at]));
       if (linked.length === 0) return results as readonly (ReportVerdict | Fault)[];
@@ -136,6 +141,8 @@ export async function openLedger(options: LedgerOptions) {
         return verdict;
       });
     },
+    recordSpend: (items: readonly SpendItem[]): Committed<boolean> =>
+      writes.commit(recordSpend, items, patience.streamMs),
     returnLeases: (items: readonly ReturnItem[]): Committed<ReturnResult> =>
       writes.commit(returnLeases, items, patience.streamMs),
     saveCheckpoints: (items: readonly CheckpointItem[]): Committed<CheckpointResult> =>
@@ -259,6 +266,12 @@ export async function openLedger(options: LedgerOptions) {
     /** Parked jobs of one gate become ready, in score order. */
     reopenParked: (item: ReopenItem): Promise<readonly Ref[]> =>
       one(writes.commit(reopenParked, [item], patience.callMs)),
+
+    accrueSpend: (...accrual: DropFirst<Parameters<typeof budgets.accrueSpend>>) =>
+      budgets.accrueSpend(db, ...accrual),
+    tellBudget: (...notice: DropFirst<Parameters<typeof budgets.tellBudget>>) =>
+      budgets.tellBudget(db, ...notice),
+    isTimeZone: (name: string) => budgets.isTimeZone(db, name),
 
     listOperations: (tenantId: number, target: string, beforeId: string, limit: number) =>
       listOperations(db, tenantId, target, beforeId, limit),
