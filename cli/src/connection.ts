@@ -8,6 +8,7 @@ import { EventService } from "@holdfast/gen/holdfast/v1/event_service_pb";
 import { FleetService } from "@holdfast/gen/holdfast/v1/fleet_service_pb";
 import { InboxService } from "@holdfast/gen/holdfast/v1/inbox_service_pb";
 import { JobService } from "@holdfast/gen/holdfast/v1/job_service_pb";
+import { LimitService } from "@holdfast/gen/holdfast/v1/limit_service_pb";
 import { OperationService } from "@holdfast/gen/holdfast/v1/operation_service_pb";
 import { SignalService } from "@holdfast/gen/holdfast/v1/signal_service_pb";
 import { usageError } from "./cli-error.js";
@@ -37,6 +38,7 @@ export interface Connection {
   readonly fleet: Client<typeof FleetService>;
   readonly events: Client<typeof EventService>;
   readonly access: Client<typeof AccessService>;
+  readonly limits: Client<typeof LimitService>;
   readonly operations: Client<typeof OperationService>;
   readonly signals: Client<typeof SignalService>;
   /** The same over HTTP/2, for streams that speak both ways; its connection keeps the process until it is closed. */
@@ -65,6 +67,7 @@ export function connect(options: ConnectionOptions): Connection {
     fleet: createClient(FleetService, transport),
     events: createClient(EventService, transport),
     access: createClient(AccessService, transport),
+    limits: createClient(LimitService, transport),
     operations: createClient(OperationService, transport),
     signals: createClient(SignalService, transport),
     openSignalStreams: () => {

@@ -1,6 +1,7 @@
 import type {
   CandidateSession,
   ExplainResponse,
+  GateState,
   Grant,
   LanePosition,
 } from "@holdfast/gen/holdfast/v1/explain_pb";
@@ -12,7 +13,7 @@ import { formatFields, formatTable } from "./table.js";
 
 /** What keeps a job, who could take it, and where it ran. */
 export function explainText(answer: ExplainResponse, nowMs: number, paint: Paint): string {
-  const { job, reasons, position, candidates, sessions, grants } = answer;
+  const { job, reasons, position, candidates, sessions, grants, gates } = answer;
   const parts = [
     formatFields(
       [
@@ -30,6 +31,7 @@ export function explainText(answer: ExplainResponse, nowMs: number, paint: Paint
       paint,
     ),
   ];
+  if (gates.length > 0) parts.push(gatesText(gates, nowMs, paint));
   if (candidates.length > 0) parts.push(candidatesText(candidates, sessions, paint));
   if (grants.length > 0) parts.push(grantsText(grants, nowMs, paint));
   return parts.join("\n\n");
@@ -39,6 +41,17 @@ function positionText({ jobsAhead, atLeast, lanesAhead }: LanePosition): string 
   const own =
     jobsAhead === 0 ? "first of its lane" : `behind ${jobsAhead}${atLeast ? "+" : ""} jobs of its lane`;
   return lanesAhead === 0 ? own : `${own}, and the heads of ${lanesAhead} other lanes`;
+}
+
+function gatesText(gates: readonly GateState[], nowMs: number, paint: Paint): string {
+  const rows = gates.map(({ type, target, shut, reason, until }) => [
+    type,
+    target,
+    shut ? paint.bad("shut") : paint.good("open"),
+    time(until, nowMs) ?? "",
+    reason,
+  ]);
+  return formatTable(["GATE", "BEFORE", "STATE", "UNTIL", "REASON"], rows, paint);
 }
 
 function candidatesText(candidates: readonly CandidateSession[], sessions: number, paint: Paint): string {

@@ -14,6 +14,7 @@ import { addGetCommand } from "./commands/get.js";
 import { addHubCommand } from "./commands/hub.js";
 import { addInboxCommand } from "./commands/inbox.js";
 import { addKeysCommand } from "./commands/keys.js";
+import { addLimitsCommand } from "./commands/limits.js";
 import { addListCommand } from "./commands/list.js";
 import { addOperationsCommand } from "./commands/operations.js";
 import { addRetentionCommand } from "./commands/retention.js";
@@ -51,6 +52,7 @@ const ADD_COMMANDS = [
   addSignalsCommand,
   addCursorsCommand,
   addInboxCommand,
+  addLimitsCommand,
   addKeysCommand,
   addStatusCommand,
   addSessionsCommand,

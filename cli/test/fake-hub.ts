@@ -10,6 +10,8 @@ import { EventService } from "@holdfast/gen/holdfast/v1/event_service_pb";
 import { FleetService } from "@holdfast/gen/holdfast/v1/fleet_service_pb";
 import { InboxService } from "@holdfast/gen/holdfast/v1/inbox_service_pb";
 import { JobService } from "@holdfast/gen/holdfast/v1/job_service_pb";
+import { LimitService } from "@holdfast/gen/holdfast/v1/limit_service_pb";
+import { OperationService } from "@holdfast/gen/holdfast/v1/operation_service_pb";
 
 export interface FakeHub {
   readonly url: string;
@@ -28,11 +30,13 @@ export interface FakeServices {
   readonly fleet?: Partial<ServiceImpl<typeof FleetService>>;
   readonly events?: Partial<ServiceImpl<typeof EventService>>;
   readonly access?: Partial<ServiceImpl<typeof AccessService>>;
+  readonly limits?: Partial<ServiceImpl<typeof LimitService>>;
+  readonly operations?: Partial<ServiceImpl<typeof OperationService>>;
 }
 
 /** A hub of scripted answers on a free port; what is not scripted is UNIMPLEMENTED. */
 export async function startFakeHub(services: FakeServices): Promise<FakeHub> {
-  const { jobs, effects, inbox, deadLetters, fleet, events, access } = services;
+  const { jobs, effects, inbox, deadLetters, fleet, events, access, limits, operations } = services;
   const credentials: (string | null)[] = [];
   const server = createServer(
     connectNodeAdapter({
@@ -50,6 +54,8 @@ export async function startFakeHub(services: FakeServices): Promise<FakeHub> {
         router.service(FleetService, fleet ?? {});
         router.service(EventService, events ?? {});
         router.service(AccessService, access ?? {});
+        router.service(LimitService, limits ?? {});
+        router.service(OperationService, operations ?? {});
       },
     }),
   );

@@ -19,6 +19,7 @@ import { eventService } from "./rpc/event-service.js";
 import { fleetService } from "./rpc/fleet-service.js";
 import { inboxService } from "./rpc/inbox-service.js";
 import { jobService } from "./rpc/job-service.js";
+import { limitService } from "./rpc/limit-service.js";
 import { operationService } from "./rpc/operation-service.js";
 import { markDead } from "./rpc/signal-messages.js";
 import { signalService } from "./rpc/signal-service.js";
@@ -27,6 +28,7 @@ import { Access } from "./services/access.js";
 import { Attachments } from "./services/attachments.js";
 import { ChangeRelay } from "./services/change-relay.js";
 
+import { DeadWriters } from "./services/dead-writers.js";
 import { DirectLeases } from "./services/direct-leases.js";
 import { Dispatcher } from "./services/dispatcher.js";
 import { Effects } from "./services/effects.js";
@@ -48,6 +50,7 @@ import {
   ledgerMetrics,
   runCounter,
   verdictCounter,
+  watchGates,
   watchHub,
   watchPeers,
 } from "./services/hub-metrics.js";
@@ -62,6 +65,7 @@ import { LaneNews } from "./services/lane-news.js";
 import { defaultLaneRefillSettings, LaneRefill, sharedLaneRefillSettings } from "./services/lane-refill.js";
 import { LeaseCheck } from "./services/lease-check.js";
 import { leaseReturner } from "./services/leases-back.js";
+import { Limits } from "./services/limits.js";
 import { Maintenance } from "./services/maintenance.js";
 import { Operations } from "./services/operations.js";
 import { heedPeers } from "./services/peer-messages.js";
@@ -217,6 +221,7 @@ async function startOn(
     reopener.meteredLeaseEnded(),
   );
   const reaper = new Reaper(ledger, returnLeases, (ids) => sessions.expired(ids), onTrouble);
+  const deadWriters = new DeadWriters(ledger, onTrouble);
   const maintenance = new Maintenance(ledger, onTrouble);
   const directLeases = new DirectLeases(dispatcher, directLeaseCounter());
   const jobs = new Jobs(ledger, lanes, book, feed, noteDue, revoke, config.watchesMax, directLeases);
@@ -267,12 +272,13 @@ async function startOn(
   const effects = new Effects(ledger, feed, effectCounter());
   const fleet = new Fleet(ledger, lanes, book, sessions, { hubVersion, isEmbedded: postgres !== null });
   watchSignals(signals);
+  watchGates(gateBook, (gate) => laneGates.holdAt(gate) !== null);
   watchHub(ledger, sessions, lanes, book);
   watchPeers(peers, nats);
 
   let isStopping = false;
   const services = [
-    jobService(jobs, runs, new Explainer(ledger, lanes, book, sessions), config),
+    jobService(jobs, runs, new Explainer(ledger, lanes, book, laneGates, sessions), config),
     workerService(
       { attachments, sessions, liveness, reports, effects, limits: config, hubVersion, onDefect },
       new UnaryWorkers(attachments, sessions, liveness, reports, ledger, book),
@@ -283,6 +289,7 @@ async function startOn(
     fleetService(fleet),
     eventService(new Forwarding(ledger, sink?.name ?? null)),
     accessService(access),
+    limitService(new Limits(ledger, gateBook, laneGates, book, lanes, peers)),
     operationService(new Operations(ledger)),
     signalService({ ...signals, limits: config, onDefect }),
   ];
@@ -293,6 +300,7 @@ async function startOn(
     await inbox.stop();
     await Promise.all([gateBook.stop(), reopener.stop()]);
     await Promise.all([timers.stop(), reaper.stop(), refill.stop(), maintenance.stop()]);
+    await deadWriters.stop();
     await Promise.all([leaseCheck.stop(), keyCheck.stop(), laneNews.stop()]);
     relay.stop();
     feed.stop();
@@ -315,6 +323,7 @@ async function startOn(
     timers.start();
     reaper.start();
     maintenance.start();
+    deadWriters.start();
     leaseCheck.start();
     keyCheck.start();
     laneNews.start();

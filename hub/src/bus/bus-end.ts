@@ -14,13 +14,13 @@ export class BusEnd {
   /** @param send answers whether the text was taken */
   publish(message: BusMessage, send: (text: string) => boolean): boolean {
     const text = encodeBusMessage(message);
-    const isSent = text.length <= busMessageBytesMax && send(text);
+    const isSent = Buffer.byteLength(text) <= busMessageBytesMax && send(text);
     this.#observer[isSent ? "sent" : "dropped"](message.type);
     return isSent;
   }
 
   hear(text: string): void {
-    const message = text.length <= busMessageBytesMax ? decodeBusMessage(text) : null;
+    const message = Buffer.byteLength(text) <= busMessageBytesMax ? decodeBusMessage(text) : null;
     if (!message) {
       this.#observer.malformed();
       return;

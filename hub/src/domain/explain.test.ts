@@ -92,17 +92,17 @@ describe("why a job does not run", () => {
       ["NoSession", "Lane", "Deadline"],
     ],
   ] as const)("%s", (_, view, place, sessions, causes) => {
-    const reasons = reasonsOf(view, place, sessions, nowMs);
+    const reasons = reasonsOf(view, place, sessions, null, nowMs);
 
     expect(reasons.map(({ cause }) => cause)).toEqual(causes.map((name) => WaitCause[name]));
     for (const { message } of reasons) expect(message).toMatch(/\.$/);
   });
 
   it("says until when, where a time is known", () => {
-    expect(reasonsOf(job({ state: JobState.Scheduled, runAtMs: 7 }), null, [], nowMs)).toMatchObject([
+    expect(reasonsOf(job({ state: JobState.Scheduled, runAtMs: 7 }), null, [], null, nowMs)).toMatchObject([
       { untilMs: 7 },
     ]);
-    expect(reasonsOf(job({ state: JobState.Dead, deadlineMs: 7 }), null, [], nowMs)).toHaveLength(1);
+    expect(reasonsOf(job({ state: JobState.Dead, deadlineMs: 7 }), null, [], null, nowMs)).toHaveLength(1);
   });
 });
 

@@ -58,6 +58,14 @@ export interface LanePlace {
   readonly lanesAhead: number;
 }
 
+/** A gate that the job waits at. */
+export interface GateStop {
+  /** For people. */
+  readonly reason: string;
+  /** When it opens by itself; null when no time is known. */
+  readonly untilMs: number | null;
+}
+
 export interface Candidate {
   readonly session: SessionView;
   /** What keeps it from taking the job, one each; none: it may. */
@@ -113,9 +121,10 @@ export function reasonsOf(
   job: JobView,
   place: LanePlace | null,
   sessions: readonly SessionFacts[],
+  gate: GateStop | null,
   nowMs: number,
 ): WaitReason[] {
-  const reasons = causesOfState(job, place, sessions);
+  const reasons = causesOfState(job, place, sessions, gate);
   const { deadlineMs } = job;
   if (deadlineMs !== null && job.state < JobState.Succeeded)
     reasons.push({
@@ -138,6 +147,7 @@ function causesOfState(
   job: JobView,
   place: LanePlace | null,
   sessions: readonly SessionFacts[],
+  gate: GateStop | null,
 ): WaitReason[] {
   const one = (cause: WaitCause, message: string, untilMs: number | null = null) => [
     { cause, message, untilMs },
@@ -153,7 +163,7 @@ function causesOfState(
     case JobState.Blocked:
       return one(WaitCause.OtherJobs, "Jobs that it depends on have not ended.");
     case JobState.Parked:
-      return one(WaitCause.Gate, "A gate stopped it.");
+      return one(WaitCause.Gate, gate?.reason ?? "A gate stopped it.", gate?.untilMs ?? null);
     case JobState.Scheduled:
       return job.attempt > 0
         ? one(
@@ -163,7 +173,7 @@ function causesOfState(
           )
         : one(WaitCause.RunAt, "It was submitted to run later.", job.runAtMs);
     case JobState.Ready:
-      return causesOfWaiting(job, place, sessions);
+      return causesOfWaiting(job, place, sessions, gate);
   }
 }
 
@@ -171,9 +181,11 @@ function causesOfWaiting(
   job: JobView,
   place: LanePlace | null,
   sessions: readonly SessionFacts[],
+  gate: GateStop | null,
 ): WaitReason[] {
   const reasons: WaitReason[] = [];
   const add = (cause: WaitCause, message: string) => reasons.push({ cause, message, untilMs: null });
+  if (gate) reasons.push({ cause: WaitCause.Gate, message: gate.reason, untilMs: gate.untilMs });
   const matching = sessions.filter(({ session }) => mismatchesOf(job, session).length === 0);
   const bytes = place?.bytes ?? 0;
   if (matching.length === 0)

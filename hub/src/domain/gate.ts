@@ -30,11 +30,28 @@ export const gateOrder: readonly GateType[] = [
   GateType.Seats,
 ];
 
+const typeNames: Readonly<Record<GateType, string>> = {
+  [GateType.Pause]: "pause",
+  [GateType.Budget]: "budget",
+  [GateType.Blackout]: "blackout",
+  [GateType.Breaker]: "breaker",
+  [GateType.Bucket]: "bucket",
+  [GateType.Cap]: "cap",
+  [GateType.Quota]: "quota",
+  [GateType.Seats]: "seats",
+};
+
+/** As it is shown and typed. */
+export function gateTypeName(type: GateType): string {
+  return typeNames[type];
+}
+
 /** What a gate holds back. */
 export type GateTarget =
   | { readonly type: "tenant" }
   | { readonly type: "product"; readonly product: string }
   | { readonly type: "queue"; readonly product: string; readonly queue: string }
+  | { readonly type: "source"; readonly source: string }
   /** Jobs that declare this key; it stands before no lane, the claim finds it. */
   | { readonly type: "key"; readonly key: string };
 
@@ -48,9 +65,10 @@ interface GateOf<Type extends GateType, Settings> {
   readonly sinceMs: number;
 }
 
-export interface PauseSettings {
-  /** For people: why. */
-  readonly reason: string;
+/** What settings of every type have. */
+export interface Noted {
+  /** Why it was set, for people; empty when nobody said. */
+  readonly note: string;
 }
 
 /** How much may be in flight at once. Null: as much as there is. */
@@ -68,8 +86,6 @@ export interface BudgetSettings {
   readonly alertPercent: number;
   /** An operator stopped it. */
   readonly isPaused: boolean;
-  /** For people: why. */
-  readonly pauseReason: string;
 }
 
 /** How many jobs of a product may be in flight at once, and whether critical ones may take the place of others. */
@@ -82,15 +98,14 @@ export interface SeatsSettings {
 
 /** A gate by its type. */
 export type Gate =
-  | GateOf<typeof GateType.Pause, PauseSettings>
-  | GateOf<typeof GateType.Blackout, BlackoutSettings>
-  | GateOf<typeof GateType.Budget, BudgetSettings>
-  | GateOf<typeof GateType.Cap, CapSettings>
-  | GateOf<typeof GateType.Seats, SeatsSettings>;
+  | GateOf<typeof GateType.Pause, Noted>
+  | GateOf<typeof GateType.Blackout, Noted & BlackoutSettings>
+  | GateOf<typeof GateType.Budget, Noted & BudgetSettings>
+  | GateOf<typeof GateType.Cap, Noted & CapSettings>
+  | GateOf<typeof GateType.Seats, Noted & SeatsSettings>;
 
-export type GateSettings = {
-  readonly [G in Gate as G["type"]]: { type: G["type"]; settings: G["settings"] };
-}[Gate["type"]];
+/** What an operator sets. */
+export type GateSettings = { [G in Gate as G["type"]]: Pick<G, "type" | "settings"> }[Gate["type"]];
 
 /** Why nothing of a lane may start now. */
 export interface Hold {
@@ -110,19 +125,22 @@ export function targetText(target: GateTarget): string {
       return `product:${target.product}`;
     case "queue":
       return `queue:${target.product}/${target.queue}`;
+    case "source":
+      return `source:${target.source}`;
     case "key":
       return `key:${target.key}`;
   }
 }
 
-const targetForm = /^(?:(tenant)|product:([^/:]+)|queue:([^/:]+)\/([^/:]+)|key:(.+))$/;
+const targetForm = /^(?:(tenant)|product:([^/:]+)|queue:([^/:]+)\/([^/:]+)|source:(.+)|key:(.+))$/;
 
 /** @throws TypeError when the text names no target */
 export function parseTarget(text: string): GateTarget {
-  const [, tenant, product, ofProduct, queue, key] = targetForm.exec(text) ?? [];
+  const [, tenant, product, ofProduct, queue, source, key] = targetForm.exec(text) ?? [];
   if (tenant !== undefined) return { type: "tenant" };
   if (product !== undefined) return { type: "product", product };
   if (ofProduct !== undefined && queue !== undefined) return { type: "queue", product: ofProduct, queue };
+  if (source !== undefined) return { type: "source", source };
   if (key !== undefined) return { type: "key", key };
   throw new TypeError(`Not a target of a gate: ${text}`);
 }
@@ -138,6 +156,8 @@ export function standsBefore(gate: Pick<Gate, "tenantId" | "target">, lane: Lane
       return target.product === lane.product;
     case "queue":
       return target.product === lane.product && target.queue === lane.queue;
+    case "source":
+      return target.source === lane.source;
     case "key":
       return false;
   }
@@ -156,7 +176,7 @@ export function holdOf(gate: Gate, nowMs: number): Hold | null {
     case GateType.Pause:
       return {
         gate,
-        reason: `${targetText(gate.target)} is paused${gate.settings.reason === "" ? "" : `: ${gate.settings.reason}`}`,
+        reason: `${targetText(gate.target)} is paused${gate.settings.note === "" ? "" : `: ${gate.settings.note}`}`,
         untilMs: null,
       };
     case GateType.Blackout: {
@@ -166,9 +186,9 @@ export function holdOf(gate: Gate, nowMs: number): Hold | null {
         : { gate, reason: `${targetText(gate.target)} is in a blackout window`, untilMs };
     }
     case GateType.Budget: {
-      const { isPaused, pauseReason } = gate.settings;
+      const { isPaused, note } = gate.settings;
       if (!isPaused) return null;
-      const why = pauseReason === "" ? "" : `: ${pauseReason}`;
+      const why = note === "" ? "" : `: ${note}`;
       return { gate, reason: `the budget of ${targetText(gate.target)} is paused${why}`, untilMs: null };
     }
     case GateType.Cap:

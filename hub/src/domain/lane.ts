@@ -20,7 +20,10 @@ export interface LaneKey {
 }
 
 /** The key of the lane that a tenant's job waits in. */
-export function laneKeyOf(tenantId: number, spec: JobSpec): LaneKey {
+export function laneKeyOf(
+  tenantId: number,
+  spec: Pick<JobSpec, "product" | "queue" | "kind" | "priority" | "capabilities" | "source" | "fairness">,
+): LaneKey {
   const { product, queue, kind, priority, capabilities, source, fairness } = spec;
   return { tenantId, product, queue, kind, priority, capabilities, source, fairnessKey: fairness.key };
 }

@@ -350,8 +350,8 @@ class JetstreamLanes implements Lanes {
       lane.laneId,
       { messagesMax: messagesPerPullMax, bytesMax, expiresMs },
       (message) => this.#arrived(lane, message),
-      (isConsumerGone) => {
-        if (isConsumerGone) {
+      (isRefused) => {
+        if (isRefused) {
           lane.consumerSureUntilMs = 0;
           this.#restPull(lane);
         } else {

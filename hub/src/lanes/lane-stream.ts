@@ -143,7 +143,7 @@ export class LaneStream {
     laneId: number,
     request: LanePullRequest,
     arrived: (message: Msg) => void,
-    ended: (isConsumerGone: boolean) => void,
+    ended: (isRefused: boolean) => void,
   ): LanePull {
     const { connection } = this.#opened();
     const inbox = createInbox();
@@ -165,7 +165,7 @@ export class LaneStream {
           messagesLeft -= 1;
           arrived(message);
         }
-        if ((status !== 0 || messagesLeft === 0) && end()) ended(isGone(status, message));
+        if ((status !== 0 || messagesLeft === 0) && end()) ended(isRefusal(status, message));
       },
     });
     // The server says when a request has run out of time; one that went down says nothing.
@@ -313,10 +313,10 @@ function consumerName(laneId: number): string {
   return `lane-${laneId}`;
 }
 
-/** No consumer answers, or it went while the request waited. */
-function isGone(status: number, message: Msg | null): boolean {
-  if (status === 503 || status === 404) return true;
-  return status === 409 && /deleted|not found/i.test(message?.headers?.description ?? "");
+/** An end other than that the time or the bytes of the request were used up: the consumer is gone, or refuses. */
+function isRefusal(status: number, message: Msg | null): boolean {
+  if (status === 0 || status === 408) return false;
+  return !(status === 409 && /maxbytes/i.test(message?.headers?.description ?? ""));
 }
 
 function textOf(error: unknown): string {

@@ -78,13 +78,13 @@ export const contractClauses: readonly ContractClause[] = [
   },
   {
     clause: "D20",
-    promise: "the pages of each writer are numbered without a gap, but for the last of one that was killed",
-    // A hub that is killed may take with it that one of its last numbers came to nothing; one that lives fills it.
+    promise: "the pages of each writer are numbered without a gap, once its life is over",
+    // Of a hub that was killed, one or two of the last numbers may have come to nothing until somebody ends its life.
     broken: `with steps as (
-        select writer_id, batch, batch - lag(batch, 1, 0::bigint) over of_writer as step, max(batch) over (partition by writer_id) as last
-        from event_page window of_writer as (partition by writer_id order by batch))
-      select writer_id, batch, step, last from steps s
-      where step <> 1 and (step not between 2 and 3 or batch < last - 4 or exists (
+        select writer_id, batch, batch - lag(batch, 1, 0::bigint) over (partition by writer_id order by batch) as step
+        from event_page)
+      select s.writer_id, batch, step from steps s join writer w on w.writer_id = s.writer_id
+      where step <> 1 and (w.ended_at is not null or exists (
         select from pg_locks l where l.locktype = 'advisory' and l.classid::bigint = ${writerLockClass} and l.objid::bigint = s.writer_id))`,
   },
 ];

@@ -4,7 +4,6 @@
 import type { ForwardStatus } from "../domain/forwarded-event.js";
 import type { ReadPool } from "./read-pool.js";
 import { numberArray, toMs } from "./sql-text.js";
-import { writerLockClass } from "./writer-connection.js";
 
 /** One writer's pages, as claimed by a hub. */
 export interface ForwardClaim {
@@ -94,30 +93,6 @@ export async function listUnclaimed(
     [sink, graceMs, limit],
   );
   return rows.map((row) => row.writer_id);
-}
-
-/**
- * Ends the life of a writer that holds no lock: its hub is dead or cut off, and should it come back, it writes under
- * another number. Answers whether the life is over, and its last page.
- */
-export async function settleWriter(
-  db: ReadPool,
-  writerId: number,
-): Promise<{ isEnded: boolean; lastPage: number }> {
-  // The lock is let go when the statement ends; from then on the row says it.
-  await db.query(
-    `update writer set ended_at = now()
-     where writer_id = $1 and ended_at is null and pg_try_advisory_xact_lock($2, $1)`,
-    [writerId, writerLockClass],
-  );
-  const { rows } = await db.query<{ is_ended: boolean; last_page: string }>(
-    `select w.ended_at is not null as is_ended,
-       (select coalesce(max(batch), 0) from event_page where writer_id = w.writer_id) as last_page
-     from writer w where w.writer_id = $1`,
-    [writerId],
-  );
-  const row = rows[0];
-  return { isEnded: row?.is_ended ?? true, lastPage: Number(row?.last_page ?? 0) };
 }
 
 /** How far some writers are forwarded; those from before the sink began, which nobody forwards, count as forwarded. */

@@ -1,4 +1,4 @@
-import type { Gate, GateSettings } from "../domain/gate.js";
+import type { Gate, GateSettings, GateType } from "../domain/gate.js";
 import { parseTarget, targetText } from "../domain/gate.js";
 import type { Operator } from "../domain/operation.js";
 import { operatorValues, recordOperation } from "./operations.js";
@@ -99,7 +99,7 @@ export async function removeGate(
   operator: Operator,
   action: string,
   target: Gate["target"],
-  type: Gate["type"],
+  type: GateType,
 ): Promise<boolean> {
   const { rows } = await db.query<{ gate_id: number }>({
     name: "remove_gate",

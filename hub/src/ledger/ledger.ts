@@ -55,6 +55,7 @@ import { type ResumeResult, type ResumeSessionItem, resumeSession } from "./resu
 import { type ReturnItem, type ReturnResult, returnLeases } from "./return-leases.js";
 import { type ReviveItem, type ReviveResult, reviveJobs } from "./revive-job.js";
 import { type CheckpointItem, type CheckpointResult, saveCheckpoints } from "./save-checkpoints.js";
+import { listUnlockedWriters, settleWriter } from "./settle-writers.js";
 import { signalLedger } from "./signal-ledger.js";
 import { type AdoptResult, adoptJobs, type SubmitItem, type SubmitResult } from "./submit-jobs.js";
 import { type LinkedResult, type LinkedSubmit, submitLinked } from "./submit-linked.js";
@@ -288,7 +289,8 @@ export async function openLedger(options: LedgerOptions) {
     ) => cursors.saveCursor(db, sink, claim, hubId, next),
     listUnclaimed: (sink: string, graceMs: number, limit: number) =>
       cursors.listUnclaimed(db, sink, graceMs, limit),
-    settleWriter: (writerId: number) => cursors.settleWriter(db, writerId),
+    settleWriter: (writerId: number) => settleWriter(db, writerId),
+    listUnlockedWriters: () => listUnlockedWriters(db),
     readForwardMarks: (sink: string, writerIds: readonly number[]) =>
       cursors.readForwardMarks(db, sink, writerIds),
     readForwarding: (sink: string, limit: number) => cursors.readForwarding(db, sink, limit),

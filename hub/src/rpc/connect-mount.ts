@@ -1,10 +1,10 @@
 // Serves the same implementations as Connect, gRPC-Web and gRPC on the HTTP port.
 import { type DescMethod, fromBinary } from "@bufbuild/protobuf";
 import { ConnectError, type ConnectRouter, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
+import type { CallGuard } from "./call-guard.js";
 import { explainRefusals, faultOf, isReached } from "./connect-refusals.js";
 import { EncodedResponse } from "./encoded.js";
 import { toConnectError, toFault } from "./errors.js";
-import type { Gate } from "./gate.js";
 import type { Call, ImplementedService } from "./implementation.js";
 
 type UnaryMethod = (request: unknown, call: Call) => Promise<object>;
@@ -13,13 +13,13 @@ type StreamMethod = (request: unknown, call: Call) => AsyncIterable<object>;
 export function mountConnect(
   router: ConnectRouter,
   services: readonly ImplementedService[],
-  gate: Gate,
+  guard: CallGuard,
   onDefect: (error: unknown) => void,
 ): void {
   for (const { desc, methods } of services) {
     const handlers = desc.methods.map((method) => [
       method.localName,
-      handlerOf(method, methods[method.localName], gate, onDefect),
+      handlerOf(method, methods[method.localName], guard, onDefect),
     ]);
     router.service(desc, Object.fromEntries(handlers) as ServiceImpl<typeof desc>);
   }
@@ -30,13 +30,13 @@ export function mountConnect(
 function handlerOf(
   method: DescMethod,
   implementation: unknown,
-  gate: Gate,
+  guard: CallGuard,
   onDefect: (error: unknown) => void,
 ) {
   const open = async (context: HandlerContext): Promise<Call> => {
     context.values.set(isReached, true);
     return {
-      principal: await gate(method, context.requestHeader.get("authorization")),
+      principal: await guard(method, context.requestHeader.get("authorization")),
       signal: context.signal,
     };
   };

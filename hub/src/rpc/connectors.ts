@@ -1,5 +1,5 @@
 import type { Access } from "../services/access.js";
-import { accessGate } from "./gate.js";
+import { callGuard } from "./call-guard.js";
 import { type RunningServer, startGrpcServer, type TlsFiles } from "./grpc-server.js";
 import { type Pages, startHttpServer } from "./http-server.js";
 import type { ImplementedService } from "./implementation.js";
@@ -12,10 +12,10 @@ export async function startConnectors(
   access: Access,
   pages: Pages & { readonly onDefect: (error: unknown) => void },
 ): Promise<{ readonly grpc: RunningServer; readonly http: RunningServer }> {
-  const gate = accessGate(access);
-  const grpc = await startGrpcServer(listen.grpcListen, tls, services, gate, pages.onDefect);
+  const guard = callGuard(access);
+  const grpc = await startGrpcServer(listen.grpcListen, tls, services, guard, pages.onDefect);
   try {
-    const http = await startHttpServer(listen.httpListen, tls, services, gate, pages, pages.onDefect);
+    const http = await startHttpServer(listen.httpListen, tls, services, guard, pages, pages.onDefect);
     return { grpc, http };
   } catch (error) {
     await grpc.stop(0);

@@ -1,10 +1,11 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ExplainResponseSchema } from "@holdfast/gen/holdfast/v1/explain_pb";
+import { gateTypeName, targetText } from "../domain/gate.js";
 import type { Explanation } from "../services/explainer.js";
 import { optionalTime, toJobMessage } from "./job-messages.js";
 
 export function toExplainMessage(explanation: Explanation): MessageInitShape<typeof ExplainResponseSchema> {
-  const { job, reasons, place, candidates, sessions, decisions } = explanation;
+  const { job, reasons, place, candidates, sessions, decisions, gates } = explanation;
   return {
     job: { ...toJobMessage(job), payload: new Uint8Array() },
     reasons: reasons.map(({ cause, message, untilMs }) => ({
@@ -27,6 +28,13 @@ export function toExplainMessage(explanation: Explanation): MessageInitShape<typ
       mismatches: [...mismatches],
     })),
     sessions,
+    gates: gates.map(({ gate, hold }) => ({
+      type: gateTypeName(gate.type),
+      target: targetText(gate.target),
+      shut: hold !== null,
+      reason: hold?.reason ?? "",
+      ...optionalTime("until", hold?.untilMs ?? null),
+    })),
     grants: decisions.map((decision) => ({
       sessionId: decision.sessionId,
       workerName: decision.workerName,

@@ -12,9 +12,9 @@ import type {
   UntypedHandleCall,
 } from "@grpc/grpc-js";
 import { Fault } from "../domain/fault.js";
+import type { CallGuard } from "./call-guard.js";
 import { EncodedResponse } from "./encoded.js";
 import { toFault, toGrpcError } from "./errors.js";
-import type { Gate } from "./gate.js";
 import type { Call, ImplementedService } from "./implementation.js";
 
 /** Stands in for a request that could not be parsed. */
@@ -45,7 +45,7 @@ type StreamMethod = (
 export function mountGrpc(
   server: Server,
   services: readonly ImplementedService[],
-  gate: Gate,
+  guard: CallGuard,
   onDefect: (error: unknown) => void,
 ): void {
   for (const { desc, methods } of services) {
@@ -53,7 +53,7 @@ export function mountGrpc(
     const handlers: Record<string, UntypedHandleCall> = {};
     for (const method of desc.methods) {
       definition[method.name] = define(method);
-      handlers[method.name] = handlerOf(method, methods[method.localName], gate, onDefect);
+      handlers[method.name] = handlerOf(method, methods[method.localName], guard, onDefect);
     }
     server.addService(definition, handlers);
   }
@@ -83,12 +83,12 @@ function define(method: DescMethod): ServiceDefinition[string] {
 function handlerOf(
   method: DescMethod,
   implementation: unknown,
-  gate: Gate,
+  guard: CallGuard,
   onDefect: (error: unknown) => void,
 ): UntypedHandleCall {
   const open = async (call: AnyCall): Promise<Call> => {
     const authorization = call.metadata.get("authorization")[0];
-    const principal = await gate(method, typeof authorization === "string" ? authorization : null);
+    const principal = await guard(method, typeof authorization === "string" ? authorization : null);
     const controller = new AbortController();
     call.on("cancelled", () => controller.abort(callerGone));
     if (call.cancelled) controller.abort(callerGone);

@@ -5,7 +5,7 @@ import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { ReflectionService } from "@grpc/reflection";
 import { HealthImplementation, service as healthService } from "grpc-health-check";
 import { splitAddress } from "../domain/address.js";
-import type { Gate } from "./gate.js";
+import type { CallGuard } from "./call-guard.js";
 import { mountGrpc } from "./grpc-mount.js";
 import type { ImplementedService } from "./implementation.js";
 import { messageBytesMax } from "./limits.js";
@@ -42,11 +42,11 @@ export async function startGrpcServer(
   listen: string,
   tls: TlsFiles | null,
   services: readonly ImplementedService[],
-  gate: Gate,
+  guard: CallGuard,
   onDefect: (error: unknown) => void,
 ): Promise<RunningServer> {
   const server = new Server(serverOptions);
-  mountGrpc(server, services, gate, onDefect);
+  mountGrpc(server, services, guard, onDefect);
   const names = services.map(({ desc }) => desc.typeName);
   const health = new HealthImplementation(
     Object.fromEntries(["", ...names].map((name) => [name, "SERVING"] as const)),

@@ -5,8 +5,8 @@ import http2 from "node:http2";
 import net from "node:net";
 import { compressionGzip, connectNodeAdapter } from "@connectrpc/connect-node";
 import { splitAddress } from "../domain/address.js";
+import type { CallGuard } from "./call-guard.js";
 import { mountConnect } from "./connect-mount.js";
-import type { Gate } from "./gate.js";
 import type { RunningServer, TlsFiles } from "./grpc-server.js";
 import type { ImplementedService } from "./implementation.js";
 import { messageBytesMax } from "./limits.js";
@@ -31,12 +31,12 @@ export async function startHttpServer(
   listen: string,
   tls: TlsFiles | null,
   services: readonly ImplementedService[],
-  gate: Gate,
+  guard: CallGuard,
   pages: Pages,
   onDefect: (error: unknown) => void,
 ): Promise<RunningServer> {
   const adapter = connectNodeAdapter({
-    routes: (router) => mountConnect(router, services, gate, onDefect),
+    routes: (router) => mountConnect(router, services, guard, onDefect),
     fallback: (request, response) => servePage(pages, request, response as AnyResponse),
     readMaxBytes: messageBytesMax,
     // By default a name that an enum does not have would silently become the enum's default.

@@ -4,6 +4,7 @@ import {
   candidatesOf,
   type Decision,
   decisionsOf,
+  type GateStop,
   type LanePlace,
   mismatchesOf,
   reasonsOf,
@@ -11,20 +12,22 @@ import {
   type WaitReason,
 } from "../domain/explain.js";
 import { Fault } from "../domain/fault.js";
+import type { Gate, Hold } from "../domain/gate.js";
 import { JobState } from "../domain/job-state.js";
 import type { JobView } from "../domain/job-view.js";
-import type { Lane } from "../domain/lane.js";
+import { type Lane, laneKeyOf } from "../domain/lane.js";
 import type { Principal } from "../domain/scope.js";
 import { defaultScoreWeights, timelessScore } from "../domain/score.js";
 import { lastUuid } from "../domain/uuid.js";
 import type { Lanes } from "../lanes/lanes.js";
 import type { Ledger } from "../ledger/ledger.js";
 import type { LaneBook } from "./lane-book.js";
+import type { GatedLanes } from "./lane-gates.js";
 import type { Sessions } from "./sessions.js";
 
 type ExplainLedger = Pick<
   Ledger,
-  "readJob" | "readHistory" | "readWaitingPlace" | "readWorkerNames" | "listSessions"
+  "readJob" | "readHistory" | "readWaitingPlace" | "readWorkerNames" | "listSessions" | "readParking"
 >;
 
 const sessionsMax = 1_000;
@@ -41,18 +44,28 @@ export interface Explanation {
   /** Live sessions that were looked at. */
   readonly sessions: number;
   readonly decisions: readonly (Decision & { readonly workerName: string })[];
+  /** Those that stand before it, in the order in which they are asked. */
+  readonly gates: readonly { readonly gate: Gate; readonly hold: Hold | null }[];
 }
 
 export class Explainer {
   readonly #ledger: ExplainLedger;
   readonly #lanes: Lanes;
   readonly #book: LaneBook;
+  readonly #gated: Pick<GatedLanes, "gatesFor" | "holdAt">;
   readonly #sessions: Pick<Sessions, "get">;
 
-  constructor(ledger: ExplainLedger, lanes: Lanes, book: LaneBook, sessions: Pick<Sessions, "get">) {
+  constructor(
+    ledger: ExplainLedger,
+    lanes: Lanes,
+    book: LaneBook,
+    gated: Pick<GatedLanes, "gatesFor" | "holdAt">,
+    sessions: Pick<Sessions, "get">,
+  ) {
     this.#ledger = ledger;
     this.#lanes = lanes;
     this.#book = book;
+    this.#gated = gated;
     this.#sessions = sessions;
   }
 
@@ -67,14 +80,28 @@ export class Explainer {
     const decisions = decisionsOf(await this.#ledger.readHistory(tenantId, jobId, 0, historyEventsMax));
     const ids = [...new Set(decisions.map(({ sessionId }) => sessionId))].filter((id) => id !== "");
     const names = await this.#ledger.readWorkerNames(tenantId, ids);
+    const gates = isOpen ? this.#gatesBefore(tenantId, job) : [];
+    const stop = job.state === JobState.Parked ? await this.#parkingOf(jobId) : firstHold(gates);
     return {
       job,
-      reasons: reasonsOf(job, place, sessions, Date.now()),
+      gates,
+      reasons: reasonsOf(job, place, sessions, stop, Date.now()),
       place,
       candidates: candidatesOf(job, sessions, place?.bytes ?? 0).slice(0, candidatesMax),
       sessions: sessions.length,
       decisions: decisions.map((one) => ({ ...one, workerName: names.get(one.sessionId) ?? "" })),
     };
+  }
+
+  #gatesBefore(tenantId: number, job: JobView): Explanation["gates"] {
+    return this.#gated
+      .gatesFor(laneKeyOf(tenantId, job))
+      .map((gate) => ({ gate, hold: this.#gated.holdAt(gate) }));
+  }
+
+  async #parkingOf(jobId: string): Promise<GateStop | null> {
+    const parking = await this.#ledger.readParking(jobId);
+    return parking && { reason: parking.reason, untilMs: parking.nextAtMs };
   }
 
   async #liveSessions(tenantId: number): Promise<SessionFacts[]> {
@@ -104,6 +131,11 @@ export class Explainer {
     };
     return { ...found, lanesAhead: [...this.#book.all()].filter(isAhead).length };
   }
+}
+
+/** Why a job in its lane is held: the first gate that is shut. */
+function firstHold(gates: Explanation["gates"]): GateStop | null {
+  return gates.find(({ hold }) => hold !== null)?.hold ?? null;
 }
 
 function namesOf({ kind, product, queue, capabilities }: Lane) {

@@ -1,6 +1,7 @@
 import { metrics } from "@opentelemetry/api";
 import type { BusObserver } from "../bus/bus.js";
 import type { ForwardStatus } from "../domain/forwarded-event.js";
+import { type Gate, gateTypeName } from "../domain/gate.js";
 import type { Lanes } from "../lanes/lanes.js";
 import type { LaneBook } from "./lane-book.js";
 import type { Peers } from "./peers.js";
@@ -84,6 +85,26 @@ export function watchHub(
         windows.set(key, sum);
       }
       for (const { refs, ...labels } of windows.values()) gauge.observe(refs, labels);
+    });
+}
+
+/** Gauges of what holds work back. */
+export function watchGates(
+  gates: { readonly all: () => Iterable<Gate> },
+  isShut: (gate: Gate) => boolean,
+): void {
+  metrics
+    .getMeter("holdfast")
+    .createObservableGauge("holdfast.gates", { description: "Gates, by type and by whether they are shut" })
+    .addCallback((gauge) => {
+      const counts = new Map<string, { type: string; state: string; gates: number }>();
+      for (const gate of gates.all()) {
+        const [type, state] = [gateTypeName(gate.type), isShut(gate) ? "shut" : "open"];
+        const count = counts.get(`${type} ${state}`) ?? { type, state, gates: 0 };
+        count.gates += 1;
+        counts.set(`${type} ${state}`, count);
+      }
+      for (const { gates, ...labels } of counts.values()) gauge.observe(gates, labels);
     });
 }
 

@@ -1,7 +1,7 @@
 // What the dispatcher asks of the gates: how many jobs of a lane may start now. Gates that whole lanes wait at are not
 // crossed job by job: a lane that is held is left alone, whatever waits in it, and costs nothing.
 import { type Gate, gatesBefore, type Hold, holdOf, isMetered } from "../domain/gate.js";
-import type { Lane } from "../domain/lane.js";
+import type { Lane, LaneKey } from "../domain/lane.js";
 import type { GateBook } from "./gate-book.js";
 import type { GateRooms } from "./gate-rooms.js";
 
@@ -81,21 +81,30 @@ export class GatedLanes implements LaneGates {
     if (known && nowMs < known.staleAtMs) return known.hold;
     let hold: Hold | null = null;
     for (const gate of this.gatesOf(lane)) {
-      hold = holdOf(gate, nowMs);
+      hold = this.holdAt(gate, nowMs);
       if (hold) break;
     }
     this.#holds.set(lane.laneId, { hold, staleAtMs: nowMs + judgedForMs });
     return hold;
   }
 
+  /** Why nothing passes a gate now; null when something may. */
+  holdAt(gate: Gate, nowMs = Date.now()): Hold | null {
+    return holdOf(gate, nowMs);
+  }
+
   /** The gates before a lane, in the order in which they are asked. */
   gatesOf(lane: Lane): readonly Gate[] {
     const known = this.#gates.get(lane.laneId);
     if (known) return known;
-    const gates = gatesBefore([...this.#book.all()], lane);
+    const gates = this.gatesFor(lane);
     this.#gates.set(lane.laneId, gates);
     if (gates.length === 0) this.#free.add(lane.laneId);
     return gates;
+  }
+
+  gatesFor(lane: LaneKey): readonly Gate[] {
+    return gatesBefore([...this.#book.all()], lane);
   }
 
   take(laneId: number, jobs: number): void {

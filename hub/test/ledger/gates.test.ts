@@ -10,14 +10,14 @@ const { room, sessionId, nextDelivery } = await openLedgerDesk();
 const { ledger } = room;
 const operator = { tenantId: 1, subject: "ops", reason: "too many mails", ticket: "OPS-7" };
 const queue = { type: "queue", product: "default", queue: "mail" } as const;
-const pause = (reason: string) => ({ type: GateType.Pause, settings: { reason } }) as const;
+const pause = (note: string) => ({ type: GateType.Pause, settings: { note } }) as const;
 
 function claim(jobId: string, gateEpoch: number) {
   return ledger.claim([{ jobId, sessionId, delivery: nextDelivery(), gateEpoch }]);
 }
 
 describe("a gate", () => {
-  it("that was changed stops every claim of a hub that has not seen the change", async () => {
+  it("that was changed stops every claim of a hub that has not seen the change (D23)", async () => {
     const jobId = await submitOne(room);
     const known = await ledger.readGateEpoch();
     await ledger.setGate(operator, "pause.set", queue, pause("too many mails"));
@@ -51,7 +51,7 @@ describe("a gate", () => {
       gateId: gate.gateId,
       target,
       type: GateType.Pause,
-      settings: { reason: "two" },
+      settings: { note: "two" },
     });
     const { epoch, gates } = await ledger.readGates();
     expect(epoch).toBe(before + 2);
@@ -61,9 +61,9 @@ describe("a gate", () => {
     expect(await ledger.removeGate(operator, "pause.remove", target, GateType.Pause)).toBe(false);
     const kept = await ledger.listOperations(1, "product:shop", lastUuid, 10);
     expect(kept.map(({ action, before, after }) => ({ action, before, after }))).toEqual([
-      { action: "pause.remove", before: { reason: "two" }, after: null },
-      { action: "pause.set", before: { reason: "one" }, after: { reason: "two" } },
-      { action: "pause.set", before: null, after: { reason: "one" } },
+      { action: "pause.remove", before: { note: "two" }, after: null },
+      { action: "pause.set", before: { note: "one" }, after: { note: "two" } },
+      { action: "pause.set", before: null, after: { note: "one" } },
     ]);
     expect(kept[0]).toMatchObject({ subject: "ops", reason: "too many mails", ticket: "OPS-7" });
     expect(await ledger.listOperations(2, "", lastUuid, 10)).toEqual([]);

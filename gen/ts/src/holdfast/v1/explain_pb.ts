@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdfast/v1/explain.proto.
  */
 export const file_holdfast_v1_explain: GenFile = /*@__PURE__*/
-  fileDesc("Chlob2xkZmFzdC92MS9leHBsYWluLnByb3RvEgtob2xkZmFzdC52MSIgCg5FeHBsYWluUmVxdWVzdBIOCgZqb2JfaWQYASABKAki8AEKD0V4cGxhaW5SZXNwb25zZRIdCgNqb2IYASABKAsyEC5ob2xkZmFzdC52MS5Kb2ISKAoHcmVhc29ucxgCIAMoCzIXLmhvbGRmYXN0LnYxLldhaXRSZWFzb24SKwoIcG9zaXRpb24YAyABKAsyGS5ob2xkZmFzdC52MS5MYW5lUG9zaXRpb24SMQoKY2FuZGlkYXRlcxgEIAMoCzIdLmhvbGRmYXN0LnYxLkNhbmRpZGF0ZVNlc3Npb24SEAoIc2Vzc2lvbnMYBSABKAUSIgoGZ3JhbnRzGAYgAygLMhIuaG9sZGZhc3QudjEuR3JhbnQibwoKV2FpdFJlYXNvbhIlCgVjYXVzZRgBIAEoDjIWLmhvbGRmYXN0LnYxLldhaXRDYXVzZRIPCgdtZXNzYWdlGAIgASgJEikKBXVudGlsGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJYCgxMYW5lUG9zaXRpb24SEgoKam9ic19haGVhZBgBIAEoBRIQCghhdF9sZWFzdBgCIAEoCBITCgtsYW5lc19haGVhZBgDIAEoBRINCgVieXRlcxgEIAEoAyJiChBDYW5kaWRhdGVTZXNzaW9uEhIKCnNlc3Npb25faWQYASABKAkSEwoLd29ya2VyX25hbWUYAiABKAkSEQoJd3JpdGVyX2lkGAMgASgFEhIKCm1pc21hdGNoZXMYBCADKAki1wEKBUdyYW50EhIKCnNlc3Npb25faWQYASABKAkSEwoLd29ya2VyX25hbWUYAiABKAkSDwoHYXR0ZW1wdBgDIAEoBRIuCgpncmFudGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRlZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJgoDZW5kGAYgASgOMhkuaG9sZGZhc3QudjEuSm9iRXZlbnRUeXBlEg4KBnJlYXNvbhgHIAEoCSrLAgoJV2FpdENhdXNlEhoKFldBSVRfQ0FVU0VfVU5TUEVDSUZJRUQQABIUChBXQUlUX0NBVVNFX0VOREVEEAESFQoRV0FJVF9DQVVTRV9MRUFTRUQQAhIZChVXQUlUX0NBVVNFX09USEVSX0pPQlMQAxIVChFXQUlUX0NBVVNFX1JVTl9BVBAEEhYKEldBSVRfQ0FVU0VfQkFDS09GRhAFEhMKD1dBSVRfQ0FVU0VfR0FURRAGEhMKD1dBSVRfQ0FVU0VfTEFORRAHEhoKFldBSVRfQ0FVU0VfT1RIRVJfTEFORVMQCBIZChVXQUlUX0NBVVNFX05PX1NFU1NJT04QCRIYChRXQUlUX0NBVVNFX05PX0NSRURJVBAKEhcKE1dBSVRfQ0FVU0VfSU1NSU5FTlQQCxIXChNXQUlUX0NBVVNFX0RFQURMSU5FEAxiBnByb3RvMw", [file_google_protobuf_timestamp, file_holdfast_v1_job]);
+  fileDesc("Chlob2xkZmFzdC92MS9leHBsYWluLnByb3RvEgtob2xkZmFzdC52MSIgCg5FeHBsYWluUmVxdWVzdBIOCgZqb2JfaWQYASABKAkilwIKD0V4cGxhaW5SZXNwb25zZRIdCgNqb2IYASABKAsyEC5ob2xkZmFzdC52MS5Kb2ISKAoHcmVhc29ucxgCIAMoCzIXLmhvbGRmYXN0LnYxLldhaXRSZWFzb24SKwoIcG9zaXRpb24YAyABKAsyGS5ob2xkZmFzdC52MS5MYW5lUG9zaXRpb24SMQoKY2FuZGlkYXRlcxgEIAMoCzIdLmhvbGRmYXN0LnYxLkNhbmRpZGF0ZVNlc3Npb24SEAoIc2Vzc2lvbnMYBSABKAUSIgoGZ3JhbnRzGAYgAygLMhIuaG9sZGZhc3QudjEuR3JhbnQSJQoFZ2F0ZXMYByADKAsyFi5ob2xkZmFzdC52MS5HYXRlU3RhdGUicgoJR2F0ZVN0YXRlEgwKBHR5cGUYASABKAkSDgoGdGFyZ2V0GAIgASgJEgwKBHNodXQYAyABKAgSDgoGcmVhc29uGAQgASgJEikKBXVudGlsGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJvCgpXYWl0UmVhc29uEiUKBWNhdXNlGAEgASgOMhYuaG9sZGZhc3QudjEuV2FpdENhdXNlEg8KB21lc3NhZ2UYAiABKAkSKQoFdW50aWwYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlgKDExhbmVQb3NpdGlvbhISCgpqb2JzX2FoZWFkGAEgASgFEhAKCGF0X2xlYXN0GAIgASgIEhMKC2xhbmVzX2FoZWFkGAMgASgFEg0KBWJ5dGVzGAQgASgDImIKEENhbmRpZGF0ZVNlc3Npb24SEgoKc2Vzc2lvbl9pZBgBIAEoCRITCgt3b3JrZXJfbmFtZRgCIAEoCRIRCgl3cml0ZXJfaWQYAyABKAUSEgoKbWlzbWF0Y2hlcxgEIAMoCSLXAQoFR3JhbnQSEgoKc2Vzc2lvbl9pZBgBIAEoCRITCgt3b3JrZXJfbmFtZRgCIAEoCRIPCgdhdHRlbXB0GAMgASgFEi4KCmdyYW50ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZGVkX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBImCgNlbmQYBiABKA4yGS5ob2xkZmFzdC52MS5Kb2JFdmVudFR5cGUSDgoGcmVhc29uGAcgASgJKssCCglXYWl0Q2F1c2USGgoWV0FJVF9DQVVTRV9VTlNQRUNJRklFRBAAEhQKEFdBSVRfQ0FVU0VfRU5ERUQQARIVChFXQUlUX0NBVVNFX0xFQVNFRBACEhkKFVdBSVRfQ0FVU0VfT1RIRVJfSk9CUxADEhUKEVdBSVRfQ0FVU0VfUlVOX0FUEAQSFgoSV0FJVF9DQVVTRV9CQUNLT0ZGEAUSEwoPV0FJVF9DQVVTRV9HQVRFEAYSEwoPV0FJVF9DQVVTRV9MQU5FEAcSGgoWV0FJVF9DQVVTRV9PVEhFUl9MQU5FUxAIEhkKFVdBSVRfQ0FVU0VfTk9fU0VTU0lPThAJEhgKFFdBSVRfQ0FVU0VfTk9fQ1JFRElUEAoSFwoTV0FJVF9DQVVTRV9JTU1JTkVOVBALEhcKE1dBSVRfQ0FVU0VfREVBRExJTkUQDGIGcHJvdG8z", [file_google_protobuf_timestamp, file_holdfast_v1_job]);
 
 /**
  * Request of JobService.Explain.
@@ -89,6 +89,15 @@ export type ExplainResponse = Message<"holdfast.v1.ExplainResponse"> & {
    * @generated from field: repeated holdfast.v1.Grant grants = 6;
    */
   grants: Grant[];
+
+  /**
+   * Gates that stand before the job, in the order in which they are asked: the
+   * first that is shut is the one that it waits at. Empty when the job has
+   * ended.
+   *
+   * @generated from field: repeated holdfast.v1.GateState gates = 7;
+   */
+  gates: GateState[];
 };
 
 /**
@@ -97,6 +106,55 @@ export type ExplainResponse = Message<"holdfast.v1.ExplainResponse"> & {
  */
 export const ExplainResponseSchema: GenMessage<ExplainResponse> = /*@__PURE__*/
   messageDesc(file_holdfast_v1_explain, 1);
+
+/**
+ * A gate before a job.
+ *
+ * @generated from message holdfast.v1.GateState
+ */
+export type GateState = Message<"holdfast.v1.GateState"> & {
+  /**
+   * What it is, like "pause".
+   *
+   * @generated from field: string type = 1;
+   */
+  type: string;
+
+  /**
+   * What it holds back, like "queue:shop/mail".
+   *
+   * @generated from field: string target = 2;
+   */
+  target: string;
+
+  /**
+   * Whether nothing passes it now.
+   *
+   * @generated from field: bool shut = 3;
+   */
+  shut: boolean;
+
+  /**
+   * Why, for people; empty while it is open.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+
+  /**
+   * When it opens by itself, where that is known.
+   *
+   * @generated from field: google.protobuf.Timestamp until = 5;
+   */
+  until?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message holdfast.v1.GateState.
+ * Use `create(GateStateSchema)` to create a new message.
+ */
+export const GateStateSchema: GenMessage<GateState> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_explain, 2);
 
 /**
  * One cause.
@@ -131,7 +189,7 @@ export type WaitReason = Message<"holdfast.v1.WaitReason"> & {
  * Use `create(WaitReasonSchema)` to create a new message.
  */
 export const WaitReasonSchema: GenMessage<WaitReason> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_explain, 2);
+  messageDesc(file_holdfast_v1_explain, 3);
 
 /**
  * A place in a lane.
@@ -174,7 +232,7 @@ export type LanePosition = Message<"holdfast.v1.LanePosition"> & {
  * Use `create(LanePositionSchema)` to create a new message.
  */
 export const LanePositionSchema: GenMessage<LanePosition> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_explain, 3);
+  messageDesc(file_holdfast_v1_explain, 4);
 
 /**
  * A live session, seen from the job.
@@ -216,7 +274,7 @@ export type CandidateSession = Message<"holdfast.v1.CandidateSession"> & {
  * Use `create(CandidateSessionSchema)` to create a new message.
  */
 export const CandidateSessionSchema: GenMessage<CandidateSession> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_explain, 4);
+  messageDesc(file_holdfast_v1_explain, 5);
 
 /**
  * One grant of a job, and how it ended.
@@ -279,7 +337,7 @@ export type Grant = Message<"holdfast.v1.Grant"> & {
  * Use `create(GrantSchema)` to create a new message.
  */
 export const GrantSchema: GenMessage<Grant> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_explain, 5);
+  messageDesc(file_holdfast_v1_explain, 6);
 
 /**
  * What keeps a job where it is.

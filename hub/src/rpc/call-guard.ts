@@ -51,6 +51,10 @@ const methodScopes: Readonly<Record<string, Scope | readonly Scope[]>> = {
   "FleetService.GetStatus": "fleet:read",
   "FleetService.ListSessions": "fleet:read",
   "EventService.GetForwarding": "fleet:read",
+  "LimitService.Set": "limits:operate",
+  "LimitService.Remove": "limits:operate",
+  "LimitService.Get": "jobs:read",
+  "LimitService.List": "jobs:read",
   "OperationService.List": "fleet:read",
   "AccessService.CreateKey": "access:admin",
   "AccessService.ListKeys": "access:admin",
@@ -58,9 +62,9 @@ const methodScopes: Readonly<Record<string, Scope | readonly Scope[]>> = {
 };
 
 /** Lets a call in, or throws the Fault to answer it with. */
-export type Gate = (method: DescMethod, authorization: string | null) => Promise<Principal>;
+export type CallGuard = (method: DescMethod, authorization: string | null) => Promise<Principal>;
 
-export function accessGate(access: Access): Gate {
+export function callGuard(access: Access): CallGuard {
   return async (method, authorization) => {
     const principal = await access.authenticate(authorization);
     const scope = methodScopes[`${method.parent.name}.${method.name}`];

@@ -1,0 +1,82 @@
+import { type JsonObject, toJson } from "@bufbuild/protobuf";
+import {
+  type Limit,
+  LimitSchema,
+  type LimitSettings,
+  LimitType,
+} from "@holdfast/gen/holdfast/v1/limit_service_pb";
+import { windowText } from "./arguments/blackout-window.js";
+import { limitTargetText } from "./arguments/limit-target.js";
+import { JSON_OPTIONS } from "./job-json.js";
+import { relative, time } from "./job-text.js";
+import { priorityWord } from "./job-words.js";
+import type { Paint } from "./paint.js";
+import { formatFields, formatTable } from "./table.js";
+
+export const LIMIT_TYPE_WORDS = {
+  pause: LimitType.PAUSE,
+  blackout: LimitType.BLACKOUT,
+} as const;
+
+export const LIMIT_HEADINGS = ["LIMIT", "TARGET", "SETTINGS", "STATE", "UNTIL", "PARKED", "SINCE"] as const;
+
+export function limitRow(limit: Limit, nowMs: number, paint: Paint): string[] {
+  return [
+    limit.settings?.settings.case ?? "?",
+    limitTargetText(limit.target),
+    settingsText(limit.settings),
+    limit.shut ? paint.bad("shut") : paint.good("open"),
+    time(limit.until, nowMs) ?? "-",
+    parkedText(limit),
+    relative(limit.since, nowMs),
+  ];
+}
+
+/** One limit, and what waits at it. */
+export function limitText(limit: Limit, nowMs: number, paint: Paint): string {
+  const fields = formatFields(
+    [
+      ["limit", paint.strong(limit.settings?.settings.case ?? "?")],
+      ["target", limitTargetText(limit.target)],
+      ["settings", settingsText(limit.settings)],
+      ["note", limit.note || undefined],
+      ["since", time(limit.since, nowMs)],
+      ["state", limit.shut ? `${paint.bad("shut")}: ${limit.reason}` : paint.good("open")],
+      ["until", time(limit.until, nowMs)],
+      ["parked", parkedText(limit)],
+      ["first parked", time(limit.parkedSince, nowMs)],
+    ],
+    paint,
+  );
+  if (limit.waiting.length === 0) return fields;
+  const lanes = formatTable(
+    ["WAITING IN", "KIND", "PRIORITY", "JOBS", "SINCE"],
+    limit.waiting.map((lane) => [
+      `${lane.product}/${lane.queue}`,
+      lane.kind,
+      priorityWord(lane.priority),
+      `${lane.window}${lane.hasRest ? "+" : ""}`,
+      relative(lane.headSince, nowMs),
+    ]),
+    paint,
+  );
+  return `${fields}\n\n${lanes}`;
+}
+
+export function limitJson(limit: Limit): JsonObject {
+  return toJson(LimitSchema, limit, JSON_OPTIONS) as JsonObject;
+}
+
+function parkedText({ parkedJobs, parkedAtLeast }: Limit): string {
+  return `${parkedJobs}${parkedAtLeast ? "+" : ""}`;
+}
+
+function settingsText(message: LimitSettings | undefined): string {
+  const settings = message?.settings;
+  switch (settings?.case) {
+    case "blackout":
+      return `${settings.value.windows.map(windowText).join("; ")} ${settings.value.timeZone}`;
+    default:
+      return "-";
+  }
+}
