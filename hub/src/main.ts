@@ -6,12 +6,14 @@ import { createMemoryExchange } from "./bus/memory-bus.js";
 import { createNatsBus } from "./bus/nats-bus.js";
 import { describeConfig, type HubConfig, type HubOptions, readHubConfig } from "./config.js";
 import { isLoopback, splitAddress } from "./domain/address.js";
+import { gateTypeName } from "./domain/gate.js";
 import { createJetstreamLanes, defaultJetstreamLanesSettings } from "./lanes/jetstream-lanes.js";
 import { createMemoryLanes } from "./lanes/memory-lanes.js";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "./ledger/embedded-postgres.js";
 import { type Ledger, openLedger } from "./ledger/ledger.js";
 import { defaultNatsLinkSettings, type NatsLink, startNatsLink } from "./nats/nats-link.js";
 import { accessService } from "./rpc/access-service.js";
+import { budgetService } from "./rpc/budget-service.js";
 import { startConnectors } from "./rpc/connectors.js";
 import { deadLetterService } from "./rpc/dead-letter-service.js";
 import { effectService } from "./rpc/effect-service.js";
@@ -26,6 +28,8 @@ import { signalService } from "./rpc/signal-service.js";
 import { workerService } from "./rpc/worker-service.js";
 import { Access } from "./services/access.js";
 import { Attachments } from "./services/attachments.js";
+import { budgetAlerts } from "./services/budget-alerts.js";
+import { Budgets } from "./services/budgets.js";
 import { ChangeRelay } from "./services/change-relay.js";
 
 import { DeadWriters } from "./services/dead-writers.js";
@@ -40,11 +44,13 @@ import { GateBook } from "./services/gate-book.js";
 import { GateReopener } from "./services/gate-reopener.js";
 import { GateRooms } from "./services/gate-rooms.js";
 import {
+  budgetCounter,
   busMetrics,
   deadLetterCounter,
   directLeaseCounter,
   effectCounter,
   forwarderMetrics,
+  gateStopCounter,
   inboxMetrics,
   laneMetrics,
   ledgerMetrics,
@@ -185,10 +191,13 @@ async function startOn(
   const gateRooms = new GateRooms();
   const laneGates = new GatedLanes(gateBook, gateRooms);
   await gateBook.load();
+  const countStop = gateStopCounter();
   const dispatcher = new Dispatcher(ledger, lanes, book, laneGates, config, {
     granted: leases.granted.bind(leases),
     claimLost: leases.claimLost.bind(leases),
     stopped: (_session, ref, { stoppedAt }) => {
+      const gate = gateBook.get(stoppedAt);
+      countStop(gate ? gateTypeName(gate.type) : "key");
       reopener.stopped(stoppedAt);
       feed.changed(ref.jobId);
     },
@@ -199,6 +208,7 @@ async function startOn(
     refill.laneChanged(laneId);
     dispatcher.wake();
   });
+  const countNotice = budgetCounter();
   const reopener = new GateReopener(
     ledger,
     gateBook,
@@ -206,6 +216,10 @@ async function startOn(
     lanes,
     feed,
     () => dispatcher.wake(),
+    budgetAlerts(ledger, (notice, level) => {
+      countNotice(notice);
+      log(`warning: the budget of ${level.target} is ${notice === "spent" ? "spent" : "nearly spent"}`);
+    }),
     onTrouble,
   );
   gateBook.onChange(() => {
@@ -276,6 +290,7 @@ async function startOn(
   watchHub(ledger, sessions, lanes, book);
   watchPeers(peers, nats);
 
+  const limits = new Limits(ledger, gateBook, laneGates, book, lanes, peers);
   let isStopping = false;
   const services = [
     jobService(jobs, runs, new Explainer(ledger, lanes, book, laneGates, sessions), config),
@@ -289,7 +304,8 @@ async function startOn(
     fleetService(fleet),
     eventService(new Forwarding(ledger, sink?.name ?? null)),
     accessService(access),
-    limitService(new Limits(ledger, gateBook, laneGates, book, lanes, peers)),
+    limitService(limits),
+    budgetService(new Budgets(ledger, limits, () => reopener.lookNow())),
     operationService(new Operations(ledger)),
     signalService({ ...signals, limits: config, onDefect }),
   ];

@@ -41,6 +41,7 @@ export type FaultReason =
   | "CREDIT_OVERFLOW"
   | "STREAM_LIMIT"
   | "LIMIT_COUNT"
+  | "IN_FLIGHT_FULL"
   | "LANE_LIMIT"
   | "CHANNEL_LIMIT"
   | "QUOTA_EXCEEDED"

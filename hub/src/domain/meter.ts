@@ -30,6 +30,21 @@ export interface MeterLevel {
   readonly turnsAtMs: number | null;
 }
 
+/** A level, with what only some of those who read it need. */
+export interface ReadLevel extends MeterLevel {
+  readonly tenantId: number;
+  /** Of the gate; null for a declared key. */
+  readonly type: number | null;
+  readonly windowBeganAtMs: number | null;
+  /** Of a budget: how much of a ceiling must be taken before operators are told, and which of it they were told. */
+  readonly alertPercent: number | null;
+  readonly isWarned: boolean;
+  readonly isExhausted: boolean;
+  /** Of what is taken, what the window has spent. */
+  readonly spentCost: number;
+  readonly spentTokens: number;
+}
+
 /** A job that wants to start. */
 export interface MeterAsk {
   readonly jobId: string;
@@ -100,7 +115,7 @@ function refusalOf(
     return {
       type: "refused",
       meterId,
-      reason: `${level.target} is at its limit of ${over}`,
+      reason: atLimit(level, over),
       untilMs: level.turnsAtMs,
     };
   }
@@ -108,7 +123,11 @@ function refusalOf(
 }
 
 /** Which limit the ask would pass; null when it fits. A limit that is reached lets nothing pass, whatever it asks for. */
-function overdrawn(level: MeterLevel, taken: Taken, ask: MeterAsk): string | null {
+function overdrawn(
+  level: MeterLevel,
+  taken: Readonly<Taken>,
+  ask: Pick<MeterAsk, "isCritical" | "cost" | "tokens" | "declared">,
+): string | null {
   const { costMax, tokensMax } = level.limits;
   const jobsMax = jobsLimit(level, ask);
   const promised = ask.isCritical ? 0 : level.promised;
@@ -127,13 +146,19 @@ export function jobsLimit({ meterId, limits }: MeterLevel, { declared }: Pick<Me
   return Math.min(own, limits.jobsMax);
 }
 
-/** Whether nothing at all may pass, however little it asks for. */
-export function isFull({ limits, jobs, cost, tokens }: MeterLevel): boolean {
-  return (
-    (limits.jobsMax !== null && jobs >= limits.jobsMax) ||
-    (limits.costMax !== null && cost >= limits.costMax) ||
-    (limits.tokensMax !== null && tokens >= limits.tokensMax)
-  );
+/** Why nothing at all may pass, however little it asks for; null when something may. */
+export function fullReason(level: MeterLevel): string | null {
+  const nothing = { isCritical: true, cost: 0, tokens: 0, declared: null };
+  const over = overdrawn(level, level, nothing);
+  return over === null ? null : atLimit(level, over);
+}
+
+export function isFull(level: MeterLevel): boolean {
+  return fullReason(level) !== null;
+}
+
+function atLimit({ target }: MeterLevel, limit: string): string {
+  return `${target} is at its limit of ${limit}`;
 }
 
 /**

@@ -1,6 +1,6 @@
 import { GateType } from "../domain/gate.js";
 import type { Spend } from "../domain/job-spec.js";
-import type { ReadLevel } from "./meters.js";
+import type { ReadLevel } from "../domain/meter.js";
 import { operatorValues, recordOperation } from "./operations.js";
 import type { ReadPool } from "./read-pool.js";
 

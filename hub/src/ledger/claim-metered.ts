@@ -10,7 +10,7 @@
 import { GateType } from "../domain/gate.js";
 import { Priority } from "../domain/job-spec.js";
 import { JobEventType, JobState } from "../domain/job-state.js";
-import { admit, type MeterLimits } from "../domain/meter.js";
+import { admit, type MeterLimits, type ReadLevel } from "../domain/meter.js";
 import {
   type ClaimItem,
   type ClaimResult,
@@ -24,7 +24,7 @@ import {
 import { distinctItems } from "./distinct-items.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
 import { heldForGrants } from "./held-sessions.js";
-import { makeMetersText, type ReadAsk, type ReadLevel, readAsks, readLevels } from "./meters.js";
+import { makeMetersText, type ReadAsk, readAsks, readLevels } from "./meters.js";
 import { addToDelivery, booleanArray, linkHistory, numberArray, uuidArray, writePage } from "./sql-text.js";
 
 export type MeteredResult =

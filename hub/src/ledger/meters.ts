@@ -1,28 +1,13 @@
 // Meters as they stand, and what jobs ask of them (docs/adr/0031). Reads take no lock: what is decided by them is compared
 // once more where it is written.
 import type pg from "pg";
-import type { BudgetSettings, Gate } from "../domain/gate.js";
-import { GateType, limitsOf } from "../domain/gate.js";
+import { type BudgetSettings, type Gate, GateType, limitsOf } from "../domain/gate.js";
 import { type JobOptions, Priority } from "../domain/job-spec.js";
 import { JobState } from "../domain/job-state.js";
-import { type MeterAsk, type MeterLevel, noLimits } from "../domain/meter.js";
+import { type MeterAsk, noLimits, type ReadLevel } from "../domain/meter.js";
 import type { ClaimItem } from "./claim-jobs.js";
 import type { ReadPool } from "./read-pool.js";
 import { numberArray, toMs, uuidArray } from "./sql-text.js";
-
-/** A level, with what only some of those who read it need. */
-export interface ReadLevel extends MeterLevel {
-  readonly tenantId: number;
-  readonly type: Gate["type"] | null;
-  readonly windowBeganAtMs: number | null;
-  /** Of a budget: how much of a ceiling must be taken before operators are told, and which of it they were told. */
-  readonly alertPercent: number | null;
-  readonly isWarned: boolean;
-  readonly isExhausted: boolean;
-  /** Of what is taken, what the window has spent. */
-  readonly spentCost: number;
-  readonly spentTokens: number;
-}
 
 const levelColumns = `
   meter_id, tenant_id, type, target, settings, jobs, open_cost, open_tokens, spent_cost, spent_tokens, promised,

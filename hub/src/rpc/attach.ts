@@ -25,6 +25,7 @@ import {
   toProgress,
   toReleases,
   toResults,
+  toSpends,
 } from "./worker-messages.js";
 
 export interface AttachParts {
@@ -122,6 +123,8 @@ function take(parts: AttachParts, to: Attached, request: AttachRequest): Promise
     case "progress":
       reports.progress(session, toProgress(message.value.progress, "progress.progress"));
       return null;
+    case "spend":
+      return reports.spend(session, toSpends(message.value.spends, "spend.spends"));
     case "release":
       return reports.release(session, toReleases(message.value.leases, "release.leases", 1));
     case "heartbeat":

@@ -3,7 +3,7 @@ import type { GateType } from "../domain/gate.js";
 import type { Limits } from "../services/limits.js";
 import { checkPageSize, checkText, invalid } from "./check.js";
 import { type ImplementedService, implement } from "./implementation.js";
-import { needOf, toGateType, toLimitMessage, toSettings, toTarget } from "./limit-messages.js";
+import { checkTargetOf, needOf, toGateType, toLimitMessage, toSettings, toTarget } from "./limit-messages.js";
 import { toOperator } from "./operation-service.js";
 import { decodePageToken, encodePageToken } from "./page-token.js";
 
@@ -13,7 +13,9 @@ export function limitService(limits: Limits): ImplementedService {
       const note = checkText("justification.reason", justification?.reason ?? "", 1024);
       const wanted = toSettings(settings, note);
       const operator = toOperator(principal, justification, needOf(wanted.type));
-      return { limit: toLimitMessage(await limits.set(operator, toTarget(target), wanted)) };
+      const before = toTarget(target);
+      checkTargetOf(before, wanted);
+      return { limit: toLimitMessage(await limits.set(operator, before, wanted)) };
     },
 
     async remove({ target, type, justification }, { principal }) {

@@ -2,7 +2,7 @@
 // has room for: what the claim would stop again stays where it is. Hubs share the work; any of them may do it. The same
 // look tells the lanes behind metered gates how much room there is.
 import { holdOf, isMetered } from "../domain/gate.js";
-import { fittingFrom, isFull, type MeterLevel } from "../domain/meter.js";
+import { fittingFrom, isFull, type MeterLevel, type ReadLevel } from "../domain/meter.js";
 import type { Lanes } from "../lanes/lanes.js";
 import type { Ledger } from "../ledger/ledger.js";
 import type { GateBook } from "./gate-book.js";
@@ -27,11 +27,15 @@ export class GateReopener {
   readonly #lanes: Pick<Lanes, "offer">;
   readonly #feed: Pick<JobFeed, "changed">;
   readonly #onRoom: () => void;
+  readonly #onLevels: (levels: readonly ReadLevel[]) => Promise<void>;
   readonly #rounds: Rounds;
   #isAwaited = true;
   #soon: NodeJS.Timeout | undefined;
 
-  /** @param onRoom lanes may have got room */
+  /**
+   * @param onRoom lanes may have got room
+   * @param onLevels how full metered gates are
+   */
   constructor(
     ledger: ReopenerLedger,
     book: Pick<GateBook, "get">,
@@ -39,6 +43,7 @@ export class GateReopener {
     lanes: Pick<Lanes, "offer">,
     feed: Pick<JobFeed, "changed">,
     onRoom: () => void,
+    onLevels: (levels: readonly ReadLevel[]) => Promise<void>,
     onError: (error: unknown) => void,
   ) {
     this.#ledger = ledger;
@@ -47,6 +52,7 @@ export class GateReopener {
     this.#lanes = lanes;
     this.#feed = feed;
     this.#onRoom = onRoom;
+    this.#onLevels = onLevels;
     this.#rounds = new Rounds(() => this.#round(), roundIntervalMs, onError);
   }
 
@@ -91,7 +97,11 @@ export class GateReopener {
       this.#lanes.offer(refs);
       for (const { jobId } of refs) this.#feed.changed(jobId);
     }
-    for (const gateId of watched) this.#rooms.found(gateId, roomForLanes(levels.get(gateId)));
+    for (const gateId of watched) {
+      const level = levels.get(gateId);
+      this.#rooms.found(gateId, roomForLanes(level), level);
+    }
+    await this.#onLevels([...levels.values()]);
     this.#isAwaited = parkedAt.length > 0 || this.#rooms.isBounding();
     if (watched.length > 0) this.#onRoom();
   }

@@ -1,3 +1,5 @@
+import type { MeterLevel } from "../domain/meter.js";
+
 /**
  * How many jobs metered gates have room for, as this hub last found. Only a hint, which keeps lanes from being claimed
  * from in vain: the claim judges by the ledger.
@@ -5,10 +7,11 @@
 export class GateRooms {
   /** Of every metered gate; Infinity where nothing bounds the number. */
   readonly #rooms = new Map<number, number>();
+  readonly #levels = new Map<number, MeterLevel>();
 
   /** These are the metered gates now. One that is new has no room until somebody has looked. */
   watch(gateIds: readonly number[]): void {
-    for (const known of this.#rooms.keys()) if (!gateIds.includes(known)) this.#rooms.delete(known);
+    for (const known of this.#rooms.keys()) if (!gateIds.includes(known)) this.#forget(known);
     for (const gateId of gateIds) if (!this.#rooms.has(gateId)) this.#rooms.set(gateId, 0);
   }
 
@@ -27,6 +30,11 @@ export class GateRooms {
     return Math.max(least, 0);
   }
 
+  /** The gate's level when it was last found to have no room. */
+  fullLevel(gateId: number): MeterLevel | null {
+    return this.#rooms.get(gateId) === 0 ? (this.#levels.get(gateId) ?? null) : null;
+  }
+
   /** So many of the room are being claimed; negative when they did not start after all. */
   take(gateIds: readonly number[], jobs: number): void {
     for (const gateId of gateIds) {
@@ -36,7 +44,14 @@ export class GateRooms {
   }
 
   /** What a look at the ledger, or a claim, found. */
-  found(gateId: number, room: number): void {
-    if (this.#rooms.has(gateId)) this.#rooms.set(gateId, room);
+  found(gateId: number, room: number, level?: MeterLevel): void {
+    if (!this.#rooms.has(gateId)) return;
+    this.#rooms.set(gateId, room);
+    if (level) this.#levels.set(gateId, level);
+  }
+
+  #forget(gateId: number): void {
+    this.#rooms.delete(gateId);
+    this.#levels.delete(gateId);
   }
 }

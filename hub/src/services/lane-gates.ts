@@ -2,6 +2,7 @@
 // crossed job by job: a lane that is held is left alone, whatever waits in it, and costs nothing.
 import { type Gate, gatesBefore, type Hold, holdOf, isMetered } from "../domain/gate.js";
 import type { Lane, LaneKey } from "../domain/lane.js";
+import { fullReason } from "../domain/meter.js";
 import type { GateBook } from "./gate-book.js";
 import type { GateRooms } from "./gate-rooms.js";
 
@@ -81,7 +82,7 @@ export class GatedLanes implements LaneGates {
     if (known && nowMs < known.staleAtMs) return known.hold;
     let hold: Hold | null = null;
     for (const gate of this.gatesOf(lane)) {
-      hold = this.holdAt(gate, nowMs);
+      hold = holdOf(gate, nowMs);
       if (hold) break;
     }
     this.#holds.set(lane.laneId, { hold, staleAtMs: nowMs + judgedForMs });
@@ -90,7 +91,13 @@ export class GatedLanes implements LaneGates {
 
   /** Why nothing passes a gate now; null when something may. */
   holdAt(gate: Gate, nowMs = Date.now()): Hold | null {
-    return holdOf(gate, nowMs);
+    return holdOf(gate, nowMs) ?? this.#fullness(gate);
+  }
+
+  #fullness(gate: Gate): Hold | null {
+    const level = this.#rooms.fullLevel(gate.gateId);
+    const reason = level && fullReason(level);
+    return level && reason !== null ? { gate, reason, untilMs: level.turnsAtMs } : null;
   }
 
   /** The gates before a lane, in the order in which they are asked. */

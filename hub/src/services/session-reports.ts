@@ -1,6 +1,7 @@
 // What comes up a session: results, checkpoints, progress and released leases. Each is compared with its fencing
 // token in the ledger; nothing here decides whether it still counts.
 import { Fault } from "../domain/fault.js";
+import type { Spend } from "../domain/job-spec.js";
 import { decideOutcome, type Outcome } from "../domain/outcome.js";
 import { defaultRetryPolicy } from "../domain/retry.js";
 import type { Ledger } from "../ledger/ledger.js";
@@ -15,6 +16,11 @@ import type {
 } from "./session-messages.js";
 import type { WorkerSession } from "./worker-session.js";
 
+export interface IncomingSpend extends Spend {
+  readonly jobId: string;
+  readonly fencingToken: bigint;
+}
+
 export interface IncomingProgress {
   readonly jobId: string;
   readonly fencingToken: bigint;
@@ -26,7 +32,7 @@ const progressFlushMs = 250;
 const progressJobsMax = 20_000;
 
 export class SessionReports {
-  readonly #ledger: Pick<Ledger, "report" | "saveCheckpoints" | "recordProgress">;
+  readonly #ledger: Pick<Ledger, "report" | "saveCheckpoints" | "recordProgress" | "recordSpend">;
   readonly #feed: JobFeed;
   readonly #returnLeases: ReturnLeases;
   readonly #noteDue: (dueAtMs: number) => void;
@@ -36,7 +42,7 @@ export class SessionReports {
   #flushing: NodeJS.Timeout | undefined;
 
   constructor(
-    ledger: Pick<Ledger, "report" | "saveCheckpoints" | "recordProgress">,
+    ledger: Pick<Ledger, "report" | "saveCheckpoints" | "recordProgress" | "recordSpend">,
     feed: JobFeed,
     returnLeases: ReturnLeases,
     noteDue: (dueAtMs: number) => void,
@@ -55,7 +61,7 @@ export class SessionReports {
   async report(session: WorkerSession, results: readonly IncomingResult[]): Promise<ResultVerdict[]> {
     const acceptable = results.filter(hasOutcome);
     const committed = await this.#ledger.report(
-      acceptable.map(({ jobId, fencingToken, outcome }) => {
+      acceptable.map(({ jobId, fencingToken, outcome, spend }) => {
         const held = session.leases.get(jobId);
         const policy = held?.options.retry ?? defaultRetryPolicy;
         const attemptsMax = held?.attemptsMax ?? policy.maxAttempts;
@@ -66,7 +72,8 @@ export class SessionReports {
           Math.random(),
         );
         const isLinked = held === undefined || held.options.run !== undefined;
-        return { jobId, sessionId: session.sessionId, fencingToken, outcome, decision, isLinked };
+        const reported = { jobId, sessionId: session.sessionId, fencingToken, outcome, decision, isLinked };
+        return spend ? { ...reported, spend } : reported;
       }),
     );
     let at = 0;
@@ -125,6 +132,12 @@ export class SessionReports {
       this.#progress.set(report.jobId, { ...report, sessionId: session.sessionId });
     }
     this.#flushing ??= setTimeout(() => void this.#flushProgress(), progressFlushMs);
+  }
+
+  /** What attempts have spent so far, of those that are current. */
+  async spend(session: WorkerSession, spends: readonly IncomingSpend[]): Promise<void> {
+    const { sessionId } = session;
+    await this.#ledger.recordSpend(spends.map((spend) => ({ ...spend, sessionId })));
   }
 
   async release(

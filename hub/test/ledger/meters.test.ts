@@ -20,7 +20,7 @@ import { estimated, expectMetersConserved, keyed, setGate } from "../harness/met
 const { room, sessionId, nextDelivery } = await openLedgerDesk();
 const { ledger } = room;
 const cap = (jobsMax: number | null, costMax: number | null = null) =>
-  ({ type: GateType.Cap, settings: { ...noLimits, jobsMax, costMax } }) as const;
+  ({ type: GateType.Cap, settings: { note: "", ...noLimits, jobsMax, costMax } }) as const;
 
 async function claim(
   jobIds: readonly string[],

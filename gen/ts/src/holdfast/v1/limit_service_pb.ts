@@ -4,9 +4,9 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Priority } from "./job_pb.js";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Priority, Spend } from "./job_pb.js";
 import { file_holdfast_v1_job } from "./job_pb.js";
 import type { Justification } from "./operation_service_pb.js";
 import { file_holdfast_v1_operation_service } from "./operation_service_pb.js";
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdfast/v1/limit_service.proto.
  */
 export const file_holdfast_v1_limit_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9ob2xkZmFzdC92MS9saW1pdF9zZXJ2aWNlLnByb3RvEgtob2xkZmFzdC52MSKUAQoLTGltaXRUYXJnZXQSKgoGdGVuYW50GAEgASgLMhguaG9sZGZhc3QudjEuV2hvbGVUZW5hbnRIABIRCgdwcm9kdWN0GAIgASgJSAASKgoFcXVldWUYAyABKAsyGS5ob2xkZmFzdC52MS5MaW1pdGVkUXVldWVIABIQCgZzb3VyY2UYBCABKAlIAEIICgZ0YXJnZXQiDQoLV2hvbGVUZW5hbnQiLgoMTGltaXRlZFF1ZXVlEg8KB3Byb2R1Y3QYASABKAkSDQoFcXVldWUYAiABKAkiawoNTGltaXRTZXR0aW5ncxIjCgVwYXVzZRgBIAEoCzISLmhvbGRmYXN0LnYxLlBhdXNlSAASKQoIYmxhY2tvdXQYAyABKAsyFS5ob2xkZmFzdC52MS5CbGFja291dEgAQgoKCHNldHRpbmdzIgcKBVBhdXNlIksKCEJsYWNrb3V0EhEKCXRpbWVfem9uZRgBIAEoCRIsCgd3aW5kb3dzGAIgAygLMhsuaG9sZGZhc3QudjEuQmxhY2tvdXRXaW5kb3ciRgoOQmxhY2tvdXRXaW5kb3cSDAoEZGF5cxgBIAMoBRITCgtmcm9tX21pbnV0ZRgCIAEoBRIRCgl0b19taW51dGUYAyABKAUi7AIKBUxpbWl0EigKBnRhcmdldBgBIAEoCzIYLmhvbGRmYXN0LnYxLkxpbWl0VGFyZ2V0EiwKCHNldHRpbmdzGAIgASgLMhouaG9sZGZhc3QudjEuTGltaXRTZXR0aW5ncxIMCgRub3RlGAMgASgJEikKBXNpbmNlGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRzaHV0GAUgASgIEg4KBnJlYXNvbhgGIAEoCRIpCgV1bnRpbBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLcGFya2VkX2pvYnMYCCABKAUSFwoPcGFya2VkX2F0X2xlYXN0GAkgASgIEjAKDHBhcmtlZF9zaW5jZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoHd2FpdGluZxgLIAMoCzIYLmhvbGRmYXN0LnYxLldhaXRpbmdMYW5lIsYBCgtXYWl0aW5nTGFuZRIPCgdwcm9kdWN0GAEgASgJEg0KBXF1ZXVlGAIgASgJEgwKBGtpbmQYAyABKAkSJwoIcHJpb3JpdHkYBCABKA4yFS5ob2xkZmFzdC52MS5Qcmlvcml0eRIOCgZzb3VyY2UYBSABKAkSDgoGd2luZG93GAYgASgFEhAKCGhhc19yZXN0GAcgASgIEi4KCmhlYWRfc2luY2UYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIqMBChZMaW1pdFNlcnZpY2VTZXRSZXF1ZXN0EigKBnRhcmdldBgBIAEoCzIYLmhvbGRmYXN0LnYxLkxpbWl0VGFyZ2V0EiwKCHNldHRpbmdzGAIgASgLMhouaG9sZGZhc3QudjEuTGltaXRTZXR0aW5ncxIxCg1qdXN0aWZpY2F0aW9uGAMgASgLMhouaG9sZGZhc3QudjEuSnVzdGlmaWNhdGlvbiI8ChdMaW1pdFNlcnZpY2VTZXRSZXNwb25zZRIhCgVsaW1pdBgBIAEoCzISLmhvbGRmYXN0LnYxLkxpbWl0Ip4BChlMaW1pdFNlcnZpY2VSZW1vdmVSZXF1ZXN0EigKBnRhcmdldBgBIAEoCzIYLmhvbGRmYXN0LnYxLkxpbWl0VGFyZ2V0EiQKBHR5cGUYAiABKA4yFi5ob2xkZmFzdC52MS5MaW1pdFR5cGUSMQoNanVzdGlmaWNhdGlvbhgDIAEoCzIaLmhvbGRmYXN0LnYxLkp1c3RpZmljYXRpb24iHAoaTGltaXRTZXJ2aWNlUmVtb3ZlUmVzcG9uc2UiaAoWTGltaXRTZXJ2aWNlR2V0UmVxdWVzdBIoCgZ0YXJnZXQYASABKAsyGC5ob2xkZmFzdC52MS5MaW1pdFRhcmdldBIkCgR0eXBlGAIgASgOMhYuaG9sZGZhc3QudjEuTGltaXRUeXBlIjwKF0xpbWl0U2VydmljZUdldFJlc3BvbnNlEiEKBWxpbWl0GAEgASgLMhIuaG9sZGZhc3QudjEuTGltaXQieQoXTGltaXRTZXJ2aWNlTGlzdFJlcXVlc3QSJAoEdHlwZRgBIAEoDjIWLmhvbGRmYXN0LnYxLkxpbWl0VHlwZRIRCglzaHV0X29ubHkYAiABKAgSEQoJcGFnZV9zaXplGAMgASgFEhIKCnBhZ2VfdG9rZW4YBCABKAkiVwoYTGltaXRTZXJ2aWNlTGlzdFJlc3BvbnNlEiIKBmxpbWl0cxgBIAMoCzISLmhvbGRmYXN0LnYxLkxpbWl0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSpWCglMaW1pdFR5cGUSGgoWTElNSVRfVFlQRV9VTlNQRUNJRklFRBAAEhQKEExJTUlUX1RZUEVfUEFVU0UQARIXChNMSU1JVF9UWVBFX0JMQUNLT1VUEAMy4gIKDExpbWl0U2VydmljZRJQCgNTZXQSIy5ob2xkZmFzdC52MS5MaW1pdFNlcnZpY2VTZXRSZXF1ZXN0GiQuaG9sZGZhc3QudjEuTGltaXRTZXJ2aWNlU2V0UmVzcG9uc2USWQoGUmVtb3ZlEiYuaG9sZGZhc3QudjEuTGltaXRTZXJ2aWNlUmVtb3ZlUmVxdWVzdBonLmhvbGRmYXN0LnYxLkxpbWl0U2VydmljZVJlbW92ZVJlc3BvbnNlElAKA0dldBIjLmhvbGRmYXN0LnYxLkxpbWl0U2VydmljZUdldFJlcXVlc3QaJC5ob2xkZmFzdC52MS5MaW1pdFNlcnZpY2VHZXRSZXNwb25zZRJTCgRMaXN0EiQuaG9sZGZhc3QudjEuTGltaXRTZXJ2aWNlTGlzdFJlcXVlc3QaJS5ob2xkZmFzdC52MS5MaW1pdFNlcnZpY2VMaXN0UmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp, file_holdfast_v1_job, file_holdfast_v1_operation_service]);
+  fileDesc("Ch9ob2xkZmFzdC92MS9saW1pdF9zZXJ2aWNlLnByb3RvEgtob2xkZmFzdC52MSKjAQoLTGltaXRUYXJnZXQSKgoGdGVuYW50GAEgASgLMhguaG9sZGZhc3QudjEuV2hvbGVUZW5hbnRIABIRCgdwcm9kdWN0GAIgASgJSAASKgoFcXVldWUYAyABKAsyGS5ob2xkZmFzdC52MS5MaW1pdGVkUXVldWVIABIQCgZzb3VyY2UYBCABKAlIABINCgNrZXkYBSABKAlIAEIICgZ0YXJnZXQiDQoLV2hvbGVUZW5hbnQiLgoMTGltaXRlZFF1ZXVlEg8KB3Byb2R1Y3QYASABKAkSDQoFcXVldWUYAiABKAki2AEKDUxpbWl0U2V0dGluZ3MSIwoFcGF1c2UYASABKAsyEi5ob2xkZmFzdC52MS5QYXVzZUgAEiUKBmJ1ZGdldBgCIAEoCzITLmhvbGRmYXN0LnYxLkJ1ZGdldEgAEikKCGJsYWNrb3V0GAMgASgLMhUuaG9sZGZhc3QudjEuQmxhY2tvdXRIABIfCgNjYXAYBiABKAsyEC5ob2xkZmFzdC52MS5DYXBIABIjCgVzZWF0cxgIIAEoCzISLmhvbGRmYXN0LnYxLlNlYXRzSABCCgoIc2V0dGluZ3MiBwoFUGF1c2UiSwoIQmxhY2tvdXQSEQoJdGltZV96b25lGAEgASgJEiwKB3dpbmRvd3MYAiADKAsyGy5ob2xkZmFzdC52MS5CbGFja291dFdpbmRvdyJHCgNDYXASEAoIam9ic19tYXgYASABKAUSGgoSY29zdF9taWNyb191c2RfbWF4GAIgASgDEhIKCnRva2Vuc19tYXgYAyABKAMinQEKBkJ1ZGdldBIaChJjb3N0X21pY3JvX3VzZF9tYXgYASABKAMSEgoKdG9rZW5zX21heBgCIAEoAxIpCgZ3aW5kb3cYAyABKA4yGS5ob2xkZmFzdC52MS5CdWRnZXRXaW5kb3cSEQoJdGltZV96b25lGAQgASgJEhUKDWFsZXJ0X3BlcmNlbnQYBSABKAUSDgoGcGF1c2VkGAYgASgIIlIKBVNlYXRzEgsKA21heBgBIAEoBRISCgpwcmVlbXB0aW9uGAIgASgIEigKBWdyYWNlGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIsYBCghMaW1pdFVzZRIMCgRqb2JzGAEgASgFEiAKBGhlbGQYAiABKAsyEi5ob2xkZmFzdC52MS5TcGVuZBIhCgVzcGVudBgDIAEoCzISLmhvbGRmYXN0LnYxLlNwZW5kEjMKD3dpbmRvd19iZWdhbl9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoOd2luZG93X2VuZHNfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkYKDkJsYWNrb3V0V2luZG93EgwKBGRheXMYASADKAUSEwoLZnJvbV9taW51dGUYAiABKAUSEQoJdG9fbWludXRlGAMgASgFIpADCgVMaW1pdBIoCgZ0YXJnZXQYASABKAsyGC5ob2xkZmFzdC52MS5MaW1pdFRhcmdldBIsCghzZXR0aW5ncxgCIAEoCzIaLmhvbGRmYXN0LnYxLkxpbWl0U2V0dGluZ3MSDAoEbm90ZRgDIAEoCRIpCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEc2h1dBgFIAEoCBIOCgZyZWFzb24YBiABKAkSKQoFdW50aWwYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC3BhcmtlZF9qb2JzGAggASgFEhcKD3BhcmtlZF9hdF9sZWFzdBgJIAEoCBIwCgxwYXJrZWRfc2luY2UYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKB3dhaXRpbmcYCyADKAsyGC5ob2xkZmFzdC52MS5XYWl0aW5nTGFuZRIiCgN1c2UYFCABKAsyFS5ob2xkZmFzdC52MS5MaW1pdFVzZSLGAQoLV2FpdGluZ0xhbmUSDwoHcHJvZHVjdBgBIAEoCRINCgVxdWV1ZRgCIAEoCRIMCgRraW5kGAMgASgJEicKCHByaW9yaXR5GAQgASgOMhUuaG9sZGZhc3QudjEuUHJpb3JpdHkSDgoGc291cmNlGAUgASgJEg4KBndpbmRvdxgGIAEoBRIQCghoYXNfcmVzdBgHIAEoCBIuCgpoZWFkX3NpbmNlGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKjAQoWTGltaXRTZXJ2aWNlU2V0UmVxdWVzdBIoCgZ0YXJnZXQYASABKAsyGC5ob2xkZmFzdC52MS5MaW1pdFRhcmdldBIsCghzZXR0aW5ncxgCIAEoCzIaLmhvbGRmYXN0LnYxLkxpbWl0U2V0dGluZ3MSMQoNanVzdGlmaWNhdGlvbhgDIAEoCzIaLmhvbGRmYXN0LnYxLkp1c3RpZmljYXRpb24iPAoXTGltaXRTZXJ2aWNlU2V0UmVzcG9uc2USIQoFbGltaXQYASABKAsyEi5ob2xkZmFzdC52MS5MaW1pdCKeAQoZTGltaXRTZXJ2aWNlUmVtb3ZlUmVxdWVzdBIoCgZ0YXJnZXQYASABKAsyGC5ob2xkZmFzdC52MS5MaW1pdFRhcmdldBIkCgR0eXBlGAIgASgOMhYuaG9sZGZhc3QudjEuTGltaXRUeXBlEjEKDWp1c3RpZmljYXRpb24YAyABKAsyGi5ob2xkZmFzdC52MS5KdXN0aWZpY2F0aW9uIhwKGkxpbWl0U2VydmljZVJlbW92ZVJlc3BvbnNlImgKFkxpbWl0U2VydmljZUdldFJlcXVlc3QSKAoGdGFyZ2V0GAEgASgLMhguaG9sZGZhc3QudjEuTGltaXRUYXJnZXQSJAoEdHlwZRgCIAEoDjIWLmhvbGRmYXN0LnYxLkxpbWl0VHlwZSI8ChdMaW1pdFNlcnZpY2VHZXRSZXNwb25zZRIhCgVsaW1pdBgBIAEoCzISLmhvbGRmYXN0LnYxLkxpbWl0InkKF0xpbWl0U2VydmljZUxpc3RSZXF1ZXN0EiQKBHR5cGUYASABKA4yFi5ob2xkZmFzdC52MS5MaW1pdFR5cGUSEQoJc2h1dF9vbmx5GAIgASgIEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJIlcKGExpbWl0U2VydmljZUxpc3RSZXNwb25zZRIiCgZsaW1pdHMYASADKAsyEi5ob2xkZmFzdC52MS5MaW1pdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkqlwEKCUxpbWl0VHlwZRIaChZMSU1JVF9UWVBFX1VOU1BFQ0lGSUVEEAASFAoQTElNSVRfVFlQRV9QQVVTRRABEhUKEUxJTUlUX1RZUEVfQlVER0VUEAISFwoTTElNSVRfVFlQRV9CTEFDS09VVBADEhIKDkxJTUlUX1RZUEVfQ0FQEAYSFAoQTElNSVRfVFlQRV9TRUFUUxAIKl0KDEJ1ZGdldFdpbmRvdxIdChlCVURHRVRfV0lORE9XX1VOU1BFQ0lGSUVEEAASFQoRQlVER0VUX1dJTkRPV19EQVkQARIXChNCVURHRVRfV0lORE9XX01PTlRIEAIy4gIKDExpbWl0U2VydmljZRJQCgNTZXQSIy5ob2xkZmFzdC52MS5MaW1pdFNlcnZpY2VTZXRSZXF1ZXN0GiQuaG9sZGZhc3QudjEuTGltaXRTZXJ2aWNlU2V0UmVzcG9uc2USWQoGUmVtb3ZlEiYuaG9sZGZhc3QudjEuTGltaXRTZXJ2aWNlUmVtb3ZlUmVxdWVzdBonLmhvbGRmYXN0LnYxLkxpbWl0U2VydmljZVJlbW92ZVJlc3BvbnNlElAKA0dldBIjLmhvbGRmYXN0LnYxLkxpbWl0U2VydmljZUdldFJlcXVlc3QaJC5ob2xkZmFzdC52MS5MaW1pdFNlcnZpY2VHZXRSZXNwb25zZRJTCgRMaXN0EiQuaG9sZGZhc3QudjEuTGltaXRTZXJ2aWNlTGlzdFJlcXVlc3QaJS5ob2xkZmFzdC52MS5MaW1pdFNlcnZpY2VMaXN0UmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_holdfast_v1_job, file_holdfast_v1_operation_service]);
 
 /**
  * What a limit holds back.
@@ -61,6 +61,14 @@ export type LimitTarget = Message<"holdfast.v1.LimitTarget"> & {
      */
     value: string;
     case: "source";
+  } | {
+    /**
+     * Jobs that declare this key (JobSpec.in_flight); only for a cap.
+     *
+     * @generated from field: string key = 5;
+     */
+    value: string;
+    case: "key";
   } | { case: undefined; value?: undefined };
 };
 
@@ -135,12 +143,36 @@ export type LimitSettings = Message<"holdfast.v1.LimitSettings"> & {
     case: "pause";
   } | {
     /**
+     * Shut when a window of time has spent its ceiling (BudgetService).
+     *
+     * @generated from field: holdfast.v1.Budget budget = 2;
+     */
+    value: Budget;
+    case: "budget";
+  } | {
+    /**
      * Shut at declared times of the week.
      *
      * @generated from field: holdfast.v1.Blackout blackout = 3;
      */
     value: Blackout;
     case: "blackout";
+  } | {
+    /**
+     * Shut while as much is in flight as may be.
+     *
+     * @generated from field: holdfast.v1.Cap cap = 6;
+     */
+    value: Cap;
+    case: "cap";
+  } | {
+    /**
+     * Shut while all seats are taken.
+     *
+     * @generated from field: holdfast.v1.Seats seats = 8;
+     */
+    value: Seats;
+    case: "seats";
   } | { case: undefined; value?: undefined };
 };
 
@@ -196,6 +228,189 @@ export const BlackoutSchema: GenMessage<Blackout> = /*@__PURE__*/
   messageDesc(file_holdfast_v1_limit_service, 5);
 
 /**
+ * At most so much is in flight at once: leases that began while the limit stood
+ * and have not ended. What they are expected to spend is their estimates. Judged
+ * by the ledger inside the claim, over all hubs together.
+ *
+ * @generated from message holdfast.v1.Cap
+ */
+export type Cap = Message<"holdfast.v1.Cap"> & {
+  /**
+   * Leases, 1 to 1,000,000. 0 means any number. At least one of the three must
+   * be set; for a key only this may be.
+   *
+   * @generated from field: int32 jobs_max = 1;
+   */
+  jobsMax: number;
+
+  /**
+   * Millionths of a US dollar. 0 means any amount.
+   *
+   * @generated from field: int64 cost_micro_usd_max = 2;
+   */
+  costMicroUsdMax: bigint;
+
+  /**
+   * Tokens. 0 means any number.
+   *
+   * @generated from field: int64 tokens_max = 3;
+   */
+  tokensMax: bigint;
+};
+
+/**
+ * Describes the message holdfast.v1.Cap.
+ * Use `create(CapSchema)` to create a new message.
+ */
+export const CapSchema: GenMessage<Cap> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_limit_service, 6);
+
+/**
+ * What the jobs of a product may spend in a window of time. At the ceiling
+ * nothing starts until the window turns or the ceiling is raised.
+ *
+ * @generated from message holdfast.v1.Budget
+ */
+export type Budget = Message<"holdfast.v1.Budget"> & {
+  /**
+   * Ceiling in millionths of a US dollar. 0 means none. At least one ceiling
+   * must be set.
+   *
+   * @generated from field: int64 cost_micro_usd_max = 1;
+   */
+  costMicroUsdMax: bigint;
+
+  /**
+   * Ceiling in tokens. 0 means none.
+   *
+   * @generated from field: int64 tokens_max = 2;
+   */
+  tokensMax: bigint;
+
+  /**
+   * How long a window is. Default BUDGET_WINDOW_MONTH.
+   *
+   * @generated from field: holdfast.v1.BudgetWindow window = 3;
+   */
+  window: BudgetWindow;
+
+  /**
+   * IANA name of the zone at whose midnight it turns. Default UTC.
+   *
+   * @generated from field: string time_zone = 4;
+   */
+  timeZone: string;
+
+  /**
+   * Operators are told, once in a window, when so many percent of a ceiling are
+   * spent or held; 1 to 100. Default 80.
+   *
+   * @generated from field: int32 alert_percent = 5;
+   */
+  alertPercent: number;
+
+  /**
+   * An operator paused it: nothing of the product starts until it is resumed.
+   *
+   * @generated from field: bool paused = 6;
+   */
+  paused: boolean;
+};
+
+/**
+ * Describes the message holdfast.v1.Budget.
+ * Use `create(BudgetSchema)` to create a new message.
+ */
+export const BudgetSchema: GenMessage<Budget> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_limit_service, 7);
+
+/**
+ * At most so many jobs of a product are in flight at once.
+ *
+ * @generated from message holdfast.v1.Seats
+ */
+export type Seats = Message<"holdfast.v1.Seats"> & {
+  /**
+   * Leases, 1 to 1,000,000.
+   *
+   * @generated from field: int32 max = 1;
+   */
+  max: number;
+
+  /**
+   * Critical jobs take the seat of the lowest-scoring job of lower priority that
+   * the same worker could do (docs/preemption.md). Default false.
+   *
+   * @generated from field: bool preemption = 2;
+   */
+  preemption: boolean;
+
+  /**
+   * How long a preempted worker may still save its work, 0 to 1 h. Default 0:
+   * its lease ends at once.
+   *
+   * @generated from field: google.protobuf.Duration grace = 3;
+   */
+  grace?: Duration | undefined;
+};
+
+/**
+ * Describes the message holdfast.v1.Seats.
+ * Use `create(SeatsSchema)` to create a new message.
+ */
+export const SeatsSchema: GenMessage<Seats> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_limit_service, 8);
+
+/**
+ * How much of a limit is taken.
+ *
+ * @generated from message holdfast.v1.LimitUse
+ */
+export type LimitUse = Message<"holdfast.v1.LimitUse"> & {
+  /**
+   * Leases that hold something of it.
+   *
+   * @generated from field: int32 jobs = 1;
+   */
+  jobs: number;
+
+  /**
+   * What they are expected to spend.
+   *
+   * @generated from field: holdfast.v1.Spend held = 2;
+   */
+  held?: Spend | undefined;
+
+  /**
+   * Of a budget: spent in the current window, what came from outside included.
+   *
+   * @generated from field: holdfast.v1.Spend spent = 3;
+   */
+  spent?: Spend | undefined;
+
+  /**
+   * Of a budget: when the current window began.
+   *
+   * @generated from field: google.protobuf.Timestamp window_began_at = 4;
+   */
+  windowBeganAt?: Timestamp | undefined;
+
+  /**
+   * Of a budget: when it ends.
+   *
+   * @generated from field: google.protobuf.Timestamp window_ends_at = 5;
+   */
+  windowEndsAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message holdfast.v1.LimitUse.
+ * Use `create(LimitUseSchema)` to create a new message.
+ */
+export const LimitUseSchema: GenMessage<LimitUse> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_limit_service, 9);
+
+/**
  * A time of the week, local to the time zone. On the day when clocks change it
  * lasts an hour longer or shorter.
  *
@@ -231,7 +446,7 @@ export type BlackoutWindow = Message<"holdfast.v1.BlackoutWindow"> & {
  * Use `create(BlackoutWindowSchema)` to create a new message.
  */
 export const BlackoutWindowSchema: GenMessage<BlackoutWindow> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 6);
+  messageDesc(file_holdfast_v1_limit_service, 10);
 
 /**
  * A limit and its live state, as the answering hub knows it.
@@ -316,6 +531,13 @@ export type Limit = Message<"holdfast.v1.Limit"> & {
    * @generated from field: repeated holdfast.v1.WaitingLane waiting = 11;
    */
   waiting: WaitingLane[];
+
+  /**
+   * How much of it is taken; only of a budget, a cap and seats.
+   *
+   * @generated from field: holdfast.v1.LimitUse use = 20;
+   */
+  use?: LimitUse | undefined;
 };
 
 /**
@@ -323,7 +545,7 @@ export type Limit = Message<"holdfast.v1.Limit"> & {
  * Use `create(LimitSchema)` to create a new message.
  */
 export const LimitSchema: GenMessage<Limit> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 7);
+  messageDesc(file_holdfast_v1_limit_service, 11);
 
 /**
  * A lane in which jobs wait.
@@ -393,7 +615,7 @@ export type WaitingLane = Message<"holdfast.v1.WaitingLane"> & {
  * Use `create(WaitingLaneSchema)` to create a new message.
  */
 export const WaitingLaneSchema: GenMessage<WaitingLane> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 8);
+  messageDesc(file_holdfast_v1_limit_service, 12);
 
 /**
  * Request of Set.
@@ -428,7 +650,7 @@ export type LimitServiceSetRequest = Message<"holdfast.v1.LimitServiceSetRequest
  * Use `create(LimitServiceSetRequestSchema)` to create a new message.
  */
 export const LimitServiceSetRequestSchema: GenMessage<LimitServiceSetRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 9);
+  messageDesc(file_holdfast_v1_limit_service, 13);
 
 /**
  * Response of Set.
@@ -449,7 +671,7 @@ export type LimitServiceSetResponse = Message<"holdfast.v1.LimitServiceSetRespon
  * Use `create(LimitServiceSetResponseSchema)` to create a new message.
  */
 export const LimitServiceSetResponseSchema: GenMessage<LimitServiceSetResponse> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 10);
+  messageDesc(file_holdfast_v1_limit_service, 14);
 
 /**
  * Request of Remove.
@@ -484,7 +706,7 @@ export type LimitServiceRemoveRequest = Message<"holdfast.v1.LimitServiceRemoveR
  * Use `create(LimitServiceRemoveRequestSchema)` to create a new message.
  */
 export const LimitServiceRemoveRequestSchema: GenMessage<LimitServiceRemoveRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 11);
+  messageDesc(file_holdfast_v1_limit_service, 15);
 
 /**
  * Response of Remove.
@@ -499,7 +721,7 @@ export type LimitServiceRemoveResponse = Message<"holdfast.v1.LimitServiceRemove
  * Use `create(LimitServiceRemoveResponseSchema)` to create a new message.
  */
 export const LimitServiceRemoveResponseSchema: GenMessage<LimitServiceRemoveResponse> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 12);
+  messageDesc(file_holdfast_v1_limit_service, 16);
 
 /**
  * Request of Get.
@@ -527,7 +749,7 @@ export type LimitServiceGetRequest = Message<"holdfast.v1.LimitServiceGetRequest
  * Use `create(LimitServiceGetRequestSchema)` to create a new message.
  */
 export const LimitServiceGetRequestSchema: GenMessage<LimitServiceGetRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 13);
+  messageDesc(file_holdfast_v1_limit_service, 17);
 
 /**
  * Response of Get.
@@ -548,7 +770,7 @@ export type LimitServiceGetResponse = Message<"holdfast.v1.LimitServiceGetRespon
  * Use `create(LimitServiceGetResponseSchema)` to create a new message.
  */
 export const LimitServiceGetResponseSchema: GenMessage<LimitServiceGetResponse> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 14);
+  messageDesc(file_holdfast_v1_limit_service, 18);
 
 /**
  * Request of List.
@@ -590,7 +812,7 @@ export type LimitServiceListRequest = Message<"holdfast.v1.LimitServiceListReque
  * Use `create(LimitServiceListRequestSchema)` to create a new message.
  */
 export const LimitServiceListRequestSchema: GenMessage<LimitServiceListRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 15);
+  messageDesc(file_holdfast_v1_limit_service, 19);
 
 /**
  * A page of limits.
@@ -618,7 +840,7 @@ export type LimitServiceListResponse = Message<"holdfast.v1.LimitServiceListResp
  * Use `create(LimitServiceListResponseSchema)` to create a new message.
  */
 export const LimitServiceListResponseSchema: GenMessage<LimitServiceListResponse> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 16);
+  messageDesc(file_holdfast_v1_limit_service, 20);
 
 /**
  * Which kind of limit. At most one of each kind stands before a target.
@@ -641,11 +863,32 @@ export enum LimitType {
   PAUSE = 1,
 
   /**
+   * Shut when a window of time has spent its ceiling. Before products only.
+   *
+   * @generated from enum value: LIMIT_TYPE_BUDGET = 2;
+   */
+  BUDGET = 2,
+
+  /**
    * Shut at declared times of the week.
    *
    * @generated from enum value: LIMIT_TYPE_BLACKOUT = 3;
    */
   BLACKOUT = 3,
+
+  /**
+   * Shut while as much is in flight as may be.
+   *
+   * @generated from enum value: LIMIT_TYPE_CAP = 6;
+   */
+  CAP = 6,
+
+  /**
+   * Shut while all seats are taken. Before products only.
+   *
+   * @generated from enum value: LIMIT_TYPE_SEATS = 8;
+   */
+  SEATS = 8,
 }
 
 /**
@@ -653,6 +896,40 @@ export enum LimitType {
  */
 export const LimitTypeSchema: GenEnum<LimitType> = /*@__PURE__*/
   enumDesc(file_holdfast_v1_limit_service, 0);
+
+/**
+ * How long a budget lasts.
+ *
+ * @generated from enum holdfast.v1.BudgetWindow
+ */
+export enum BudgetWindow {
+  /**
+   * Not set; read as BUDGET_WINDOW_MONTH.
+   *
+   * @generated from enum value: BUDGET_WINDOW_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * From midnight to midnight.
+   *
+   * @generated from enum value: BUDGET_WINDOW_DAY = 1;
+   */
+  DAY = 1,
+
+  /**
+   * From the first of a month to the first of the next.
+   *
+   * @generated from enum value: BUDGET_WINDOW_MONTH = 2;
+   */
+  MONTH = 2,
+}
+
+/**
+ * Describes the enum holdfast.v1.BudgetWindow.
+ */
+export const BudgetWindowSchema: GenEnum<BudgetWindow> = /*@__PURE__*/
+  enumDesc(file_holdfast_v1_limit_service, 1);
 
 /**
  * Limits: what operators set to hold work back. Each is a gate that stands
