@@ -57,7 +57,7 @@ create table hold (
   score float8 not null,
   is_preempted boolean not null default false
 ) with (fillfactor = 70);
-create index hold_seat on hold (seats_meter_id, priority, score) where seats_meter_id is not null;
+create index hold_seat on hold (seats_meter_id, score, job_id) where seats_meter_id is not null;
 
 -- Leases that let go of a meter and are not subtracted from it yet: whoever claims next does it. So ends of leases only
 -- insert, and no meter is written by two of them.

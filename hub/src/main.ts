@@ -54,6 +54,7 @@ import {
   inboxMetrics,
   laneMetrics,
   ledgerMetrics,
+  preemptionCounter,
   runCounter,
   verdictCounter,
   watchGates,
@@ -76,6 +77,7 @@ import { Maintenance } from "./services/maintenance.js";
 import { Operations } from "./services/operations.js";
 import { heedPeers } from "./services/peer-messages.js";
 import { Peers } from "./services/peers.js";
+import { Preemption } from "./services/preemption.js";
 import { Reaper } from "./services/reaper.js";
 import { Runs } from "./services/runs.js";
 import { SessionLeases } from "./services/session-leases.js";
@@ -195,10 +197,11 @@ async function startOn(
   const dispatcher = new Dispatcher(ledger, lanes, book, laneGates, config, {
     granted: leases.granted.bind(leases),
     claimLost: leases.claimLost.bind(leases),
-    stopped: (_session, ref, { stoppedAt }) => {
+    stopped: (session, ref, { stoppedAt }) => {
       const gate = gateBook.get(stoppedAt);
       countStop(gate ? gateTypeName(gate.type) : "key");
       reopener.stopped(stoppedAt);
+      preemption.stopped(session, ref, gate);
       feed.changed(ref.jobId);
     },
     starved: (laneId) => refill.starved(laneId),
@@ -231,6 +234,13 @@ async function startOn(
   };
   const timers = new Timers(ledger, lanes, feed, revoke, onTrouble);
   const noteDue = timers.noteDue.bind(timers);
+  const preemption = new Preemption(ledger, book, lanes, feed, {
+    revoke,
+    noteDue,
+    seatFreed: () => reopener.lookNow(),
+    counted: preemptionCounter(),
+    failed: onTrouble,
+  });
   const reports = new SessionReports(ledger, feed, returnLeases, noteDue, verdictCounter(), () =>
     reopener.meteredLeaseEnded(),
   );

@@ -202,6 +202,11 @@ export function isMetered(gate: Pick<Gate, "type">): boolean {
   return gate.type === GateType.Budget || gate.type === GateType.Cap || gate.type === GateType.Seats;
 }
 
+/** Whether critical jobs may take the place of others there. */
+export function isPreemptive(gate: Gate | undefined): boolean {
+  return gate?.type === GateType.Seats && gate.settings.isPreemptive;
+}
+
 /** What a metered gate's settings bound. */
 export function limitsOf({ type, settings }: Pick<Gate, "type" | "settings">): MeterLimits {
   switch (type) {

@@ -36,6 +36,8 @@ export interface ReadLevel extends MeterLevel {
   /** Of the gate; null for a declared key. */
   readonly type: number | null;
   readonly windowBeganAtMs: number | null;
+  /** Of seats: critical jobs may take them from others. */
+  readonly isPreemptive: boolean;
   /** Of a budget: how much of a ceiling must be taken before operators are told, and which of it they were told. */
   readonly alertPercent: number | null;
   readonly isWarned: boolean;

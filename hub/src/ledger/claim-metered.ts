@@ -35,6 +35,8 @@ export type MeteredResult =
 
 /** A meter that is missing is made, and may be forgotten before it is used. */
 const looksMax = 5;
+/** Above the score of whatever has no right to come first. */
+const firstScore = 1e12;
 
 const claimText = `
 with ${heldForGrants("$6", "$7")}, input as (
@@ -244,6 +246,9 @@ async function write(
 ): Promise<readonly MeteredRow[]> {
   const ready = items.filter((item) => asks.has(item.jobId));
   const askOf = (item: ClaimItem) => asks.get(item.jobId) as ReadAsk;
+  // A critical job that may take a seat is the first to get one that is free, whatever waits longer.
+  const isFirst = (item: ClaimItem) =>
+    askOf(item).isCritical && levels.get(stopOf(item)?.stoppedAt ?? 0)?.isPreemptive === true;
   const stopOf = (item: ClaimItem) => stops.get(item.jobId);
   // A gate that was removed since has no meter; the epoch says so, and nothing is granted.
   const limits = [...levels.values()].map((level) => ({ level, limits: limitsUnder(level, asks, stops) }));
@@ -261,7 +266,7 @@ async function write(
       booleanArray(ready.map((item) => !stops.has(item.jobId))),
       numberArray(ready.map((item) => askOf(item).cost)),
       numberArray(ready.map((item) => askOf(item).tokens)),
-      numberArray(ready.map((item) => askOf(item).score)),
+      numberArray(ready.map((item) => askOf(item).score + (isFirst(item) ? firstScore : 0))),
       ready.map((item) => numberArray(askOf(item).meterIds.filter((id) => levels.has(id)))),
       numberArray(
         ready.map(

@@ -10,7 +10,7 @@ import { linkHistory, retryLane, writePage } from "./sql-text.js";
 export type FireLimit = number;
 
 // Due timers are taken whoever wrote them; skip locked lets hubs share them.
-const takeDue = (purpose: number, limit: string) => `
+export const takeDue = (purpose: number, limit: string) => `
 due as (
   delete from timer where (purpose, due_at, job_id) in (
     select purpose, due_at, job_id from timer where purpose = ${purpose} and due_at <= now()

@@ -40,6 +40,7 @@ import * as meters from "./meters.js";
 import { migrate, partitionDaysAhead } from "./migrate.js";
 import { type CloseItem, closeSessions, type OpenSessionItem, openSessions } from "./open-sessions.js";
 import { listOperations } from "./operations.js";
+import { type FiredGraces, firePreemptGraces, type Preempted, type PreemptItem, preempt } from "./preempt.js";
 import { raiseLowKeys } from "./raise-low-keys.js";
 import * as fleet from "./read-fleet.js";
 import * as jobs from "./read-jobs.js";
@@ -142,6 +143,11 @@ export async function openLedger(options: LedgerOptions) {
         return verdict;
       });
     },
+    /** Takes the seat of a job of lower priority for a critical one; null when there is none to take. */
+    preempt: (item: PreemptItem): Promise<Preempted | null> =>
+      one(writes.commit(preempt, [item], patience.callMs)),
+    firePreemptGraces: (limit: number): Promise<FiredGraces> =>
+      one(writes.commit(firePreemptGraces, [limit], patience.callMs)),
     recordSpend: (items: readonly SpendItem[]): Committed<boolean> =>
       writes.commit(recordSpend, items, patience.streamMs),
     returnLeases: (items: readonly ReturnItem[]): Committed<ReturnResult> =>

@@ -49,6 +49,7 @@ export function toLevel(row: LevelRow): ReadLevel {
     promised: row.promised,
     turnsAtMs: row.window_ends_ms,
     windowBeganAtMs: row.window_began_ms,
+    isPreemptive: settings !== null && "isPreemptive" in settings && settings.isPreemptive,
     alertPercent: settings && "alertPercent" in settings ? (settings as BudgetSettings).alertPercent : null,
     isWarned: row.is_warned,
     isExhausted: row.is_exhausted,

@@ -68,7 +68,7 @@ export class GateReopener {
   /** A claim found a meter full. */
   stopped(meterId: number): void {
     this.#isAwaited = true;
-    this.#rooms.found(meterId, 0);
+    this.#rooms.stopped(meterId);
   }
 
   /** A lease that held something of a meter has ended here. */

@@ -124,6 +124,14 @@ export function gateStopCounter(): (gate: string) => void {
   return (gate) => counter.add(1, { gate });
 }
 
+/** Counts jobs whose seat a critical job took. */
+export function preemptionCounter(): () => void {
+  const counter = metrics.getMeter("holdfast").createCounter("holdfast.preemptions", {
+    description: "Leases that were ended for a critical job",
+  });
+  return () => counter.add(1);
+}
+
 /** What shared lanes and looks into the ledger are watched by. */
 export function laneMetrics() {
   const meter = metrics.getMeter("holdfast");

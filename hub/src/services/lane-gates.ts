@@ -1,6 +1,7 @@
 // What the dispatcher asks of the gates: how many jobs of a lane may start now. Gates that whole lanes wait at are not
 // crossed job by job: a lane that is held is left alone, whatever waits in it, and costs nothing.
-import { type Gate, gatesBefore, type Hold, holdOf, isMetered } from "../domain/gate.js";
+import { type Gate, gatesBefore, type Hold, holdOf, isMetered, isPreemptive } from "../domain/gate.js";
+import { Priority } from "../domain/job-spec.js";
 import type { Lane, LaneKey } from "../domain/lane.js";
 import { fullReason } from "../domain/meter.js";
 import type { GateBook } from "./gate-book.js";
@@ -61,7 +62,15 @@ export class GatedLanes implements LaneGates {
   startsMax(lane: Lane): number {
     if (this.#book.isOutdated) return 0;
     if (this.#free.has(lane.laneId)) return Number.POSITIVE_INFINITY;
-    return this.holdOf(lane) ? 0 : this.#rooms.leastOf(this.metersOf(lane));
+    return this.holdOf(lane) ? 0 : this.#roomFor(lane);
+  }
+
+  #roomFor(lane: Lane): number {
+    const meters = this.metersOf(lane);
+    if (lane.priority !== Priority.Critical) return this.#rooms.leastOf(meters);
+    const isTaken = (gateId: number) => isPreemptive(this.#book.get(gateId));
+    const others = this.#rooms.leastOf(meters.filter((gateId) => !isTaken(gateId)));
+    return Math.min(others, this.#rooms.leastAtSeats(meters.filter(isTaken)));
   }
 
   metersOf(lane: Lane): readonly number[] {

@@ -1,6 +1,11 @@
 import { expect } from "vitest";
 import type { Gate, GateSettings } from "../../src/domain/gate.js";
 import type { JobOptions } from "../../src/domain/job-spec.js";
+import type { GrantedLease } from "../../src/domain/lease.js";
+import type { ClaimItem, StoppedJob } from "../../src/ledger/claim-jobs.js";
+import type { Ledger } from "../../src/ledger/ledger.js";
+import { unrefused } from "./ledger-acts.js";
+import type { LedgerDesk } from "./ledger-desk.js";
 import type { LedgerRoom } from "./ledger-room.js";
 
 export const operator = { tenantId: 1, subject: "ops", reason: "test", ticket: "" };
@@ -16,6 +21,37 @@ export function keyed(key: string, jobsMax: number | null): JobOptions {
 
 export function estimated(costMicroUsd: number, tokens = 0): JobOptions {
   return { estimate: { costMicroUsd, tokens } };
+}
+
+/** Claims jobs for the desk's session, or another, under meters; without scores the first comes first. */
+export function claimUnder({ room, sessionId, nextDelivery }: LedgerDesk) {
+  return async (
+    jobIds: readonly string[],
+    meterIds: readonly number[],
+    by: { ledger?: Ledger; sessionId?: string; scores?: readonly number[] } = {},
+  ) => {
+    const gateEpoch = await room.ledger.readGateEpoch();
+    const delivery = nextDelivery();
+    const items = jobIds.map(
+      (jobId, at): ClaimItem => ({
+        ...{ jobId, sessionId: by.sessionId ?? sessionId, delivery, gateEpoch, meterIds },
+        score: by.scores?.[at] ?? -at,
+      }),
+    );
+    return unrefused(await (by.ledger ?? room.ledger).claim(items));
+  };
+}
+
+export function leasesOf(results: readonly unknown[]): GrantedLease[] {
+  return results.filter(
+    (result): result is GrantedLease => typeof result === "object" && result !== null && "jobId" in result,
+  );
+}
+
+export function stopsOf(results: readonly unknown[]): StoppedJob[] {
+  return results.filter(
+    (result): result is StoppedJob => typeof result === "object" && result !== null && "stoppedAt" in result,
+  );
 }
 
 /**

@@ -3,53 +3,26 @@ import { GateType } from "../../src/domain/gate.js";
 import { JobEventType, JobState } from "../../src/domain/job-state.js";
 import type { GrantedLease } from "../../src/domain/lease.js";
 import { noLimits } from "../../src/domain/meter.js";
-import type { ClaimItem, StoppedJob } from "../../src/ledger/claim-jobs.js";
+import type { StoppedJob } from "../../src/ledger/claim-jobs.js";
 import type { Ledger } from "../../src/ledger/ledger.js";
-import {
-  done,
-  failed,
-  openSession,
-  readRow,
-  reportItem,
-  submitMany,
-  unrefused,
-} from "../harness/ledger-acts.js";
+import { done, failed, openSession, readRow, reportItem, submitMany } from "../harness/ledger-acts.js";
 import { openLedgerDesk } from "../harness/ledger-desk.js";
-import { estimated, expectMetersConserved, keyed, setGate } from "../harness/meter-acts.js";
+import {
+  claimUnder,
+  estimated,
+  expectMetersConserved,
+  keyed,
+  leasesOf,
+  setGate,
+  stopsOf,
+} from "../harness/meter-acts.js";
 
-const { room, sessionId, nextDelivery } = await openLedgerDesk();
+const desk = await openLedgerDesk();
+const { room, sessionId } = desk;
 const { ledger } = room;
+const claim = claimUnder(desk);
 const cap = (jobsMax: number | null, costMax: number | null = null) =>
   ({ type: GateType.Cap, settings: { note: "", ...noLimits, jobsMax, costMax } }) as const;
-
-async function claim(
-  jobIds: readonly string[],
-  meterIds: readonly number[],
-  by: { ledger?: Ledger; sessionId?: string; scores?: readonly number[] } = {},
-) {
-  const gateEpoch = await ledger.readGateEpoch();
-  const delivery = nextDelivery();
-  const items = jobIds.map(
-    (jobId, at): ClaimItem => ({
-      jobId,
-      sessionId: by.sessionId ?? sessionId,
-      delivery,
-      gateEpoch,
-      score: by.scores?.[at] ?? -at,
-      meterIds,
-    }),
-  );
-  return unrefused(await (by.ledger ?? ledger).claim(items));
-}
-
-const leasesOf = (results: readonly unknown[]) =>
-  results.filter(
-    (result): result is GrantedLease => typeof result === "object" && result !== null && "jobId" in result,
-  );
-const stopsOf = (results: readonly unknown[]) =>
-  results.filter(
-    (result): result is StoppedJob => typeof result === "object" && result !== null && "stoppedAt" in result,
-  );
 
 describe("a cap", () => {
   it("lets as many jobs start as it has room for, the best score first, and parks the others", async () => {
