@@ -121,8 +121,8 @@ create view meter_level as
   cross join lateral (
     select count(*)::integer as jobs, coalesce(sum(h.cost), 0)::bigint as cost,
       coalesce(sum(h.tokens), 0)::bigint as tokens,
-      coalesce(sum(h.spent_cost) filter (where h.at >= w.began_at), 0)::bigint as spent_cost,
-      coalesce(sum(h.spent_tokens) filter (where h.at >= w.began_at), 0)::bigint as spent_tokens
+      coalesce(sum(h.spent_cost) filter (where isfinite(w.began_at) and h.at >= w.began_at), 0)::bigint as spent_cost,
+      coalesce(sum(h.spent_tokens) filter (where isfinite(w.began_at) and h.at >= w.began_at), 0)::bigint as spent_tokens
     from hold_end h where h.meter_id = m.meter_id) e;
 
 -- Spend that came from outside, each once.

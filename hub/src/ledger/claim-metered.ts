@@ -57,7 +57,7 @@ with ${heldForGrants("$6", "$7")}, input as (
   order by m.meter_id for update of m
 ), ended as (
   delete from hold_end e using locked l where e.meter_id = l.meter_id
-  returning e.*, e.at >= l.began_at as is_current
+  returning e.*, isfinite(l.began_at) and e.at >= l.began_at as is_current
 ), folded as materialized (
   select meter_id, count(*)::integer as jobs, sum(cost)::bigint as cost, sum(tokens)::bigint as tokens,
     sum(least(cost, spent_cost))::bigint as settled_cost, sum(least(tokens, spent_tokens))::bigint as settled_tokens,

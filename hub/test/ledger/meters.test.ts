@@ -96,6 +96,18 @@ describe("a cap", () => {
     await expectMetersConserved(room);
   });
 
+  it("of money has room again when leases have ended, whatever they spent", async () => {
+    const { gateId } = await setGate(room, { type: "product", product: "again" }, cap(null, 1_000));
+    for (let turn = 0; turn < 3; turn += 1) {
+      const jobIds = await submitMany(room, 1, { options: estimated(800) });
+      const [lease] = leasesOf(await claim(jobIds, [gateId])) as [GrantedLease];
+      await ledger.report([
+        { ...reportItem(sessionId, lease, done), spend: { costMicroUsd: 5_000, tokens: 1 } },
+      ]);
+    }
+    await expectMetersConserved(room);
+  });
+
   it("stands in the way together with others, and who waits at one takes nothing of the other", async () => {
     const wide = await setGate(room, { type: "product", product: "both" }, cap(5));
     const narrow = await setGate(room, { type: "queue", product: "both", queue: "q" }, cap(1));
@@ -144,7 +156,9 @@ describe("a key that jobs declare", () => {
     const again = await submitMany(room, 1, { options: keyed("idle", 1) });
     const [next] = leasesOf(await claim(again, [])) as [GrantedLease];
     await ledger.report([reportItem(sessionId, next, done)]);
-    await room.sql("delete from hold_end");
+    await room.sql(
+      "delete from hold_end where meter_id = (select meter_id from meter where declared_key = 'idle')",
+    );
     await room.sql(
       "update meter set jobs = 0, used_at = now() - interval '2 days' where declared_key = 'idle'",
     );
