@@ -1,9 +1,11 @@
 import { type JsonObject, toJson } from "@bufbuild/protobuf";
 import {
+  BudgetWindow,
   type Limit,
   LimitSchema,
   type LimitSettings,
   LimitType,
+  type LimitUse,
 } from "@holdfast/gen/holdfast/v1/limit_service_pb";
 import { windowText } from "./arguments/blackout-window.js";
 import { limitTargetText } from "./arguments/limit-target.js";
@@ -11,11 +13,15 @@ import { JSON_OPTIONS } from "./job-json.js";
 import { relative, time } from "./job-text.js";
 import { priorityWord } from "./job-words.js";
 import type { Paint } from "./paint.js";
+import { boundsText, spendText } from "./spend-text.js";
 import { formatFields, formatTable } from "./table.js";
 
 export const LIMIT_TYPE_WORDS = {
   pause: LimitType.PAUSE,
+  budget: LimitType.BUDGET,
   blackout: LimitType.BLACKOUT,
+  cap: LimitType.CAP,
+  seats: LimitType.SEATS,
 } as const;
 
 export const LIMIT_HEADINGS = ["LIMIT", "TARGET", "SETTINGS", "STATE", "UNTIL", "PARKED", "SINCE"] as const;
@@ -43,6 +49,7 @@ export function limitText(limit: Limit, nowMs: number, paint: Paint): string {
       ["since", time(limit.since, nowMs)],
       ["state", limit.shut ? `${paint.bad("shut")}: ${limit.reason}` : paint.good("open")],
       ["until", time(limit.until, nowMs)],
+      ...useFields(limit.use, nowMs),
       ["parked", parkedText(limit)],
       ["first parked", time(limit.parkedSince, nowMs)],
     ],
@@ -71,11 +78,35 @@ function parkedText({ parkedJobs, parkedAtLeast }: Limit): string {
   return `${parkedJobs}${parkedAtLeast ? "+" : ""}`;
 }
 
+function useFields(use: LimitUse | undefined, nowMs: number): [string, string | undefined][] {
+  if (use === undefined) return [];
+  return [
+    ["in flight", String(use.jobs)],
+    ["held", spendText(use.held)],
+    ["spent", spendText(use.spent)],
+    ["window", use.windowEndsAt && `turns ${time(use.windowEndsAt, nowMs)}`],
+  ];
+}
+
 function settingsText(message: LimitSettings | undefined): string {
   const settings = message?.settings;
   switch (settings?.case) {
     case "blackout":
       return `${settings.value.windows.map(windowText).join("; ")} ${settings.value.timeZone}`;
+    case "cap": {
+      const { jobsMax, costMicroUsdMax, tokensMax } = settings.value;
+      return boundsText(jobsMax, costMicroUsdMax, tokensMax);
+    }
+    case "budget": {
+      const { costMicroUsdMax, tokensMax, window, timeZone, alertPercent, paused } = settings.value;
+      const span = window === BudgetWindow.DAY ? "day" : "month";
+      const state = paused ? ", paused" : "";
+      return `${boundsText(0, costMicroUsdMax, tokensMax)} a ${span} ${timeZone}, alert at ${alertPercent}%${state}`;
+    }
+    case "seats": {
+      const { max, preemption } = settings.value;
+      return `${max} seats${preemption ? ", preemptive" : ""}`;
+    }
     default:
       return "-";
   }

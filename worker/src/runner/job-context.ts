@@ -76,6 +76,11 @@ export type JobContext = {
   ): Promise<Value>;
   /** Tells people how far the job is, 0 to 100. Best effort, a few times a second at most. */
   progress(percent: number, message?: string): void;
+  /**
+   * Adds to what this attempt has spent: money in millionths of a US dollar, and tokens, both whole numbers. The sum goes
+   * with the result and replaces the job's estimate in the budget (D18); an attempt that says nothing is settled at that.
+   */
+  spend(spent: { readonly costMicroUsd?: number; readonly tokens?: number }): void;
 
   /**
    * Publishes a signal to a channel of this job; resolves once it is durable (D11). A hub that has given the job to

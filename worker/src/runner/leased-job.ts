@@ -8,6 +8,7 @@ import type { SignalPayload } from "../signals/payload.js";
 import type { HubProducer, PublishOptions } from "../signals/producer.js";
 import type { Published } from "../signals/waiting-signals.js";
 import type { ScannedLease } from "../wire/lease-scan.js";
+import { nothingSpent, type Spent, spendField } from "../wire/spend-field.js";
 import { CheckpointSlot } from "./checkpoint-slot.js";
 import type { EffectFunction, EffectOptions, EffectValue, JobContext } from "./job-context.js";
 import { JobEffects } from "./job-effects.js";
@@ -54,6 +55,7 @@ export class LeasedJob implements JobContext {
   #effects: JobEffects | undefined;
   #producers: Map<string, HubProducer> | undefined;
   #unpublished: unknown;
+  #spent: Spent | undefined;
 
   constructor(ref: number, bytes: Buffer, places: ScannedLease, outlet: JobOutlet) {
     this.ref = ref;
@@ -257,6 +259,19 @@ export class LeasedJob implements JobContext {
     if (this.phase === "running") this.#outlet.progress(this, percent, message);
   }
 
+  get spendField(): Uint8Array {
+    return this.#spent === undefined ? noField : spendField(this.#spent);
+  }
+
+  spend({ costMicroUsd = 0, tokens = 0 }: { costMicroUsd?: number; tokens?: number }): void {
+    const before = this.#spent ?? nothingSpent;
+    const after = { costMicroUsd: before.costMicroUsd + costMicroUsd, tokens: before.tokens + tokens };
+    for (const amount of [costMicroUsd, tokens, after.costMicroUsd, after.tokens])
+      if (!Number.isSafeInteger(amount) || amount < 0)
+        throw new RangeError("what is spent must be whole numbers that are not negative");
+    this.#spent = after;
+  }
+
   /** The lease is gone while the handler runs: it is told to stop, and how it ends does not matter any more. */
   abandon(reason: Error): void {
     this.phase = "abandoned";
@@ -274,6 +289,8 @@ export class LeasedJob implements JobContext {
     this.#effects?.close(new LeaseLostError("the attempt has ended"));
   }
 }
+
+const noField = new Uint8Array();
 
 /** A copy of the state: the handler may go on writing to its own. */
 function checkpointBytes(state: Uint8Array | string | object): Uint8Array {
