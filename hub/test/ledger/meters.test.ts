@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { GateType } from "../../src/domain/gate.js";
 import { JobEventType, JobState } from "../../src/domain/job-state.js";
 import type { GrantedLease } from "../../src/domain/lease.js";
-import { noLimits } from "../../src/domain/meter.js";
+import { fittingFrom, noLimits, type ReadLevel } from "../../src/domain/meter.js";
 import type { StoppedJob } from "../../src/ledger/claim-jobs.js";
 import type { Ledger } from "../../src/ledger/ledger.js";
 import { done, failed, openSession, readRow, reportItem, submitMany } from "../harness/ledger-acts.js";
@@ -165,6 +165,38 @@ describe("a key that jobs declare", () => {
     expect(await ledger.forgetIdleKeys(86_400_000, 100)).toBe(1);
     const last = await submitMany(room, 1, { options: keyed("idle", 1) });
     expect(leasesOf(await claim(last, []))).toHaveLength(1);
+  });
+});
+
+describe("10,000 jobs that wait at a key", () => {
+  it("return in score order, as many as fit, and are not looked at while it is full", async () => {
+    const [holder = ""] = await submitMany(room, 1, { options: keyed("crowd", 1) });
+    const [lease] = leasesOf(await claim([holder], [])) as [GrantedLease];
+    const [first = ""] = await submitMany(room, 1, { options: keyed("crowd", 1) });
+    const [stop] = stopsOf(await claim([first], [])) as [StoppedJob];
+    const jobIds: string[] = [];
+    for (let part = 0; part < 20; part += 1)
+      jobIds.push(...(await submitMany(room, 500, { options: keyed("crowd", 1) })));
+    await room.sql("update job set state = 4 where id = any($1)", [jobIds]);
+    await room.sql(
+      `insert into parked (job_id, gate_id, reason, score)
+       select id, $2, 'FULL', (n * 7919) % 10007 from unnest($1::uuid[]) with ordinality as j (id, n)`,
+      [jobIds, stop.stoppedAt],
+    );
+    const scoreOf = new Map(jobIds.map((jobId, at) => [jobId, ((at + 1) * 7919) % 10007]));
+    const best = [...jobIds].sort((a, b) => (scoreOf.get(b) ?? 0) - (scoreOf.get(a) ?? 0));
+
+    const level = (await ledger.readMeterLevels([stop.stoppedAt])).get(stop.stoppedAt) as ReadLevel;
+    expect(fittingFrom(level, await ledger.readParkedAsks(stop.stoppedAt, 100))).toBe(0);
+    await ledger.report([reportItem(sessionId, lease, done)]);
+    const after = (await ledger.readMeterLevels([stop.stoppedAt])).get(stop.stoppedAt) as ReadLevel;
+    expect(fittingFrom(after, await ledger.readParkedAsks(stop.stoppedAt, 100))).toBe(1);
+    const returned: string[] = [];
+    for (let round = 0; round < 12; round += 1)
+      returned.push(
+        ...(await ledger.reopenParked({ gateId: stop.stoppedAt, jobsMax: 1_000 })).map(({ jobId }) => jobId),
+      );
+    expect(returned.filter((jobId) => jobId !== first)).toEqual(best);
   });
 });
 
