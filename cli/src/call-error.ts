@@ -42,6 +42,10 @@ const NEXT_BY_REASON: Readonly<Record<string, string>> = {
     "That key belongs to a job with other content: submit with another --idempotency-key.",
   ALREADY_TERMINAL: "The job has ended: `holdfast get ID --history` shows how.",
   NOT_DEAD: "Only a dead-lettered job can be retried: `holdfast get ID` shows its state.",
+  NOT_TERMINAL:
+    "Only what has ended can be replayed: `holdfast watch ID` waits for it, `holdfast dag ID` shows a run.",
+  REPLAY_NOT_FOUND:
+    "A replay has the id that `holdfast replay` wrote; `holdfast get ID` shows whether a job is of one.",
   DEPENDENCY_NOT_FOUND: "Check the ids and keys: `holdfast list` shows the newest jobs.",
   DEPENDENCY_FAILED: "It would never start: `holdfast get ID --history` shows why the other job failed.",
   DEPENDENCY_ELSEWHERE:

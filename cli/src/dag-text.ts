@@ -2,7 +2,7 @@ import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { type Dependency, DependencyKind } from "@holdfast/gen/holdfast/v1/job_pb";
 import type { DagNode, GetDagResponse } from "@holdfast/gen/holdfast/v1/job_service_pb";
 import { formatElapsed } from "./elapsed.js";
-import { paintedState } from "./job-text.js";
+import { causesText, paintedState } from "./job-text.js";
 import { failurePolicyWord, stateWord } from "./job-words.js";
 import type { Paint } from "./paint.js";
 
@@ -72,8 +72,14 @@ function nodeText(node: DagNode, nowMs: number, paint: Paint): string {
     ...(node.failureCode === "" ? [] : [paint.bad(node.failureCode)]),
     ...(node.waitsFor === 0 ? [] : [paint.faint(`waits for ${node.waitsFor}`)]),
     ...(others.length === 0 ? [] : [paint.faint(`also after …${others.slice(0, 3).join(", …")}`)]),
+    ...causesOf(node, nowMs),
     ...(node.compensationJobId === "" ? [] : [paint.warn(`compensated by ${node.compensationJobId}`)]),
   ].join("  ");
+}
+
+function causesOf({ causes }: DagNode, nowMs: number): string[] {
+  const text = causesText(causes, nowMs);
+  return text === undefined ? [] : [text];
 }
 
 function timesOf({ startedAt, finishedAt, attempt }: DagNode, nowMs: number): string[] {

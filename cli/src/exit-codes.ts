@@ -15,7 +15,7 @@ const ROWS = [
     name: "notFound",
     code: 3,
     meaning:
-      "The job, key, effect, channel, cursor or inbox entry does not exist, or belongs to another tenant.",
+      "There is no such job, replay, key, effect, channel, cursor or inbox entry, or not for this tenant.",
   },
   {
     name: "refused",
@@ -36,6 +36,7 @@ const ROWS = [
     code: 10,
     meaning: "A hub or worker that `start` or `fleet up` runs ended by itself.",
   },
+  { name: "drifted", code: 11, meaning: "A job of a replay did not end as the one that it repeats." },
   { name: "interrupted", code: 130, meaning: "Interrupted by Ctrl-C (SIGINT) before it was done." },
   { name: "terminated", code: 143, meaning: "Terminated (SIGTERM) before it was done." },
 ] as const satisfies readonly ExitCodeRow[];

@@ -4,16 +4,17 @@ import type {
   GateState,
   Grant,
   LanePosition,
+  WaitedJob,
 } from "@holdfast/gen/holdfast/v1/explain_pb";
 import { JobEventType } from "@holdfast/gen/holdfast/v1/job_pb";
-import { paintedState, time } from "./job-text.js";
+import { causesText, paintedState, time } from "./job-text.js";
 import { eventWord, waitCauseWord } from "./job-words.js";
 import type { Paint } from "./paint.js";
 import { formatFields, formatTable } from "./table.js";
 
 /** What keeps a job, who could take it, and where it ran. */
 export function explainText(answer: ExplainResponse, nowMs: number, paint: Paint): string {
-  const { job, reasons, position, candidates, sessions, grants, gates } = answer;
+  const { job, reasons, position, candidates, sessions, grants, gates, waitsFor } = answer;
   const parts = [
     formatFields(
       [
@@ -21,6 +22,7 @@ export function explainText(answer: ExplainResponse, nowMs: number, paint: Paint
         ["kind", job?.kind],
         ["state", job && paintedState(job.state, paint)],
         ["attempts", job && `${job.attempt}/${job.maxAttempts}`],
+        ["cause", job && causesText(job.causes, nowMs)],
         ["position", position && positionText(position)],
       ],
       paint,
@@ -31,6 +33,7 @@ export function explainText(answer: ExplainResponse, nowMs: number, paint: Paint
       paint,
     ),
   ];
+  if (waitsFor.length > 0) parts.push(waitsForText(waitsFor, answer.waitsForTotal, paint));
   if (gates.length > 0) parts.push(gatesText(gates, nowMs, paint));
   if (candidates.length > 0) parts.push(candidatesText(candidates, sessions, paint));
   if (grants.length > 0) parts.push(grantsText(grants, nowMs, paint));
@@ -41,6 +44,17 @@ function positionText({ jobsAhead, atLeast, lanesAhead }: LanePosition): string 
   const own =
     jobsAhead === 0 ? "first of its lane" : `behind ${jobsAhead}${atLeast ? "+" : ""} jobs of its lane`;
   return lanesAhead === 0 ? own : `${own}, and the heads of ${lanesAhead} other lanes`;
+}
+
+function waitsForText(jobs: readonly WaitedJob[], total: number, paint: Paint): string {
+  const rows = jobs.map(({ jobId, kind, state, child }) => [
+    jobId,
+    kind,
+    paintedState(state, paint),
+    child ? "child" : "dependency",
+  ]);
+  const table = formatTable(["WAITS FOR", "KIND", "STATE", ""], rows, paint);
+  return total > jobs.length ? `${table}\n${paint.faint(`${jobs.length} of ${total}`)}` : table;
 }
 
 function gatesText(gates: readonly GateState[], nowMs: number, paint: Paint): string {

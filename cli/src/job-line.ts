@@ -14,8 +14,8 @@ import {
   UNIQUE_POLICY_WORDS,
 } from "./job-words.js";
 
-// One line of a batch: a JSON object whose fields are named as the options of `holdfast submit`. A field that
-// is not known is refused, so that a slip of the pen never becomes a default in silence.
+// A job in a file, a line of a batch or a part of a run: a JSON object whose fields are named as the options of `holdfast
+// submit`. A field that is not known is refused, so that a slip of the pen never becomes a default in silence.
 
 export interface JobLine {
   readonly kind?: string;
@@ -52,6 +52,8 @@ const FIELD_READERS: Readonly<Record<string, FieldReader>> = {
   backoffFactor: (value) => ({ backoffFactor: number(value) }),
   maxBackoff: (value) => ({ maxBackoffMs: parseDurationMs(text(value)) }),
   disconnectPolicy: (value) => ({ disconnectPolicy: oneOf(DISCONNECT_POLICY_WORDS)(text(value)) }),
+  after: (value) => ({ after: texts(value) }),
+  afterEnded: (value) => ({ afterEnded: texts(value) }),
   disconnectLimit: (value) => ({ disconnectLimitMs: parseDurationMs(text(value)) }),
 };
 
@@ -59,7 +61,11 @@ const KNOWN_FIELDS = ["kind", "payload", ...Object.keys(FIELD_READERS)];
 
 /** Reads one line; the error names the line and the field. */
 export function parseJobLine(line: string, lineNumber: number): JobLine {
-  const record = parseRecord(line, lineNumber);
+  return readJobRecord(parseRecord(line, lineNumber), `Line ${lineNumber}`);
+}
+
+/** Reads one job; the error names its place and the field. */
+export function readJobRecord(record: Readonly<Record<string, unknown>>, place: string): JobLine {
   let kind: string | undefined;
   let payload: Payload | undefined;
   let fields: JobFields = {};
@@ -71,7 +77,7 @@ export function parseJobLine(line: string, lineNumber: number): JobLine {
     const read = Object.hasOwn(FIELD_READERS, name) ? FIELD_READERS[name] : undefined;
     if (name !== "kind" && read === undefined) {
       throw usageError(
-        `Line ${lineNumber}: there is no field "${name}".`,
+        `${place}: there is no field "${name}".`,
         `The fields are ${KNOWN_FIELDS.join(", ")}.`,
       );
     }
@@ -82,22 +88,19 @@ export function parseJobLine(line: string, lineNumber: number): JobLine {
         fields = { ...fields, ...read(value) };
       }
     } catch (error) {
-      throw lineError(lineNumber, name, error);
+      throw fieldError(place, name, error);
     }
   }
   return { ...(kind === undefined ? {} : { kind }), ...(payload === undefined ? {} : { payload }), fields };
 }
 
-function lineError(lineNumber: number, field: string, error: unknown): unknown {
+export function fieldError(place: string, field: string, error: unknown): unknown {
   return error instanceof InvalidArgumentError
-    ? usageError(
-        `Line ${lineNumber}, field "${field}": ${error.message}`,
-        "Correct the line and submit again.",
-      )
+    ? usageError(`${place}, field "${field}": ${error.message}`, "Correct it and submit again.")
     : error;
 }
 
-function parseRecord(line: string, lineNumber: number): Record<string, unknown> {
+export function parseRecord(line: string, lineNumber: number): Record<string, unknown> {
   let value: unknown;
   try {
     value = JSON.parse(line);
@@ -119,7 +122,7 @@ const NOT_A_LINE = {
   next: 'Write one job per line, for example {"kind":"greet","payload":{"name":"Ada"}}.',
 } as const;
 
-function text(value: unknown): string {
+export function text(value: unknown): string {
   if (typeof value !== "string") {
     throw new InvalidArgumentError("a text is expected.");
   }

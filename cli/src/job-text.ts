@@ -1,7 +1,9 @@
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import {
+  type AwaitedPlace,
   type Job,
+  type JobCause,
   type JobEvent,
   type JobNote,
   JobState,
@@ -40,6 +42,7 @@ export function jobText(job: Job, nowMs: number, paint: Paint): string {
       ["state", paintedState(job.state, paint)],
       ["attempt", `${job.attempt} of ${job.maxAttempts}`],
       ["run", job.runId || undefined],
+      ["cause", causesText(job.causes, nowMs)],
       ["product", job.product],
       ["queue", job.queue],
       ["priority", priorityWord(job.priority)],
@@ -57,6 +60,9 @@ export function jobText(job: Job, nowMs: number, paint: Paint): string {
       ["start by", time(job.startBy, nowMs)],
       ["deadline", time(job.deadline, nowMs)],
       ["session", job.sessionId || undefined],
+      ["waits for", job.awaits && awaitsText(job.awaits, job.id)],
+      ["waits since", time(job.awaits?.since, nowMs)],
+      ["waits until", time(job.awaits?.timeoutAt, nowMs)],
       ["progress", job.progress && `${Math.round(job.progress.percent)} % ${job.progress.message}`],
       ["checkpoint", job.checkpointSequence === 0n ? undefined : `sequence ${job.checkpointSequence}`],
       ["fencing token", String(job.fencingToken)],
@@ -66,6 +72,11 @@ export function jobText(job: Job, nowMs: number, paint: Paint): string {
     ],
     paint,
   );
+}
+
+function awaitsText({ owner, channel, partition, after }: AwaitedPlace, jobId: string): string {
+  const whose = owner === jobId ? "" : ` of ${owner}`;
+  return `a signal after ${after} on ${channel}${partition === 0 ? "" : `, partition ${partition}`}${whose}`;
 }
 
 export function historyText(events: readonly JobEvent[], paint: Paint): string {
@@ -86,7 +97,7 @@ export function notesText(notes: readonly JobNote[], isTruncated: boolean, paint
     return paint.faint("no notes");
   }
   const rows = notes.map((note) => [
-    String(note.number),
+    note.signals > 1 ? `${note.number - BigInt(note.signals) + 1n}-${note.number}` : String(note.number),
     note.at === undefined ? "" : new Date(timestampMs(note.at)).toISOString(),
     noteWord(note.type),
     note.name,
@@ -173,6 +184,29 @@ export function contentText(bytes: Uint8Array, contentType: string): string | un
   return text.length > SHOWN_CHARACTERS_MAX
     ? `${text.slice(0, SHOWN_CHARACTERS_MAX)}… (${bytes.byteLength} bytes)`
     : text;
+}
+
+/** What brought a job about, or back, beside its submitter; undefined: nothing. */
+export function causesText(causes: readonly JobCause[], nowMs: number): string | undefined {
+  const words = causes.map(({ cause }) => {
+    switch (cause.case) {
+      case "replay": {
+        const { jobId, replayId } = cause.value;
+        return `replay of ${jobId} (${replayId})`;
+      }
+      case "compensation":
+        return `undoes ${cause.value.jobId}`;
+      case "retry": {
+        const { at, reason } = cause.value;
+        return ["retried by an operator", relative(at, nowMs), reason && `(${reason})`]
+          .filter(Boolean)
+          .join(" ");
+      }
+      default:
+        return "a cause that this version does not know";
+    }
+  });
+  return words.length === 0 ? undefined : words.join("; ");
 }
 
 function labelsText(job: Job): string | undefined {

@@ -3,7 +3,7 @@ import { type EffectState, EffectStateSchema } from "@holdfast/gen/holdfast/v1/e
 import { type WaitCause, WaitCauseSchema } from "@holdfast/gen/holdfast/v1/explain_pb";
 import {
   DisconnectPolicy,
-  type FailurePolicy,
+  FailurePolicy,
   FailurePolicySchema,
   InFlightPolicy,
   type JobEventType,
@@ -16,6 +16,7 @@ import {
   PrioritySchema,
   UniquePolicy,
 } from "@holdfast/gen/holdfast/v1/job_pb";
+import { type ReplayVerdict, ReplayVerdictSchema } from "@holdfast/gen/holdfast/v1/replay_pb";
 import { InvalidArgumentError } from "commander";
 
 // The words that people write and read for the enums of the protocol: the enum's name without its prefix, in
@@ -32,6 +33,7 @@ export const effectStateWord = (state: EffectState): string => wordOf(EffectStat
 export const failurePolicyWord = (policy: FailurePolicy): string => wordOf(FailurePolicySchema, policy);
 export const waitCauseWord = (cause: WaitCause): string => wordOf(WaitCauseSchema, cause);
 export const noteWord = (type: JobNoteType): string => wordOf(JobNoteTypeSchema, type);
+export const verdictWord = (verdict: ReplayVerdict): string => wordOf(ReplayVerdictSchema, verdict);
 export const eventWord = (type: JobEventType): string => wordOf(JobEventTypeSchema, type);
 
 export const STATE_WORDS = {
@@ -50,6 +52,12 @@ export const PRIORITY_WORDS = {
   normal: Priority.NORMAL,
   high: Priority.HIGH,
   critical: Priority.CRITICAL,
+} as const;
+
+export const FAILURE_POLICY_WORDS = {
+  "fail-fast": FailurePolicy.FAIL_FAST,
+  continue: FailurePolicy.CONTINUE,
+  "wait-for-all": FailurePolicy.WAIT_FOR_ALL,
 } as const;
 
 export const DISCONNECT_POLICY_WORDS = {

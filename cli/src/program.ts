@@ -18,8 +18,10 @@ import { addKeysCommand } from "./commands/keys.js";
 import { addLimitsCommand } from "./commands/limits.js";
 import { addListCommand } from "./commands/list.js";
 import { addOperationsCommand } from "./commands/operations.js";
+import { addReplayCommand } from "./commands/replay.js";
 import { addRetentionCommand } from "./commands/retention.js";
 import { addRetryCommand } from "./commands/retry.js";
+import { addRunCommand } from "./commands/run.js";
 import { addSessionsCommand } from "./commands/sessions.js";
 import { addSignalsCommand } from "./commands/signals.js";
 import { addStartCommand } from "./commands/start.js";
@@ -41,6 +43,7 @@ const ADD_COMMANDS = [
   addFleetCommand,
   addWorkerCommand,
   addSubmitCommand,
+  addRunCommand,
   addGetCommand,
   addDagCommand,
   addExplainCommand,
@@ -48,6 +51,7 @@ const ADD_COMMANDS = [
   addWatchCommand,
   addCancelCommand,
   addRetryCommand,
+  addReplayCommand,
   addDeadCommand,
   addEffectsCommand,
   addSignalsCommand,

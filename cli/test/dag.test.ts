@@ -1,3 +1,6 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { Code } from "@connectrpc/connect";
 import { DependencyKind, FailurePolicy, JobState } from "@holdfast/gen/holdfast/v1/job_pb";
 import { expect, test } from "vitest";
@@ -75,4 +78,74 @@ test("submit --after takes ids and idempotency keys, for success or for any end"
       { on: { case: "idempotencyKey", value: "cleanup" }, kind: DependencyKind.SOFT },
     ],
   ]);
+});
+
+test("dag --wait shows the run once all its jobs have ended; its exit code is that of the parent", async () => {
+  const ended = [JobState.LEASED, JobState.SUCCEEDED];
+  let looks = 0;
+  const cli = await withHub({
+    jobs: {
+      getDag: () => {
+        looks += 1;
+        return {
+          runId: first,
+          failurePolicy: FailurePolicy.CONTINUE,
+          jobs: 2,
+          nodes: [
+            { jobId: first, kind: "sum", state: ended[looks - 1] ?? JobState.SUCCEEDED },
+            { jobId: second, kind: "part", state: JobState.DEAD, isChild: true },
+          ],
+        };
+      },
+      async *watch({ targets }) {
+        expect(targets.map(({ jobId }) => jobId)).toEqual([first]);
+        yield {
+          update: { case: "event" as const, value: { jobId: first, state: JobState.SUCCEEDED, revision: 3 } },
+        };
+      },
+    },
+  });
+
+  const answer = await cli("dag", second, "--wait");
+  const wrong = await cli("dag", second, "--timeout", "1s");
+
+  expect(answer).toMatchObject({ exitCode: EXIT.ok });
+  expect(answer.stdout).toContain("1 succeeded, 1 dead");
+  expect(wrong.exitCode).toBe(EXIT.usage);
+});
+
+test("run submit sends the run of a file, options before the file's own, and prints the ids by key", async () => {
+  const requests: unknown[] = [];
+  const cli = await withHub({
+    jobs: {
+      submitRun: (request) => {
+        requests.push(request);
+        return { runId: first, childIds: [second] };
+      },
+    },
+  });
+  const file = join(await mkdtemp(join(tmpdir(), "holdfast-run-")), "run.json");
+  const content = {
+    parent: { kind: "sum" },
+    children: [{ kind: "part", key: "a" }],
+    failurePolicy: "continue",
+  };
+  await writeFile(file, JSON.stringify(content));
+
+  const text = await cli("run", "submit", file, "--failure-policy", "wait-for-all", "--stop-grace", "5s");
+  const json = await cli("run", "submit", file, "--json");
+  const absent = await cli("run", "submit", `${file}.absent`);
+  await rm(dirname(file), { recursive: true });
+
+  expect(text).toMatchObject({ exitCode: EXIT.ok, stdout: `${first}\n└ ${second}  a\n` });
+  expect(requests).toMatchObject([
+    { failurePolicy: FailurePolicy.WAIT_FOR_ALL, stopGrace: { seconds: 5n }, children: [{ kind: "part" }] },
+    { failurePolicy: FailurePolicy.CONTINUE },
+  ]);
+  expect(JSON.parse(json.stdout)).toEqual({
+    runId: first,
+    existing: false,
+    children: [{ jobId: second, key: "a" }],
+  });
+  expect(absent.exitCode).toBe(EXIT.usage);
 });

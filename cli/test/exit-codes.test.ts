@@ -24,6 +24,7 @@ describe("the table of exit codes", () => {
       doctorFailed: 8,
       timedOut: 9,
       childFailed: 10,
+      drifted: 11,
       interrupted: 130,
       terminated: 143,
     });

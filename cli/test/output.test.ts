@@ -19,6 +19,8 @@ const COMMANDS = [
   "watch",
   "cancel",
   "retry",
+  "replay",
+  "dag",
   "keys",
   "status",
   "sessions",

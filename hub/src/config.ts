@@ -269,7 +269,7 @@ export const HUB_OPTION_TABLE = [
     unit: "count",
     default: 10_000,
     range: [1, 1_000_000],
-    help: "channels of a tenant",
+    help: "channels of a tenant, besides those of its jobs and runs",
   },
   {
     field: "signalStreamsMax",

@@ -23,6 +23,7 @@ import { inboxService } from "./rpc/inbox-service.js";
 import { jobService } from "./rpc/job-service.js";
 import { limitService } from "./rpc/limit-service.js";
 import { operationService } from "./rpc/operation-service.js";
+import { productService } from "./rpc/product-service.js";
 import { markDead } from "./rpc/signal-messages.js";
 import { signalService } from "./rpc/signal-service.js";
 import { workerService } from "./rpc/worker-service.js";
@@ -55,8 +56,10 @@ import {
   laneMetrics,
   ledgerMetrics,
   preemptionCounter,
+  replayCounter,
   runCounter,
   verdictCounter,
+  waitMetrics,
   watchGates,
   watchHub,
   watchPeers,
@@ -78,7 +81,10 @@ import { Operations } from "./services/operations.js";
 import { heedPeers } from "./services/peer-messages.js";
 import { Peers } from "./services/peers.js";
 import { Preemption } from "./services/preemption.js";
+import { ProductBook } from "./services/product-book.js";
+import { Products } from "./services/products.js";
 import { Reaper } from "./services/reaper.js";
+import { Replays } from "./services/replays.js";
 import { Runs } from "./services/runs.js";
 import { SessionLeases } from "./services/session-leases.js";
 import { SessionLiveness } from "./services/session-liveness.js";
@@ -87,8 +93,10 @@ import { SessionReports } from "./services/session-reports.js";
 import { Sessions } from "./services/sessions.js";
 import { signalMetrics, watchSignals } from "./services/signal-metrics.js";
 import { signalServices } from "./services/signal-services.js";
+import { Suspensions } from "./services/suspensions.js";
 import { Timers } from "./services/timers.js";
 import { UnaryWorkers } from "./services/unary-workers.js";
+import { Wakes } from "./services/wakes.js";
 import { JetStreamSink } from "./sinks/jetstream-sink.js";
 import type { EventSink } from "./sinks/sink.js";
 import { startTelemetry } from "./telemetry.js";
@@ -142,6 +150,8 @@ async function startOn(
   const commitMetrics = ledgerMetrics();
   let forwarder: Forwarder | undefined;
   let runs: Runs | undefined;
+  let wakes: Wakes | undefined;
+  let timers: Timers | undefined;
   const ledger = await openLedger({
     databaseUrl,
     hubVersion,
@@ -151,6 +161,10 @@ async function startOn(
       committed: commitMetrics.committed,
       pageCommitted: (writerId, page) => forwarder?.pageCommitted(writerId, page),
       runsAdvanced: (changes) => runs?.advanced(changes),
+      jobsWoken: (woken) => {
+        wakes?.woken(woken);
+        if (woken.isMore) timers?.noteDue(Date.now());
+      },
       disconnected: (error) => {
         commitMetrics.disconnected();
         onTrouble(error);
@@ -193,8 +207,10 @@ async function startOn(
   const gateRooms = new GateRooms();
   const laneGates = new GatedLanes(gateBook, gateRooms);
   await gateBook.load();
+  const productBook = new ProductBook(ledger, onTrouble);
+  await productBook.load();
   const countStop = gateStopCounter();
-  const dispatcher = new Dispatcher(ledger, lanes, book, laneGates, config, {
+  const dispatcher = new Dispatcher(ledger, lanes, book, laneGates, productBook, config, {
     granted: leases.granted.bind(leases),
     claimLost: leases.claimLost.bind(leases),
     stopped: (session, ref, { stoppedAt }) => {
@@ -209,7 +225,7 @@ async function startOn(
   sessions.connect(dispatcher);
   lanes.onChange((laneId) => {
     refill.laneChanged(laneId);
-    dispatcher.wake();
+    dispatcher.laneChanged(laneId);
   });
   const countNotice = budgetCounter();
   const reopener = new GateReopener(
@@ -225,6 +241,7 @@ async function startOn(
     }),
     onTrouble,
   );
+  productBook.onChange(() => dispatcher.orderChanged());
   gateBook.onChange(() => {
     reopener.lookNow();
     dispatcher.wake();
@@ -232,7 +249,9 @@ async function startOn(
   const revoke = (sessionId: string, lease: RevokedLease) => {
     if (!sessions.revoke(sessionId, lease)) peers.revoke(sessionId, lease);
   };
-  const timers = new Timers(ledger, lanes, feed, revoke, onTrouble);
+  const waits = waitMetrics(ledger);
+  wakes = new Wakes(ledger, lanes, feed, waits.woken);
+  timers = new Timers(ledger, lanes, feed, wakes, revoke, onTrouble);
   const noteDue = timers.noteDue.bind(timers);
   const preemption = new Preemption(ledger, book, lanes, feed, {
     revoke,
@@ -286,6 +305,7 @@ async function startOn(
     access,
     gateBook,
     laneNews,
+    productBook,
     leaseCheck,
     keyCheck,
     signals: signals.router,
@@ -293,6 +313,7 @@ async function startOn(
   });
   const sink = openSink(config, nats);
   forwarder = sink ? openForwarder(ledger, sink, log, onTrouble) : undefined;
+  const suspensions = new Suspensions(ledger, signals.channels, feed, noteDue, waits.answered);
   const effects = new Effects(ledger, feed, effectCounter());
   const fleet = new Fleet(ledger, lanes, book, sessions, { hubVersion, isEmbedded: postgres !== null });
   watchSignals(signals);
@@ -303,9 +324,25 @@ async function startOn(
   const limits = new Limits(ledger, gateBook, laneGates, book, lanes, peers);
   let isStopping = false;
   const services = [
-    jobService(jobs, runs, new Explainer(ledger, lanes, book, laneGates, sessions), config),
+    jobService(
+      jobs,
+      runs,
+      new Replays(ledger, lanes, replayCounter()),
+      new Explainer(ledger, lanes, book, laneGates, sessions),
+      config,
+    ),
     workerService(
-      { attachments, sessions, liveness, reports, effects, limits: config, hubVersion, onDefect },
+      {
+        attachments,
+        sessions,
+        liveness,
+        reports,
+        effects,
+        suspensions,
+        limits: config,
+        hubVersion,
+        onDefect,
+      },
       new UnaryWorkers(attachments, sessions, liveness, reports, ledger, book),
     ),
     effectService(effects, config),
@@ -316,6 +353,7 @@ async function startOn(
     accessService(access),
     limitService(limits),
     budgetService(new Budgets(ledger, limits, () => reopener.lookNow())),
+    productService(new Products(ledger, productBook, peers)),
     operationService(new Operations(ledger)),
     signalService({ ...signals, limits: config, onDefect }),
   ];
@@ -324,7 +362,7 @@ async function startOn(
     liveness.stop();
     reports.stop();
     await inbox.stop();
-    await Promise.all([gateBook.stop(), reopener.stop()]);
+    await Promise.all([gateBook.stop(), productBook.stop(), reopener.stop()]);
     await Promise.all([timers.stop(), reaper.stop(), refill.stop(), maintenance.stop()]);
     await deadWriters.stop();
     await Promise.all([leaseCheck.stop(), keyCheck.stop(), laneNews.stop()]);
@@ -344,6 +382,7 @@ async function startOn(
     await refuseOpenHubElsewhere(config, access);
     await forwarder?.start();
     gateBook.start();
+    productBook.start();
     reopener.start();
     refill.start();
     timers.start();

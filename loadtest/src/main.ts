@@ -19,6 +19,7 @@ import { signals } from "./signals/signals.js";
 import { openStage } from "./stage.js";
 import { stopPrograms } from "./start-program.js";
 import { streams } from "./streams/streams.js";
+import { waits } from "./waits/waits.js";
 
 const benchmarks: readonly Benchmark[] = [
   drain,
@@ -28,6 +29,7 @@ const benchmarks: readonly Benchmark[] = [
   events,
   signals,
   streams,
+  waits,
   backlog,
   pinned,
   ghz,

@@ -35,6 +35,7 @@ export async function openRawBook(databaseUrl: string): Promise<RawBook> {
       committed: () => undefined,
       pageCommitted: () => undefined,
       runsAdvanced: () => undefined,
+      jobsWoken: () => undefined,
       disconnected: fail,
       reconnected: () => undefined,
       poisoned: (_statement, error) => fail(error),

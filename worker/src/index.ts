@@ -7,14 +7,17 @@ export {
   JobState,
 } from "@holdfast/gen/holdfast/v1/job_pb";
 export type { DagNode, WatchResponse } from "@holdfast/gen/holdfast/v1/job_service_pb";
+export { type Replay, type ReplayedJob, ReplayVerdict } from "@holdfast/gen/holdfast/v1/replay_pb";
 export {
   type BatchItem,
   createClient,
   type Dag,
   type HoldfastClient,
   type JobFilter,
+  type ReplayOptions,
   type RunInit,
   type Submitted,
+  type SubmittedReplay,
   type SubmittedRun,
 } from "./client/client.js";
 export type { DependencyInit, JobInit } from "./client/job-init.js";
@@ -26,6 +29,7 @@ export {
   DrainTimeoutError,
   EffectLostError,
   JobFailure,
+  JobSuspended,
   LeaseLostError,
   type RevokeCause,
   RevokedError,
@@ -35,6 +39,7 @@ export { JournalLockedError } from "./journal/journal-lock.js";
 export type { LogEvent } from "./log.js";
 export { InvalidOptionsError } from "./option-check.js";
 export type {
+  AwaitedChannel,
   EffectContext,
   EffectFunction,
   EffectOptions,
@@ -42,6 +47,7 @@ export type {
   Handler,
   HandlerResult,
   JobContext,
+  WaitOptions,
 } from "./runner/job-context.js";
 export type { ChannelName } from "./signals/channel-name.js";
 export type { SignalPayload } from "./signals/payload.js";

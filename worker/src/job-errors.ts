@@ -56,3 +56,8 @@ export class RevokedError extends Error {
 export class DrainTimeoutError extends Error {
   override readonly name = "DrainTimeoutError";
 }
+
+/** The job waits for a signal and has given its lease back; its handler is started anew, elsewhere perhaps. */
+export class JobSuspended extends LeaseLostError {
+  override readonly name = "JobSuspended";
+}

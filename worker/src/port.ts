@@ -38,6 +38,8 @@ export type ToSession =
       readonly requestId: string;
       readonly act: Uint8Array;
     }
+  /** `wait` is a holdfast.v1.Wait; it is sent until it is answered, as long as the lease stands. One at a time. */
+  | { readonly type: "wait"; readonly ref: number; readonly requestId: string; readonly wait: Uint8Array }
   | { readonly type: "progress"; readonly items: readonly ProgressItem[] }
   /** The worker is leaving: take no more leases. */
   | { readonly type: "drain" }
@@ -69,6 +71,10 @@ export type ToRunner =
     }
   /** A holdfast.v1.EffectVerdict. */
   | { readonly type: "effect-verdict"; readonly ref: number; readonly verdict: Uint8Array }
+  /** A holdfast.v1.WaitVerdict, any but a suspension. */
+  | { readonly type: "wait-verdict"; readonly ref: number; readonly verdict: Uint8Array }
+  /** The job waits for a signal; the lease has ended. */
+  | { readonly type: "suspended"; readonly ref: number }
   /** Final verdicts, counted; the bytes of the holdfast.v1.Verdicts itself when the application wants to see each. */
   | { readonly type: "verdicts"; readonly counts: VerdictCounts; readonly bytes: Uint8Array | undefined }
   | ({ readonly type: "attached" } & HubLimits)

@@ -109,6 +109,10 @@ export function launchWorker(options: WorkerOptions, { tuning, disk, order }: La
         return runner.checkpointSaved(message.ref, message.sequence, message.verdict, message.refusal);
       case "effect-verdict":
         return runner.effectAnswered(message.ref, message.verdict);
+      case "wait-verdict":
+        return runner.waitAnswered(message.ref, message.verdict);
+      case "suspended":
+        return runner.suspended(message.ref);
       case "verdicts":
         verdicts.committed += message.counts.committed;
         verdicts.duplicate += message.counts.duplicate;

@@ -28,3 +28,20 @@ test("the handler of a parent gets what became of its children, that of any othe
   expect(children?.outcomes.map((child) => resultOf(child)?.json())).toEqual([{ found: 3 }, undefined]);
   expect(none).toBeUndefined();
 });
+
+test("the handler of a replay draws what that of the original drew", async () => {
+  const hub = await testHub();
+  const drawn = new Map<string, { seed: string; isReplay: boolean; numbers: number[] }>();
+  const work = (job: JobContext) => {
+    const seed = Buffer.from(job.seed).toString("hex");
+    drawn.set(job.id, { seed, isReplay: job.isReplay, numbers: [job.random(), job.random()] });
+  };
+  testWorker({ address: hub.address, handlers: { work } });
+  const stream = await hub.live();
+
+  stream.lease({ jobId: "a" }, { jobId: "b", originJobId: "a" }, { jobId: "c" });
+
+  await until(() => drawn.size === 3, "all handlers");
+  expect(drawn.get("b")).toEqual({ ...drawn.get("a"), isReplay: true });
+  expect(drawn.get("c")?.seed).not.toBe(drawn.get("a")?.seed);
+});

@@ -31,9 +31,10 @@ const AFTER_HELP = `
 Answered once the job is durable. With an idempotency key, submitting again returns the first job.
 A batch is a file of one JSON object per line, with the fields kind, payload, queue, product, priority,
 capabilities, labels, source, fairnessKey, fairnessWeight, inFlightKey, inFlightMax, inFlightPolicy,
-estimateCost (a text, like "0.25"), estimateTokens, idempotencyKey, uniqueKey, uniquePolicy, runAt, startBy, deadline, maxAttempts, initialBackoff, backoffFactor, maxBackoff, permanentCodes, permanentClasses,
-disconnectPolicy and disconnectLimit;
-options of the command line are the defaults of every line.
+estimateCost (a text, like "0.25"), estimateTokens, idempotencyKey, uniqueKey, uniquePolicy, runAt, startBy,
+deadline, maxAttempts, initialBackoff, backoffFactor, maxBackoff, permanentCodes, permanentClasses, after,
+afterEnded, disconnectPolicy and disconnectLimit; options of the command line are the defaults of every line.
+A parent with its children is submitted by \`holdfast run submit\`.
 
 Examples:
   $ holdfast submit greet --payload '{"name":"Ada"}' --wait

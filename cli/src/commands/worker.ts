@@ -23,6 +23,7 @@ interface ScanFlags {
   readonly address: readonly string[];
   readonly tls?: boolean;
   readonly journal?: string;
+  readonly sbom?: string;
 }
 
 export function addWorkerCommand(program: Command, cli: Cli): void {
@@ -30,7 +31,9 @@ export function addWorkerCommand(program: Command, cli: Cli): void {
 
   worker
     .command("scan")
-    .description("run jobs of kind scan.package: manifest, licence and digest of an installed package")
+    .description(
+      "run scans of installed packages (scan.package, scan.add) and compose what they find (sbom.compose)",
+    )
     .option("--name <name>", "name of the worker and of its journal", `scan-${hostname()}`)
     .option("--concurrency <jobs>", "jobs at the same time", wholeNumber(1, 1_000))
     .addOption(
@@ -40,6 +43,7 @@ export function addWorkerCommand(program: Command, cli: Cli): void {
         .default([DEFAULT_WORKER_ADDRESS], DEFAULT_WORKER_ADDRESS),
     )
     .option("--tls", "speak TLS, trusting the system's authorities or --ca")
+    .option("--sbom <file>", "where sbom.compose writes; without it this worker composes nothing")
     .option("--journal <directory>", "where results are kept until their verdict")
     .addHelpText("after", AFTER_HELP)
     .action((flags: ScanFlags, command: Command) =>

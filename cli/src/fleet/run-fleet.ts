@@ -10,10 +10,10 @@ import { listenForShutdown, type Shutdown } from "../shutdown.js";
 import { type House, type HubPlace, startHouse } from "../start/house.js";
 import { startProgress } from "../start/progress-bar.js";
 import { childEnvironment, requirePackages } from "../start/run-start.js";
-import { followScans } from "../start/scan-run.js";
 import { requireFreePorts } from "../who-listens.js";
 import { fleetJson, fleetText } from "./fleet-text.js";
 import { requireServersCount } from "./run-nats.js";
+import { runScanBatch } from "./scan-batch.js";
 
 // A fleet on one machine:
 //
@@ -153,10 +153,10 @@ async function scan(
 ): Promise<void> {
   const scansCount = options.scans ?? tree.packages.length;
   const progress = startProgress("scanned", scansCount, io, output);
-  const { elapsedMs } = await followScans({
+  const elapsedMs = await runScanBatch({
     connection: connect({ hubUrl: house.hubs[0].hubUrl, apiKey: globals.apiKey }),
     tree,
-    runId: `scan-${randomBytes(4).toString("hex")}`,
+    label: `scan-${randomBytes(4).toString("hex")}`,
     scansCount,
     signal,
     onProgress: (done) => {

@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { refusalError } from "../call-error.js";
 import { CliError, usageError } from "../cli-error.js";
 import { readAuthority } from "../connection.js";
@@ -5,31 +6,45 @@ import { EXIT } from "../exit-codes.js";
 import type { Output } from "../output.js";
 import { tellParent } from "../parent.js";
 import { listenForShutdown } from "../shutdown.js";
-import { SCAN_KIND } from "./scan-job.js";
+import { ADD_SCANS_KIND, COMPOSE_KIND, SCAN_KIND } from "./scan-job.js";
 
 export interface ScanWorkerOptions {
   readonly name: string;
   readonly addresses: readonly string[];
   readonly concurrency?: number;
   readonly journal?: string;
+  /** Where bills of materials are written; without it, none is composed here. */
+  readonly sbom?: string;
   readonly tls?: boolean;
   readonly apiKey: string | undefined;
   readonly caFile: string | undefined;
   readonly output: Output;
 }
 
-/** Runs a worker with the scan handler until it is asked to stop, then drains it. */
+/** Runs a worker with the handlers of a run of scans until it is asked to stop, then drains it. */
 export async function runScanWorker(options: ScanWorkerOptions): Promise<void> {
   // Loaded when needed: the SDK brings the gRPC client, which no other command should pay for.
   const sdk = await import("@holdfast/worker");
   const { scanPackage } = await import("./scan-package.js");
-  const { output, concurrency, journal, apiKey } = options;
+  const { addScans } = await import("./add-scans.js");
+  const { composeScans } = await import("./compose-scans.js");
+  const { output, concurrency, journal, sbom } = options;
+  const access = {
+    addresses: options.addresses,
+    ...(options.apiKey === undefined ? {} : { apiKey: options.apiKey }),
+    ...(options.tls === true ? { tls: trust(options.caFile) } : {}),
+  };
   const shutdown = listenForShutdown();
+  const client = sdk.createClient(access);
   try {
     const worker = sdk.startWorker({
-      addresses: options.addresses,
+      ...access,
       name: options.name,
-      handlers: { [SCAN_KIND]: scanPackage },
+      handlers: {
+        [SCAN_KIND]: scanPackage,
+        [ADD_SCANS_KIND]: (job) => addScans(job, client),
+        ...(sbom === undefined ? {} : { [COMPOSE_KIND]: (job) => composeScans(job, client, resolve(sbom)) }),
+      },
       handleSignals: false,
       log: ({ level, event, message }) => {
         output.item({ event, level, message });
@@ -42,8 +57,6 @@ export async function runScanWorker(options: ScanWorkerOptions): Promise<void> {
       },
       ...(concurrency === undefined ? {} : { concurrency }),
       ...(journal === undefined ? {} : { journal }),
-      ...(apiKey === undefined ? {} : { apiKey }),
-      ...(options.tls === true ? { tls: trust(options.caFile) } : {}),
     });
     shutdown.requested.then(worker.stop).catch(() => {
       // The same failure ends `done`, which is waited for.
@@ -55,6 +68,7 @@ export async function runScanWorker(options: ScanWorkerOptions): Promise<void> {
   } catch (error) {
     throw workerFailure(error, sdk);
   } finally {
+    client.close();
     shutdown.dispose();
   }
 }

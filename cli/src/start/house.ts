@@ -30,6 +30,8 @@ export interface HouseOptions {
   readonly workers: number;
   readonly concurrency: number | undefined;
   readonly dataDir: string;
+  /** Where workers write bills of materials; none by default. */
+  readonly sbomFile?: string;
   readonly env: Io["env"];
   /** Ends the start; a house that is up is ended by `stop`. */
   readonly signal: AbortSignal;
@@ -147,10 +149,11 @@ function hubArgs({ grpcListen, httpListen }: HubPlace, dataDir: string): readonl
 }
 
 function workerArgs(name: string, addresses: string, options: HouseOptions): readonly string[] {
-  const { dataDir, concurrency } = options;
+  const { dataDir, concurrency, sbomFile } = options;
   const limit = concurrency === undefined ? [] : ["--concurrency", String(concurrency)];
   const journal = join(dataDir, "workers", name);
-  return ["worker", "scan", "--name", name, "--address", addresses, "--journal", journal, ...limit];
+  const sbom = sbomFile === undefined ? [] : ["--sbom", sbomFile];
+  return ["worker", "scan", "--name", name, "--address", addresses, "--journal", journal, ...sbom, ...limit];
 }
 
 /** Rejects after the time that a child has to come up, unless it is cancelled before. */

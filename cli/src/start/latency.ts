@@ -1,5 +1,5 @@
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import type { Job } from "@holdfast/gen/holdfast/v1/job_pb";
+import type { DagNode } from "@holdfast/gen/holdfast/v1/job_service_pb";
 
 export interface LatencySummary {
   readonly p50Ms: number;
@@ -7,7 +7,9 @@ export interface LatencySummary {
 }
 
 /** From submit to start, over all jobs that started, by the ledger's clock. */
-export function submitToStart(jobs: readonly Job[]): LatencySummary | undefined {
+export function submitToStart(
+  jobs: readonly Pick<DagNode, "submittedAt" | "startedAt">[],
+): LatencySummary | undefined {
   const latenciesMs = jobs.flatMap(({ submittedAt, startedAt }) =>
     submittedAt === undefined || startedAt === undefined ? [] : [millisecondsBetween(submittedAt, startedAt)],
   );

@@ -1,15 +1,12 @@
 import { randomBytes } from "node:crypto";
-import { mkdir, rename, writeFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { usageError } from "../cli-error.js";
 import { connect } from "../connection.js";
 import { EXIT, type ExitCode } from "../exit-codes.js";
 import { firstAbort } from "../first-abort.js";
 import type { Invocation } from "../invocation.js";
-import { composeSbom } from "../scan/compose-sbom.js";
 import { findPackages, type PackageTree } from "../scan/find-packages.js";
 import { listenForShutdown } from "../shutdown.js";
-import { cliVersion } from "../version.js";
 import { requireFreePorts } from "../who-listens.js";
 import { type House, startHouse } from "./house.js";
 import { submitToStart } from "./latency.js";
@@ -19,8 +16,8 @@ import { type StartSummary, summaryJson, summaryText } from "./summary.js";
 
 // The whole of Holdfast in one command:
 //
-//   find packages → house up → scan → summary ─┬─ --once ────────────────────► house down
-//                                              └─ stay up until Ctrl-C ──────► house down
+//   find packages → house up → run of scans → summary ─┬─ --once ────────────────────► house down
+//                                                      └─ stay up until Ctrl-C ──────► house down
 //
 // Whatever ends it, by will or by failure, the house goes down with it.
 
@@ -50,7 +47,15 @@ export async function runStart(options: StartOptions, invocation: Invocation): P
     const env = childEnvironment(io.env, globals.apiKey);
     const { grpcListen, httpListen } = options;
     const hubs = [{ name: "hub", grpcListen, httpListen }];
-    const house = await startHouse({ ...options, hubs, natsServers: 0, env, signal: shutdown.signal });
+    const sbomFile = resolve(sbomFileOf(options));
+    const house = await startHouse({
+      ...options,
+      sbomFile,
+      hubs,
+      natsServers: 0,
+      env,
+      signal: shutdown.signal,
+    });
     await liveIn(house, tree, options, invocation, shutdown);
     return EXIT.ok;
   } catch (error) {
@@ -99,18 +104,14 @@ async function scan(
   signal: AbortSignal,
 ): Promise<StartSummary> {
   const { hubUrl, grpcAddress } = hubs[0];
-  const runId = `scan-${randomBytes(4).toString("hex")}`;
   const progress = startProgress("scanned", tree.packages.length, io, output);
-  const { jobs, elapsedMs, scanned } = await runScan({
+  const { runId, scans, elapsedMs, sbom } = await runScan({
     connection: connect({ hubUrl, apiKey: globals.apiKey }),
     tree,
-    runId,
+    label: `scan-${randomBytes(4).toString("hex")}`,
     signal,
     onProgress: progress.advance,
   }).finally(progress.end);
-  const sbom = composeSbom({ tree, scanned, toolVersion: cliVersion(), at: new Date(io.nowMs()) });
-  const sbomFile = options.out ?? join(options.dataDir, "sbom.cdx.json");
-  await writeWhole(sbomFile, sbom.text);
   const example = tree.packages.find(({ path }) => path.startsWith("node_modules/")) ?? tree.packages[0];
   return {
     staysUp: !options.once,
@@ -118,12 +119,12 @@ async function scan(
     grpcAddress,
     runId,
     root: tree.root,
-    jobs: jobs.length,
+    jobs: scans.length,
     elapsedMs,
-    latency: submitToStart(jobs),
-    sbomFile,
+    latency: submitToStart(scans),
+    sbomFile: sbomFileOf(options),
     components: sbom.components,
-    exampleJobId: jobs[0]?.id ?? "",
+    exampleJobId: scans[0]?.jobId ?? "",
     examplePath: example?.path ?? "",
   };
 }
@@ -150,9 +151,6 @@ export function childEnvironment(
   return apiKey ? { ...rest, HOLDFAST_API_KEY: apiKey } : rest;
 }
 
-/** A reader never sees half of the file, nor does a run that fails spoil the one before. */
-async function writeWhole(file: string, text: string): Promise<void> {
-  await mkdir(dirname(resolve(file)), { recursive: true });
-  await writeFile(`${file}.part`, text);
-  await rename(`${file}.part`, file);
+function sbomFileOf({ out, dataDir }: StartOptions): string {
+  return out ?? join(dataDir, "sbom.cdx.json");
 }

@@ -1,127 +1,157 @@
 import { create } from "@bufbuild/protobuf";
-import { type Job, type JobSpec, JobSpecSchema, JobState } from "@holdfast/gen/holdfast/v1/job_pb";
+import {
+  FailurePolicy,
+  type Job,
+  type JobSpec,
+  JobSpecSchema,
+  JobState,
+} from "@holdfast/gen/holdfast/v1/job_pb";
+import type { DagNode } from "@holdfast/gen/holdfast/v1/job_service_pb";
 import { JSON_CONTENT_TYPE } from "../arguments/payload.js";
 import { CliError } from "../cli-error.js";
 import { requireJob } from "../commands/job-answer.js";
 import type { Connection } from "../connection.js";
 import { EXIT } from "../exit-codes.js";
-import { FOLLOWED_JOBS_MAX, followJobs } from "../follow-jobs.js";
 import { readable } from "../job-json.js";
-import { isTerminal } from "../job-words.js";
-import { mapBounded } from "../map-bounded.js";
 import type { PackageTree } from "../scan/find-packages.js";
-import { SCAN_KIND, type ScannedPackage, type ScanRequest } from "../scan/scan-job.js";
+import {
+  ADD_SCANS_KIND,
+  type AddScansRequest,
+  CHILDREN_PER_CALL_MAX,
+  COMPOSE_KIND,
+  type ComposedSbom,
+  type ComposeRequest,
+  SCAN_KIND,
+  type ScanJobInit,
+  scanJob,
+} from "../scan/scan-job.js";
+import { followScans } from "./follow-scans.js";
 
-const SUBMIT_JOBS_MAX = 1_000;
-const FOLLOW_STREAMS_MAX = 6;
-const GET_CALLS_MAX = 16;
-const HUB_AWAY_MAX_MS = 60_000;
+const DAG_PAGE_JOBS_MAX = 10_000;
 
 export interface ScanRunOptions {
   readonly connection: Connection;
   readonly tree: PackageTree;
-  /** Makes the jobs of this run its own: prefix of their idempotency keys, and their label "run". */
-  readonly runId: string;
-  /** Scans in all, going over the packages again and again. Default: one for each package. */
-  readonly scansCount?: number;
+  /** Makes the jobs of this run its own; see scanJob. */
+  readonly label: string;
   readonly signal: AbortSignal;
-  readonly onProgress: (jobsDone: number) => void;
+  readonly onProgress: (scansDone: number) => void;
+  /** Children of the first call; the rest is added by one of them. */
+  readonly childrenMax?: number;
 }
 
 export interface ScanRun {
-  readonly jobs: readonly Job[];
-  /** From the first submit to the last job's end, as seen here. */
+  readonly runId: string;
+  /** The scans, without what adds and composes. */
+  readonly scans: readonly DagNode[];
+  /** From the submit to the last scan's end, as seen here. */
   readonly elapsedMs: number;
-  readonly scanned: ReadonlyMap<string, ScannedPackage>;
+  readonly sbom: ComposedSbom;
 }
 
-/** Submits the scans and follows them all to their end. */
-export async function followScans(
-  options: ScanRunOptions,
-): Promise<{ readonly jobIds: readonly string[]; readonly elapsedMs: number }> {
-  const startedAtMs = performance.now();
-  const jobIds: string[] = [];
-  for (const specs of slices(scanSpecs(options), SUBMIT_JOBS_MAX)) {
-    jobIds.push(...(await submitAll(options.connection, specs, options.signal)));
-  }
-  await followAll(options, jobIds);
-  return { jobIds, elapsedMs: performance.now() - startedAtMs };
-}
-
-/** Submits one scan per package, follows them all to their end, and collects the results. */
+/** Submits a run, one scan per package and a parent that composes the bill, and follows it to its end. */
 export async function runScan(options: ScanRunOptions): Promise<ScanRun> {
-  const { connection, signal } = options;
-  const { jobIds, elapsedMs } = await followScans(options);
-  const jobs = await mapBounded(jobIds, GET_CALLS_MAX, async (jobId) =>
-    requireJob((await connection.jobs.get({ jobId }, { signal })).job),
-  );
-  return { jobs, elapsedMs, scanned: new Map(jobs.map(scannedPackage).map((scan) => [scan.path, scan])) };
-}
+  const { connection, signal, onProgress } = options;
+  const startedAtMs = performance.now();
+  const request = scanRun(options);
+  const { runId, childIds } = await connection.jobs.submitRun(request, { signal });
+  let scansDone = 0;
+  let elapsedMs = 0;
+  const countScan = () => {
+    scansDone += 1;
+    elapsedMs = performance.now() - startedAtMs;
+    onProgress(scansDone);
+  };
+  const isScan = (_: string, place: number) => request.children[place]?.kind === SCAN_KIND;
+  const [first, adding] = [childIds.filter(isScan), childIds.filter((id, place) => !isScan(id, place))];
+  const known = new Set(childIds);
+  const followAdded = async () => {
+    if (adding.length === 0) return;
+    await followScans(connection, adding, signal, () => {});
+    const scans = (await readDag(connection, runId, signal)).filter(({ kind }) => kind === SCAN_KIND);
+    const added = scans.map(({ jobId }) => jobId).filter((jobId) => !known.has(jobId));
+    await followScans(connection, added, signal, countScan);
+  };
+  await Promise.all([followScans(connection, first, signal, countScan), followAdded()]);
+  await followScans(connection, [runId], signal, () => {});
 
-function scanSpecs({ tree, runId, scansCount = tree.packages.length }: ScanRunOptions): JobSpec[] {
-  return Array.from({ length: scansCount }, (_, index) => {
-    const path = tree.packages[index % tree.packages.length]?.path ?? "";
-    const request: ScanRequest = { root: tree.root, path };
-    return create(JobSpecSchema, {
-      kind: SCAN_KIND,
-      payload: Buffer.from(JSON.stringify(request)),
-      contentType: JSON_CONTENT_TYPE,
-      labels: { run: runId },
-      idempotencyKey: `${runId}/${index}`,
-    });
-  });
-}
-
-async function submitAll(connection: Connection, jobs: JobSpec[], signal: AbortSignal): Promise<string[]> {
-  const { results } = await connection.jobs.submitBatch({ jobs }, { signal });
-  return results.map(({ result }) => {
-    if (result.case === "accepted") {
-      return result.value.jobId;
-    }
-    throw new CliError(`A scan was refused: ${result.value?.message ?? "no reason given"}`, {
-      exitCode: EXIT.refused,
-      reason: result.value?.reason ?? "UNKNOWN",
-    });
-  });
-}
-
-/** Follows jobs in groups: one stream of the hub takes only so many, and so many streams are open at once. */
-async function followAll(
-  { connection, signal, onProgress }: ScanRunOptions,
-  jobIds: readonly string[],
-): Promise<void> {
-  const ended = new Set<string>();
-  await mapBounded([...slices(jobIds, FOLLOWED_JOBS_MAX)], FOLLOW_STREAMS_MAX, async (group) => {
-    const updates = followJobs(connection.jobs, group, {
-      signal,
-      giveUpAfterMs: HUB_AWAY_MAX_MS,
-      wasReached: true,
-    });
-    for await (const { update } of updates) {
-      if (update.case === "event" && isTerminal(update.value.state) && !ended.has(update.value.jobId)) {
-        ended.add(update.value.jobId);
-        onProgress(ended.size);
-      }
-    }
-  });
-}
-
-function scannedPackage(job: Job): ScannedPackage {
-  const outcome = job.outcome?.outcome;
-  if (job.state === JobState.SUCCEEDED && outcome?.case === "success") {
-    return readable(outcome.value.result, outcome.value.contentType) as unknown as ScannedPackage;
+  const nodes = await readDag(connection, runId, signal);
+  const parent = requireJob((await connection.jobs.get({ jobId: runId }, { signal })).job);
+  if (parent.state !== JobState.SUCCEEDED) {
+    throw await runFailure(connection, parent, nodes, signal);
   }
+  return {
+    runId,
+    scans: nodes.filter(({ kind }) => kind === SCAN_KIND),
+    elapsedMs,
+    sbom: resultOf(parent) as unknown as ComposedSbom,
+  };
+}
+
+function scanRun({ tree, label, childrenMax = CHILDREN_PER_CALL_MAX }: ScanRunOptions) {
+  const { root } = tree;
+  const paths = tree.packages.map(({ path }) => path);
+  const firstCount = paths.length <= childrenMax ? paths.length : childrenMax - 1;
+  const rest: AddScansRequest = { root, from: firstCount, label };
+  const parent: ComposeRequest = { root };
+  const named = { labels: { run: label } };
+  const toAdd = { ...named, kind: ADD_SCANS_KIND, payload: rest, idempotencyKey: `${label}/add` };
+  return {
+    parent: toSpec({ ...named, kind: COMPOSE_KIND, payload: parent, idempotencyKey: label }),
+    children: [
+      ...(firstCount === paths.length ? [] : [toSpec(toAdd)]),
+      ...paths.slice(0, firstCount).map((path, place) => toSpec(scanJob(root, path, label, place))),
+    ],
+    failurePolicy: FailurePolicy.FAIL_FAST,
+  };
+}
+
+export function toSpec({
+  payload,
+  ...job
+}: Omit<ScanJobInit, "payload"> & { readonly payload: object }): JobSpec {
+  return create(JobSpecSchema, {
+    ...job,
+    labels: { ...job.labels },
+    payload: Buffer.from(JSON.stringify(payload)),
+    contentType: JSON_CONTENT_TYPE,
+  });
+}
+
+async function readDag({ jobs }: Connection, jobId: string, signal: AbortSignal): Promise<DagNode[]> {
+  const nodes: DagNode[] = [];
+  for (let pageToken = ""; ; ) {
+    const page = await jobs.getDag({ jobId, pageSize: DAG_PAGE_JOBS_MAX, pageToken }, { signal });
+    nodes.push(...page.nodes);
+    pageToken = page.nextPageToken;
+    if (pageToken === "") {
+      return nodes;
+    }
+  }
+}
+
+function resultOf(job: Job) {
+  const outcome = job.outcome?.outcome;
+  return outcome?.case === "success" ? readable(outcome.value.result, outcome.value.contentType) : undefined;
+}
+
+/** Names the child that the run failed of, where there is one. */
+async function runFailure(
+  { jobs }: Connection,
+  parent: Job,
+  nodes: readonly DagNode[],
+  signal: AbortSignal,
+): Promise<CliError> {
+  const dead = nodes.find(({ isChild, state }) => isChild && state === JobState.DEAD);
+  const job =
+    dead === undefined ? parent : requireJob((await jobs.get({ jobId: dead.jobId }, { signal })).job);
+  const outcome = job.outcome?.outcome;
   const why =
     outcome?.case === "failure" ? `${outcome.value.code}: ${outcome.value.message}` : "it was cancelled";
-  throw new CliError(`The scan ${job.id} did not succeed: ${why}`, {
+  const what = job.kind === COMPOSE_KIND ? "The bill of materials" : "The scan";
+  return new CliError(`${what} ${job.id} did not succeed: ${why}`, {
     exitCode: EXIT.jobNotSucceeded,
     reason: "SCAN_FAILED",
     next: `holdfast get ${job.id} --history`,
   });
-}
-
-function* slices<Item>(items: readonly Item[], itemsMax: number): Generator<Item[]> {
-  for (let start = 0; start < items.length; start += itemsMax) {
-    yield items.slice(start, start + itemsMax);
-  }
 }

@@ -11,6 +11,7 @@ export interface StartSummary {
   readonly staysUp: boolean;
   readonly hubUrl: string;
   readonly grpcAddress: string;
+  /** Id of the run, which is that of its parent. */
   readonly runId: string;
   readonly root: string;
   readonly jobs: number;
@@ -76,9 +77,10 @@ function nextText(summary: StartSummary, paint: Paint): string {
   return [
     "Try next, in another terminal:",
     ...lines([
-      `npx holdfast list --label run=${summary.runId}${hub}`,
+      `npx holdfast dag ${summary.runId}${hub}`,
       `npx holdfast get ${summary.exampleJobId} --history${hub}`,
       `npx holdfast submit ${SCAN_KIND} --payload '${payload}' --wait${hub}`,
+      `npx holdfast replay ${summary.runId} --wait${hub}`,
       `npx holdfast status${hub}`,
     ]),
   ].join("\n");

@@ -17,7 +17,7 @@ export function decodeBusMessage(text: string): BusMessage | null {
   }
 }
 
-const configParts: readonly unknown[] = ["keys", "gates"] satisfies ConfigPart[];
+const configParts: readonly unknown[] = ["keys", "gates", "products"] satisfies ConfigPart[];
 
 type Fields = Readonly<Record<string, unknown>>;
 

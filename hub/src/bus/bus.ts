@@ -34,8 +34,11 @@ export type BusMessage =
   /** Something that hubs keep a copy of was changed in the ledger. */
   | { readonly type: "config_changed"; readonly what: ConfigPart };
 
-/** What of the configuration in the ledger hubs remember. `keys`: whether there are any. `gates`: all of them. */
-export type ConfigPart = "keys" | "gates";
+/**
+ * What of the configuration in the ledger hubs remember. `keys`: whether there are any. `gates`: all of them.
+ * `products`: what is set for them.
+ */
+export type ConfigPart = "keys" | "gates" | "products";
 
 export interface SessionLease {
   readonly sessionId: string;

@@ -7,6 +7,7 @@ import {
   reasonsOf,
   type SessionFacts,
   WaitCause,
+  type WaitFacts,
 } from "./explain.js";
 import type { SessionProfile } from "./fleet-view.js";
 import { noFairness } from "./job-spec.js";
@@ -52,6 +53,14 @@ function session(
   return { session: { ...about, profile: whole, isDraining }, credit };
 }
 
+const awaits = {
+  owner: "j",
+  channel: "approval",
+  partition: 0,
+  afterSequence: 2,
+  sinceMs: 0,
+  timeoutAtMs: 9,
+};
 const atHead: LanePlace = { jobsAhead: 0, isAtLeast: false, bytes: 10, lanesAhead: 0 };
 const failure = {
   type: "failure",
@@ -61,6 +70,9 @@ const failure = {
   retryAfterMs: 0,
 } as const;
 
+/** A job of which nothing more is known. */
+const nothing: WaitFacts = { place: null, sessions: [], gate: null, waitedFor: null };
+
 describe("why a job does not run", () => {
   it.each([
     ["it has succeeded", job({ state: JobState.Succeeded }), null, [], ["Ended"]],
@@ -68,6 +80,7 @@ describe("why a job does not run", () => {
     ["it runs", job({ state: JobState.Leased, sessionId: "s" }), null, [], ["Leased"]],
     ["it waits for others", job({ state: JobState.Blocked }), null, [], ["OtherJobs"]],
     ["it is parked", job({ state: JobState.Parked }), null, [], ["Gate"]],
+    ["it waits for a signal", job({ state: JobState.Parked, awaits }), null, [], ["Signal"]],
     ["its time has not come", job({ state: JobState.Scheduled, runAtMs: 5 }), null, [], ["RunAt"]],
     ["its backoff lasts", job({ state: JobState.Scheduled, attempt: 1, runAtMs: 5 }), null, [], ["Backoff"]],
     ["nobody is there", job(), atHead, [], ["NoSession"]],
@@ -92,17 +105,40 @@ describe("why a job does not run", () => {
       ["NoSession", "Lane", "Deadline"],
     ],
   ] as const)("%s", (_, view, place, sessions, causes) => {
-    const reasons = reasonsOf(view, place, sessions, null, nowMs);
+    const reasons = reasonsOf(view, { ...nothing, place, sessions }, nowMs);
 
     expect(reasons.map(({ cause }) => cause)).toEqual(causes.map((name) => WaitCause[name]));
     for (const { message } of reasons) expect(message).toMatch(/\.$/);
   });
 
   it("says until when, where a time is known", () => {
-    expect(reasonsOf(job({ state: JobState.Scheduled, runAtMs: 7 }), null, [], null, nowMs)).toMatchObject([
+    expect(reasonsOf(job({ state: JobState.Scheduled, runAtMs: 7 }), nothing, nowMs)).toMatchObject([
       { untilMs: 7 },
     ]);
-    expect(reasonsOf(job({ state: JobState.Dead, deadlineMs: 7 }), null, [], null, nowMs)).toHaveLength(1);
+    expect(reasonsOf(job({ state: JobState.Dead, deadlineMs: 7 }), nothing, nowMs)).toHaveLength(1);
+  });
+});
+
+describe("what a job waits for", () => {
+  const child = { jobId: "c", kind: "part", state: JobState.Leased, isChild: true };
+
+  it.each([
+    ["one job", 1, /^It waits for child c of kind part\.$/],
+    ["several", 3, /^It waits for 3 jobs, among them child c of kind part\.$/],
+  ])("is named: %s", (_, total, message) => {
+    const waitedFor = { total, jobs: [child] };
+    const [reason] = reasonsOf(job({ state: JobState.Blocked }), { ...nothing, waitedFor }, nowMs);
+    expect(reason?.message).toMatch(message);
+  });
+
+  it("comes first when it is a gate, with the time at which that opens", () => {
+    const gate = { reason: "queue:a/b is paused", untilMs: 9 };
+    const facts = { ...nothing, place: { ...atHead, jobsAhead: 2 }, gate };
+    expect(reasonsOf(job(), facts, nowMs)).toMatchObject([
+      { cause: WaitCause.Gate, message: gate.reason, untilMs: 9 },
+      { cause: WaitCause.NoSession },
+      { cause: WaitCause.Lane },
+    ]);
   });
 });
 

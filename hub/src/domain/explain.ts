@@ -3,6 +3,7 @@ import type { Credit } from "./credit.js";
 import type { SessionView } from "./fleet-view.js";
 import { JobEventType, JobState } from "./job-state.js";
 import type { JobEvent, JobView } from "./job-view.js";
+import type { AwaitedPlace } from "./wait.js";
 
 /** A cause. The numbers are sent on the wire (holdfast.v1.WaitCause). */
 export const WaitCause = {
@@ -30,6 +31,8 @@ export const WaitCause = {
   Imminent: 11,
   /** It ends if it has not by then. */
   Deadline: 12,
+  /** It is suspended until a signal comes. */
+  Signal: 15,
 } as const;
 export type WaitCause = (typeof WaitCause)[keyof typeof WaitCause];
 
@@ -64,6 +67,19 @@ export interface GateStop {
   readonly reason: string;
   /** When it opens by itself; null when no time is known. */
   readonly untilMs: number | null;
+}
+
+/** What a blocked job waits for. */
+export interface WaitedFor {
+  /** Jobs that have not ended, children included. */
+  readonly total: number;
+  /** The first of them. */
+  readonly jobs: readonly {
+    readonly jobId: string;
+    readonly kind: string;
+    readonly state: JobState;
+    readonly isChild: boolean;
+  }[];
 }
 
 export interface Candidate {
@@ -116,15 +132,20 @@ export function candidatesOf(job: JobView, sessions: readonly SessionFacts[], by
     .map(({ session, mismatches }) => ({ session, mismatches }));
 }
 
+/** What is known of a job's waiting. */
+export interface WaitFacts {
+  /** Only of a ready one. */
+  readonly place: LanePlace | null;
+  readonly sessions: readonly SessionFacts[];
+  /** The gate that stopped it, or that holds its lane. */
+  readonly gate: GateStop | null;
+  /** Only of a blocked one. */
+  readonly waitedFor: WaitedFor | null;
+}
+
 /** Every cause that keeps the job where it is, the nearest first. */
-export function reasonsOf(
-  job: JobView,
-  place: LanePlace | null,
-  sessions: readonly SessionFacts[],
-  gate: GateStop | null,
-  nowMs: number,
-): WaitReason[] {
-  const reasons = causesOfState(job, place, sessions, gate);
+export function reasonsOf(job: JobView, facts: WaitFacts, nowMs: number): WaitReason[] {
+  const reasons = causesOfState(job, facts);
   const { deadlineMs } = job;
   if (deadlineMs !== null && job.state < JobState.Succeeded)
     reasons.push({
@@ -143,12 +164,7 @@ export function reasonsOf(
   return reasons;
 }
 
-function causesOfState(
-  job: JobView,
-  place: LanePlace | null,
-  sessions: readonly SessionFacts[],
-  gate: GateStop | null,
-): WaitReason[] {
+function causesOfState(job: JobView, facts: WaitFacts): WaitReason[] {
   const one = (cause: WaitCause, message: string, untilMs: number | null = null) => [
     { cause, message, untilMs },
   ];
@@ -161,9 +177,11 @@ function causesOfState(
     case JobState.Leased:
       return one(WaitCause.Leased, `Session ${job.sessionId} holds it.`);
     case JobState.Blocked:
-      return one(WaitCause.OtherJobs, "Jobs that it depends on have not ended.");
+      return one(WaitCause.OtherJobs, waitedForText(facts.waitedFor));
     case JobState.Parked:
-      return one(WaitCause.Gate, gate?.reason ?? "A gate stopped it.", gate?.untilMs ?? null);
+      return job.awaits
+        ? one(WaitCause.Signal, awaitsText(job.awaits, job.jobId), job.awaits.timeoutAtMs)
+        : one(WaitCause.Gate, facts.gate?.reason ?? "A gate stopped it.", facts.gate?.untilMs ?? null);
     case JobState.Scheduled:
       return job.attempt > 0
         ? one(
@@ -173,16 +191,20 @@ function causesOfState(
           )
         : one(WaitCause.RunAt, "It was submitted to run later.", job.runAtMs);
     case JobState.Ready:
-      return causesOfWaiting(job, place, sessions, gate);
+      return causesOfWaiting(job, facts);
   }
 }
 
-function causesOfWaiting(
-  job: JobView,
-  place: LanePlace | null,
-  sessions: readonly SessionFacts[],
-  gate: GateStop | null,
-): WaitReason[] {
+function waitedForText(waitedFor: WaitedFor | null): string {
+  const first = waitedFor?.jobs[0];
+  if (!waitedFor || !first) return "Jobs that it waits for have not ended.";
+  const named = `${first.isChild ? "child" : "job"} ${first.jobId} of kind ${first.kind}`;
+  return waitedFor.total === 1
+    ? `It waits for ${named}.`
+    : `It waits for ${waitedFor.total} jobs, among them ${named}.`;
+}
+
+function causesOfWaiting(job: JobView, { place, sessions, gate }: WaitFacts): WaitReason[] {
   const reasons: WaitReason[] = [];
   const add = (cause: WaitCause, message: string) => reasons.push({ cause, message, untilMs: null });
   if (gate) reasons.push({ cause: WaitCause.Gate, message: gate.reason, untilMs: gate.untilMs });
@@ -206,6 +228,12 @@ function causesOfWaiting(
     add(WaitCause.OtherLanes, `The heads of ${place.lanesAhead} other lanes score higher.`);
   if (reasons.length === 0) add(WaitCause.Imminent, "Nothing keeps it: it is about to be claimed.");
   return reasons;
+}
+
+function awaitsText({ owner, channel, partition, afterSequence }: AwaitedPlace, jobId: string): string {
+  const whose = owner === jobId ? "its channel" : `${owner}'s channel`;
+  const where = partition === 0 ? channel : `${channel}, partition ${partition}`;
+  return `It is suspended until a signal after ${afterSequence} comes on ${whose} ${where}.`;
 }
 
 function failureText({ outcome }: JobView): string {

@@ -1,9 +1,13 @@
+import type { ScoreWeights } from "./score-weights.js";
+
 /** What a worker said of itself, as kept with its session. */
 export interface SessionProfile {
   readonly kinds: readonly string[];
   readonly capabilities: readonly string[];
   readonly products: readonly string[];
   readonly queues: readonly string[];
+  /** Its own weights of the score; absent when it has none. */
+  readonly weights?: Partial<ScoreWeights>;
 }
 
 /** A live session as readers see it. */

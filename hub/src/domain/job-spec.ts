@@ -52,6 +52,12 @@ export interface JobOptions {
   readonly estimate?: Spend;
   /** At most one open job of the tenant has this key. */
   readonly unique?: { readonly key: string; readonly policy: UniquePolicy };
+  /** It repeats a job; the origin is the one that was submitted first, over any number of replays. */
+  readonly replay?: { readonly id: string; readonly jobId: string; readonly originId: string };
+  /** The job that it undoes. */
+  readonly compensates?: string;
+  /** The newest time that an operator sent it back from the dead letters. */
+  readonly retried?: { readonly atMs: number; readonly reason: string };
 }
 
 /** A key whose jobs share a number of places, say a customer's. */

@@ -11,7 +11,7 @@ const allowed: Readonly<Record<JobState, string>> = {
   [Scheduled]: ". . x . . . x x",
   [Ready]: "    . . . x x . x x",
   [Parked]: "   . . x . . . x x",
-  [Leased]: "   . x x . x x x x",
+  [Leased]: "   . x x x x x x x",
   [Succeeded]: ". . . . . . . .",
   [Dead]: "     . . x . . . . .",
   [Cancelled]: ". . . . . . . .",

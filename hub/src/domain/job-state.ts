@@ -6,7 +6,8 @@
 //                                   │  ▲   ▲
 //                         gate shut ▼  │   └── release · session expired
 //                                 PARKED
-//             READY ── claim ──► LEASED ── success ─────────► SUCCEEDED
+//             READY ── claim ──► LEASED ── waits for a signal ► PARKED
+//                                  ├─ success ──────────────► SUCCEEDED
 //                                  ├─ retryable failure ────► SCHEDULED
 //                                  ├─ final failure ────────► DEAD
 //                                  └─ cancel acknowledged ──► CANCELLED
@@ -44,6 +45,7 @@ export const JobEventType = {
   Unblocked: 13,
   /** A gate stopped it. */
   Deferred: 14,
+  Suspended: 15,
   /** A critical job took its seat. */
   Preempted: 16,
 } as const;
@@ -59,6 +61,7 @@ export const transitions: Readonly<Record<JobState, readonly JobState[]>> = {
     JobState.Leased,
     JobState.Ready,
     JobState.Scheduled,
+    JobState.Parked,
     JobState.Succeeded,
     JobState.Dead,
     JobState.Cancelled,

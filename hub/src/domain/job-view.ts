@@ -1,6 +1,7 @@
 import type { Fairness, JobOptions, Priority } from "./job-spec.js";
 import type { JobEventType, JobState } from "./job-state.js";
 import type { Outcome } from "./outcome.js";
+import type { AwaitedPlace } from "./wait.js";
 
 /** A job as readers see it. Times in milliseconds since 1970. */
 export interface JobView {
@@ -12,7 +13,7 @@ export interface JobView {
   readonly capabilities: readonly string[];
   /** Empty: none. */
   readonly source: string;
-  /** Its weight is that of its lane. */
+  /** With the newest weight that was declared for the key. */
   readonly fairness: Fairness;
   readonly options: JobOptions;
   readonly state: JobState;
@@ -34,6 +35,8 @@ export interface JobView {
   readonly contentType: string;
   /** Null when it stands alone, or was not asked for. */
   readonly runId: string | null;
+  /** What it is suspended for; absent when it is not, or was not asked for. */
+  readonly awaits?: AwaitedPlace;
 }
 
 export interface JobFilter {

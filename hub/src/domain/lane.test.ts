@@ -11,6 +11,7 @@ function profile(
     capabilities: new Set(overrides.capabilities),
     products: new Set(overrides.products),
     queues: new Set(overrides.queues),
+    weights: {},
   } satisfies WorkerProfile;
 }
 
@@ -63,6 +64,7 @@ describe("a worker", () => {
     ["capabilities", profile({ capabilities: ["default"] })],
     ["products", profile({ products: ["default"] })],
     ["queues", profile({ queues: ["default"] })],
+    ["weights of the score", { ...profile(), weights: { age: 2 } }],
   ])("does not compete with those of other %s", (_, worker) => {
     expect(profileText(worker)).not.toBe(profileText(profile()));
   });

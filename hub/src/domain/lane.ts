@@ -1,4 +1,5 @@
 import type { JobSpec, Priority } from "./job-spec.js";
+import { type ScoreWeights, scoreWeightNames } from "./score-weights.js";
 
 /**
  * What makes two waiting jobs alike to the scheduler but for their age. The kind belongs to it because a worker
@@ -49,6 +50,8 @@ export interface WorkerProfile {
   readonly capabilities: ReadonlySet<string>;
   readonly products: ReadonlySet<string>;
   readonly queues: ReadonlySet<string>;
+  /** Its own weights of the score, above those of products. */
+  readonly weights: Partial<ScoreWeights>;
 }
 
 export function canServe(profile: WorkerProfile, lane: LaneKey): boolean {
@@ -70,6 +73,7 @@ export function profileText(profile: WorkerProfile): string {
     list(profile.capabilities),
     list(profile.products),
     list(profile.queues),
+    scoreWeightNames.map((name) => profile.weights[name] ?? "").join(","),
   ].join("/");
 }
 

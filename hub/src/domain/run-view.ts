@@ -1,3 +1,4 @@
+import type { JobOptions } from "./job-spec.js";
 import type { JobState } from "./job-state.js";
 import type { Outcome } from "./outcome.js";
 import type { RunPolicy } from "./run.js";
@@ -28,6 +29,7 @@ export interface DagNode {
   readonly finishedAtMs: number | null;
   readonly failureCode: string;
   readonly compensationJobId: string;
+  readonly options: JobOptions;
 }
 
 /** What became of a child, for its parent. */

@@ -3,7 +3,8 @@ import { describe, expect, it } from "vitest";
 import { laneOf, refAt } from "../../test/harness/refs.js";
 import type { Priority } from "./job-spec.js";
 import type { Lane, Ref } from "./lane.js";
-import { defaultScoreWeights, type ScoreWeights, timelessScore } from "./score.js";
+import { timelessScore } from "./score.js";
+import { defaultScoreWeights, type ScoreWeights } from "./score-weights.js";
 
 /** The score as the design writes it, with the time that timelessScore leaves out. */
 function scoreAt(weights: ScoreWeights, lane: Lane, ref: Ref, nowMs: number): number {

@@ -1,18 +1,5 @@
 import type { LaneKey, Ref } from "./lane.js";
-
-/** Weights of the score, each per unit named. */
-export interface ScoreWeights {
-  /** Per minute of waiting. */
-  readonly age: number;
-  /** Per step of priority. */
-  readonly priority: number;
-  /** Per start so far. */
-  readonly retries: number;
-  /** For a job that asks for capabilities: whoever has them should take it first. */
-  readonly capabilities: number;
-}
-
-export const defaultScoreWeights: ScoreWeights = { age: 1, priority: 10, retries: -2, capabilities: 5 };
+import type { ScoreWeights } from "./score-weights.js";
 
 /**
  * score = w.age · age_minutes + w.priority · priority_order + w.retries · attempts + w.capabilities · bonus.

@@ -142,7 +142,7 @@ with recursive written as materialized (${writtenIds}
   on conflict do nothing
 ), owed as (
   select w.job_id from written w join job j on j.id = w.job_id
-  where j.state = ${JobState.Dead} and j.attempt > 0
+  where j.state = ${JobState.Dead} and (j.attempt > 0 or j.has_waited)
   union
   select n.job_id from ended e join run r on r.run_id = e.job_id join run_node n on n.run_id = r.run_id
   where e.state <> ${JobState.Succeeded} and r.policy is not null and n.is_child and n.ended_as = ${JobState.Succeeded}
@@ -159,9 +159,10 @@ with recursive written as materialized (${writtenIds}
   insert into job (id, tenant_id, lane_id, ready_key, state, attempts_max, submitted_at, ready_at, page_at,
     page_writer, page_batch, payload, content_type, options)
   select made_job_id, tenant_id, lane_id, $3::bigint + ${placesMax} + least(row_number() over (order by job_id),
-    ${placesMax}), ${JobState.Ready}, attempts_max, now(), now(), now(), $1, $2, payload, content_type, options
+    ${placesMax}), ${JobState.Ready}, attempts_max, now(), now(), now(), $1, $2, payload, content_type,
+    coalesce(options, '{}') || jsonb_build_object('compensates', job_id)
   from made
-  returning id, lane_id, ready_key, attempt, ready_at, octet_length(payload) as bytes, state, revision, fencing_token
+  returning options ->> 'compensates' as undone_id, id, lane_id, ready_key, attempt, ready_at, octet_length(payload) as bytes, state, revision, fencing_token
 ), page as (
   insert into event_page (at, writer_id, batch, items)
   select now(), $1, $2, array_agg(item) from (
@@ -174,8 +175,8 @@ with recursive written as materialized (${writtenIds}
       prior_at, prior_writer, prior_batch)::event_item as item
     from changed
     union all
-    select row(id, ${JobEventType.Submitted}, state, revision, attempt, fencing_token, null, null, null, null,
-      null)::event_item from compensating) i
+    select row(id, ${JobEventType.Submitted}, state, revision, attempt, fencing_token, null, 'Undoes ' || undone_id, null,
+      null, null)::event_item from compensating) i
   having count(*) > 0
   on conflict (writer_id, batch, at) do update set items = event_page.items || excluded.items
 )

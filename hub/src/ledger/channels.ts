@@ -147,8 +147,24 @@ export async function countChannels(db: ReadPool, tenantId: number, limit: numbe
   const { rows } = await db.query<{ channels: number }>({
     name: "count_channels",
     text: `select count(*)::integer as channels
-      from (select from channel where tenant_id = $1 order by channel_id limit $2) as counted`,
+      from (select from channel where tenant_id = $1 and owner_type = ${OwnerType.Name} limit $2) as counted`,
     values: [tenantId, limit],
+  });
+  return rows[0]?.channels ?? 0;
+}
+
+/** Channels of one owner, counted up to a limit. */
+export async function countOwned(
+  db: ReadPool,
+  tenantId: number,
+  { ownerType, owner }: Pick<ChannelName, "ownerType" | "owner">,
+  limit: number,
+): Promise<number> {
+  const { rows } = await db.query<{ channels: number }>({
+    name: "count_owned_channels",
+    text: `select count(*)::integer as channels
+      from (select from channel where tenant_id = $1 and owner_type = $2 and owner = $3 limit $4) as counted`,
+    values: [tenantId, ownerType, owner, limit],
   });
   return rows[0]?.channels ?? 0;
 }

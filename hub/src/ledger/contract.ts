@@ -63,10 +63,18 @@ export const contractClauses: readonly ContractClause[] = [
       full join dead_letter d on d.job_id = j.id where j.id is null or d.job_id is null`,
   },
   {
+    clause: "D11",
+    promise: "no job waits for a signal that is there, but for those that are being woken",
+    broken: `select s.job_id, s.after_sequence, p.last_sequence from suspended s
+      join channel_partition p on p.channel_id = s.channel_id and p.partition = s.partition
+      where p.last_sequence > s.after_sequence and not p.is_waking`,
+  },
+  {
     clause: "D16",
     promise: "every completed effect of a job has exactly one event",
+    // What a replay took over from its original was completed before it was there.
     broken: `select e.job_id, e.key, count(v.job_id) as events from effect e
-      left join event v on v.job_id = e.job_id and v.type = 12 and v.reason = e.key
+      join job j on j.id = e.job_id and j.submitted_at <= e.completed_at left join event v on v.job_id = e.job_id and v.type = 12 and v.reason = e.key
       where e.state = 3 and e.scope = '' group by e.job_id, e.key having count(v.job_id) <> 1`,
   },
   {

@@ -62,7 +62,8 @@ with cursor as (
   where signal_redelivery.dead_at is null
   returning cursor_id
 ), head as (
-  update channel_partition p set last_sequence = p.last_sequence + 1, held_bytes = p.held_bytes + octet_length($7::bytea)
+  update channel_partition p set last_sequence = p.last_sequence + 1, held_bytes = p.held_bytes + octet_length($7::bytea),
+    is_waking = p.is_awaited
   where p.channel_id = $5 and p.partition = 0 and exists (select from marked)
   returning p.last_sequence
 ), page as (
@@ -72,7 +73,10 @@ with cursor as (
 )
 select exists (select from cursor) as is_current`;
 
-/** Sends a signal to the dead-letter channel. Admission is not asked: a dead letter is never dropped. */
+/**
+ * Sends a signal to the dead-letter channel. Admission is not asked: a dead letter is never dropped. Who waits for one is
+ * woken by the next round.
+ */
 export const burySignals: BatchStatement<FailItem, FailResult> = {
   name: "bury_signals",
   itemsMax: 1,

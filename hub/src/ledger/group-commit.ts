@@ -14,6 +14,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Fault } from "../domain/fault.js";
 import { ReadyClock } from "../domain/ready-clock.js";
 import type { RunChanges } from "../domain/run-changes.js";
+import type { Woken } from "../domain/wait.js";
 import { type BatchBounds, type CallPart, partsOf } from "./call-parts.js";
 import { classifyFailure } from "./failure.js";
 import type { WriterConnection } from "./writer-connection.js";
@@ -42,6 +43,8 @@ export interface BatchResult<Result> {
   readonly wrotePage: boolean;
   /** What it did to runs besides. */
   readonly advanced?: RunChanges;
+  /** Whom it woke besides. */
+  readonly woken?: Woken;
 }
 
 export interface GroupCommitLimits {
@@ -55,6 +58,8 @@ export interface GroupCommitObserver {
   readonly pageCommitted: (writerId: number, page: number) => void;
   /** Jobs of runs changed because others ended. */
   readonly runsAdvanced: (changes: RunChanges) => void;
+  /** Jobs that waited are ready. */
+  readonly jobsWoken: (woken: Woken) => void;
   readonly disconnected: (error: unknown) => void;
   readonly reconnected: (afterMs: number) => void;
   /** The ledger refused one item by itself. */
@@ -292,11 +297,13 @@ export class GroupCommit {
     let tried: Tried;
     let wrotePage = false;
     let advanced: RunChanges | undefined;
+    let woken: Woken | undefined;
     try {
       const done = await statement.run(on, items);
       wrotePage = done.wrotePage;
       tried = { type: "done", results: done.results };
       advanced = done.advanced;
+      woken = done.woken;
     } catch (error) {
       const failure = classifyFailure(error);
       if (failure === "connection") throw error;
@@ -307,6 +314,7 @@ export class GroupCommit {
       this.#observer.pageCommitted(on.writerId, page);
     } else if (page !== undefined) await connection.returnPage(page);
     if (advanced && advanced.jobIds.length > 0) this.#observer.runsAdvanced(advanced);
+    if (woken) this.#observer.jobsWoken(woken);
     return tried;
   }
 

@@ -1,6 +1,8 @@
-// The summary of a job: its newest notes, in a ring, written in the transaction of what they tell. It has no say in
-// anything.
-import { type JobNotes, type JobNoteType, jobNotesMax } from "../domain/job-note.js";
+// The summary of a job: its newest notes, in a ring, written in the transaction of what they tell, and what the pages of
+// its channels say when somebody asks. It has no say in anything.
+
+import { OwnerType } from "../domain/channel.js";
+import { type JobNote, type JobNotes, JobNoteType, jobNotesMax, newestNotes } from "../domain/job-note.js";
 import type { ReadPool } from "./read-pool.js";
 import { toMs } from "./sql-text.js";
 
@@ -27,6 +29,14 @@ export function writeNotes(source: string): string {
 
 /** The newest notes of a job of the tenant; none for a job that is absent. */
 export async function readNotes(db: ReadPool, tenantId: number, jobId: string): Promise<JobNotes> {
+  const [written, signals] = await Promise.all([
+    readWritten(db, tenantId, jobId),
+    readSignalNotes(db, tenantId, jobId),
+  ]);
+  return newestNotes([...written.notes, ...signals.notes], written.isTruncated || signals.isTruncated);
+}
+
+async function readWritten(db: ReadPool, tenantId: number, jobId: string): Promise<JobNotes> {
   const { rows } = await db.query<{
     number: string;
     type: JobNoteType;
@@ -50,7 +60,52 @@ export async function readNotes(db: ReadPool, tenantId: number, jobId: string): 
       name: row.name,
       bytes: row.bytes,
       atMs: row.at_ms,
+      signals: 0,
+      producer: "",
     })),
     isTruncated: rows.length > 0 && Number(rows[0]?.notes) > rows.length,
   };
+}
+
+/** Partitions of a job's channels that are looked at. */
+const notedPartitionsMax = 100;
+
+/** The newest pages of the channels that a job owns: publishing writes nothing for the sake of its summary. */
+async function readSignalNotes(db: ReadPool, tenantId: number, jobId: string): Promise<JobNotes> {
+  const { rows } = await db.query<{
+    name: string;
+    first_sequence: string;
+    last_sequence: string;
+    at_ms: number;
+    bytes: number;
+    producer: string;
+  }>({
+    name: "read_signal_notes",
+    text: `
+      select h.name, p.first_sequence, p.last_sequence, ${toMs("p.at")} as at_ms, octet_length(p.body) as bytes,
+        o.name as producer
+      from (
+        select c.channel_id, c.name, q.partition from channel c join channel_partition q on q.channel_id = c.channel_id
+        where c.tenant_id = $1 and c.owner_type = ${OwnerType.Job} and c.owner = $2 limit ${notedPartitionsMax}
+      ) h
+      cross join lateral (
+        select * from signal_page p where p.channel_id = h.channel_id and p.partition = h.partition
+        order by p.first_sequence desc limit ${jobNotesMax + 1}
+      ) p
+      join signal_producer o on o.producer_id = p.producer_id
+      order by p.at desc limit ${jobNotesMax + 1}`,
+    values: [tenantId, jobId],
+  });
+  const notes = rows.map(
+    (row): JobNote => ({
+      number: BigInt(row.last_sequence),
+      type: JobNoteType.SignalsPublished,
+      name: row.name,
+      bytes: row.bytes,
+      atMs: row.at_ms,
+      signals: Number(row.last_sequence) - Number(row.first_sequence) + 1,
+      producer: row.producer,
+    }),
+  );
+  return { notes, isTruncated: rows.length > jobNotesMax };
 }

@@ -4,9 +4,11 @@ import { JobState } from "../domain/job-state.js";
 import type { Lane, LaneKey, Ref } from "../domain/lane.js";
 import type { ReadPool } from "./read-pool.js";
 import { type RefRow, refColumns, toRef } from "./ref-row.js";
+import { toMs } from "./sql-text.js";
 
-const laneColumns =
-  "lane_id, tenant_id, product, queue, kind, priority, capabilities, source, fairness_key, fairness_weight, is_retry, retry_lane_id, low_key";
+const laneColumns = `
+  lane_id, tenant_id, product, queue, kind, priority, capabilities, source, fairness_key, fairness_weight,
+  ${toMs("weight_declared_at")} as weight_declared_at_ms, is_retry, retry_lane_id, low_key`;
 
 interface LaneRow {
   readonly lane_id: number;
@@ -19,6 +21,7 @@ interface LaneRow {
   readonly source: string;
   readonly fairness_key: string;
   readonly fairness_weight: number;
+  readonly weight_declared_at_ms: number;
   readonly is_retry: boolean;
   readonly retry_lane_id: number | null;
   readonly low_key: string;
@@ -29,8 +32,9 @@ export interface KnownLane {
   readonly lane: Lane;
   /** No job of the lane before this place waits for its first claim. */
   readonly lowKey: number;
-  /** The newest weight that was declared for the lane's fairness key. */
+  /** The weight of its fairness key, and when it was declared. */
   readonly fairnessWeight: number;
+  readonly weightDeclaredAtMs: number;
 }
 
 function toKnownLane(row: LaneRow): KnownLane {
@@ -50,6 +54,7 @@ function toKnownLane(row: LaneRow): KnownLane {
     },
     lowKey: Number(row.low_key),
     fairnessWeight: row.fairness_weight,
+    weightDeclaredAtMs: row.weight_declared_at_ms,
   };
 }
 
@@ -63,27 +68,38 @@ export async function listLanesAfter(db: ReadPool, laneId: number): Promise<Know
   return (await db.query<LaneRow>(text, [laneId])).rows.map(toKnownLane);
 }
 
-export interface LaneWeight {
-  readonly laneId: number;
-  readonly fairnessWeight: number;
+export interface KeyWeight {
+  readonly tenantId: number;
+  readonly fairnessKey: string;
+  readonly weight: number;
 }
 
-/** Keeps the weights that were declared for lanes; the twins of each have its weight too. */
-export async function declareLaneWeights(db: ReadPool, weights: readonly LaneWeight[]): Promise<void> {
+/** Keeps the weights that were declared for fairness keys, with every lane of theirs. */
+export async function declareWeights(db: ReadPool, weights: readonly KeyWeight[]): Promise<void> {
   await db.query(
     `update lane l set fairness_weight = w.weight, weight_declared_at = now()
-     from unnest($1::integer[], $2::integer[]) as w (lane_id, weight)
-     where l.lane_id = w.lane_id or l.lane_id = (select t.retry_lane_id from lane t where t.lane_id = w.lane_id)`,
-    [weights.map(({ laneId }) => laneId), weights.map(({ fairnessWeight }) => fairnessWeight)],
+     from unnest($1::integer[], $2::text[], $3::integer[]) as w (tenant_id, fairness_key, weight)
+     where l.tenant_id = w.tenant_id and l.fairness_key = w.fairness_key`,
+    [
+      weights.map(({ tenantId }) => tenantId),
+      weights.map(({ fairnessKey }) => fairnessKey),
+      weights.map(({ weight }) => weight),
+    ],
   );
 }
 
-/** Weights that were declared in the last minutes: what other hubs may not know yet. */
-export async function readNewLaneWeights(db: ReadPool): Promise<LaneWeight[]> {
-  const { rows } = await db.query<{ lane_id: number; fairness_weight: number }>(
-    `select lane_id, fairness_weight from lane where weight_declared_at > now() - interval '5 minutes'`,
+/** Weights that were declared in the last minutes, the newest last: what other hubs may not know yet. */
+export async function readNewWeights(db: ReadPool): Promise<KeyWeight[]> {
+  const { rows } = await db.query<{ tenant_id: number; fairness_key: string; fairness_weight: number }>(
+    `select tenant_id, fairness_key, fairness_weight from lane
+     where weight_declared_at > now() - interval '5 minutes' and fairness_key <> ''
+     group by tenant_id, fairness_key, fairness_weight order by max(weight_declared_at)`,
   );
-  return rows.map((row) => ({ laneId: row.lane_id, fairnessWeight: row.fairness_weight }));
+  return rows.map((row) => ({
+    tenantId: row.tenant_id,
+    fairnessKey: row.fairness_key,
+    weight: row.fairness_weight,
+  }));
 }
 
 const sameKey = `tenant_id = $1 and product = $2 and queue = $3 and kind = $4 and priority = $5 and capabilities = $6

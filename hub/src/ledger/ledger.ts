@@ -5,6 +5,9 @@ import type { EffectName } from "../domain/effect.js";
 import { Fault } from "../domain/fault.js";
 import type { JobFilter } from "../domain/job-view.js";
 import type { LaneKey, Ref } from "../domain/lane.js";
+import type { Operator } from "../domain/operation.js";
+import type { WeightChange } from "../domain/product.js";
+import type { Woken } from "../domain/wait.js";
 import * as keys from "./api-keys.js";
 import * as budgets from "./budgets.js";
 import { type CancelItem, type CancelResult, cancelJobs } from "./cancel-job.js";
@@ -28,6 +31,7 @@ import {
   fireReadyTimers,
   fireStartDeadlines,
 } from "./fire-timers.js";
+import { fireWaitTimeouts } from "./fire-wait-timeouts.js";
 import * as cursors from "./forward-cursors.js";
 import * as pages from "./forward-pages.js";
 import * as gates from "./gates.js";
@@ -41,16 +45,20 @@ import { migrate, partitionDaysAhead } from "./migrate.js";
 import { type CloseItem, closeSessions, type OpenSessionItem, openSessions } from "./open-sessions.js";
 import { listOperations } from "./operations.js";
 import { type FiredGraces, firePreemptGraces, type Preempted, type PreemptItem, preempt } from "./preempt.js";
+import * as products from "./products.js";
 import { raiseLowKeys } from "./raise-low-keys.js";
 import * as fleet from "./read-fleet.js";
 import * as jobs from "./read-jobs.js";
 import { ReadPool } from "./read-pool.js";
+import * as replays from "./read-replays.js";
 import * as runs from "./read-runs.js";
-import { readWaitingPlace, readWorkerNames } from "./read-waiting.js";
+import { countSuspended } from "./read-suspended.js";
+import { readWaitedFor, readWaitingPlace, readWorkerNames } from "./read-waiting.js";
 import { type ProgressItem, recordProgress } from "./record-progress.js";
 import { recordSpend, type SpendItem } from "./record-spend.js";
 import { type RenewItem, type RenewResult, renewSessions } from "./renew-sessions.js";
 import { type ReopenItem, reopenParked } from "./reopen-parked.js";
+import { type ReplayItem, type ReplayResult, replayJobs } from "./replay-jobs.js";
 import { type ReportItem, type ReportResult, type ReportVerdict, reportResults } from "./report-results.js";
 import { type ResumeResult, type ResumeSessionItem, resumeSession } from "./resume-session.js";
 import { type ReturnItem, type ReturnResult, returnLeases } from "./return-leases.js";
@@ -61,6 +69,8 @@ import { signalLedger } from "./signal-ledger.js";
 import { type AdoptResult, adoptJobs, type SubmitItem, type SubmitResult } from "./submit-jobs.js";
 import { type LinkedResult, type LinkedSubmit, submitLinked } from "./submit-linked.js";
 import { submitAll } from "./submit-unique-jobs.js";
+import { type WaitItem, type WaitResult, waitForSignals } from "./wait-for-signals.js";
+import { type PartitionName, readWaking, wakeOn } from "./wake-suspended.js";
 import { WriterConnection } from "./writer-connection.js";
 
 export interface LedgerOptions {
@@ -111,6 +121,12 @@ export async function openLedger(options: LedgerOptions) {
       submitAll(writes, items, patience.callMs),
     submitLinked: (item: LinkedSubmit): Promise<LinkedResult> =>
       one(writes.commit(submitLinked, [item], patience.callMs)),
+    replay: (item: ReplayItem): Promise<ReplayResult> =>
+      one(writes.commit(replayJobs, [item], patience.callMs)),
+    readReplaySource: (tenantId: number, jobId: string) => replays.readReplaySource(db, tenantId, jobId),
+    readReplay: (tenantId: number, id: string) => replays.readReplay(db, tenantId, id),
+    readReplayedJobs: (replayId: string, afterId: string, limit: number) =>
+      replays.readReplayedJobs(db, replayId, afterId, limit),
     findKeys: (tenantId: number, keys: readonly string[]) => runs.findKeys(db, tenantId, keys),
     readDag: (tenantId: number, jobId: string, afterId: string, limit: number) =>
       runs.readDag(db, tenantId, jobId, afterId, limit),
@@ -176,6 +192,16 @@ export async function openLedger(options: LedgerOptions) {
       one(writes.commit(fireStartDeadlines, [limit], patience.callMs)),
     fireCancelGraces: (limit: number): Promise<FiredEnds> =>
       one(writes.commit(fireCancelGraces, [limit], patience.callMs)),
+    fireWaitTimeouts: (limit: number): Promise<Woken> =>
+      one(writes.commit(fireWaitTimeouts, [limit], patience.callMs)),
+
+    waitForSignal: (item: WaitItem): Promise<WaitResult> =>
+      one(writes.commit(waitForSignals, [item], patience.streamMs)) as Promise<WaitResult>,
+    /** Partitions where jobs were left that a publish should have woken. */
+    readWaking: () => readWaking(db),
+    wakeOn: (partitions: readonly PartitionName[]): Promise<Woken> =>
+      one(writes.commit(wakeOn, [partitions], patience.callMs)),
+    countSuspended: () => countSuspended(db),
 
     claimEffects: (items: readonly ClaimEffectItem[], patienceMs: number): Committed<ClaimEffectResult> =>
       writes.commit(claimEffects, items, patienceMs),
@@ -224,8 +250,14 @@ export async function openLedger(options: LedgerOptions) {
     readStragglers: (afterJobId: string, scanMax: number) => lanes.readStragglers(db, afterJobId, scanMax),
     ensureLane: (key: LaneKey, fairnessWeight: number, lanesMax: number) =>
       lanes.ensureLane(db, key, fairnessWeight, lanesMax),
-    declareLaneWeights: (weights: readonly lanes.LaneWeight[]) => lanes.declareLaneWeights(db, weights),
-    readNewLaneWeights: () => lanes.readNewLaneWeights(db),
+    readProductsSince: (sinceMs: number) => products.readProductsSince(db, sinceMs),
+    readProduct: (tenantId: number, name: string) => products.readProduct(db, tenantId, name),
+    listProducts: (tenantId: number, afterName: string, limit: number) =>
+      products.listProducts(db, tenantId, afterName, limit),
+    setProductWeights: (operator: Operator, name: string, change: WeightChange, productsMax: number) =>
+      products.setProductWeights(db, operator, name, change, productsMax),
+    declareWeights: (weights: readonly lanes.KeyWeight[]) => lanes.declareWeights(db, weights),
+    readNewWeights: () => lanes.readNewWeights(db),
     dealLanePage: (laneId: number, afterKey: number, throughKey: number, limit: number): Promise<Ref[]> =>
       dealLanePage(db, laneId, afterKey, throughKey, limit),
     raiseLowKeys: (laneIds: readonly number[], throughKey: number) => raiseLowKeys(db, laneIds, throughKey),
@@ -252,6 +284,7 @@ export async function openLedger(options: LedgerOptions) {
     listJobs: (tenantId: number, filter: JobFilter, beforeId: string, limit: number) =>
       jobs.listJobs(db, tenantId, filter, beforeId, limit),
     readWaitingPlace: (tenantId: number, jobId: string) => readWaitingPlace(db, tenantId, jobId),
+    readWaitedFor: (jobId: string) => readWaitedFor(db, jobId),
     readWorkerNames: (tenantId: number, sessionIds: readonly string[]) =>
       readWorkerNames(db, tenantId, sessionIds),
     readNotes: (tenantId: number, jobId: string) => readNotes(db, tenantId, jobId),

@@ -3,8 +3,15 @@
 //
 // Heads and producers are locked in order of their keys, so that hubs that publish to the same channels wait for
 // each other and never in a circle; a head stays locked until the commit, so pages become visible in order.
+//
+// Who waits for a signal is woken in the same transaction (wake-suspended.ts). Only a statement that began after the
+// head was locked sees everybody who was suspended before: so a plain publish leaves partitions that are awaited
+// alone, and what it left is published once more, with the locks taken first. Where nobody waits that costs nothing.
+import type pg from "pg";
+import type { Woken } from "../domain/wait.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
 import { numberArray, packBytes, textArray } from "./sql-text.js";
+import { lockHeads, toWoken, wakeSuspended } from "./wake-suspended.js";
 
 /** Signals of one message of a producer that go to one partition. */
 export interface SignalPart {
@@ -53,18 +60,18 @@ with chain as materialized (
     $13::text[], $14::integer[], $15::integer[]) with ordinality
     as i (producer_id, channel_id, partition, signals, first_number, last_number, numbers, body_offset, body_length, n)
 ), head as materialized (
-  select p.channel_id, p.partition, p.last_sequence, p.held_bytes, p.max_bytes
+  select p.channel_id, p.partition, p.last_sequence, p.held_bytes, p.max_bytes, p.is_awaited
   from (select distinct channel_id, partition from run) i
   join channel_partition p on p.channel_id = i.channel_id and p.partition = i.partition
   order by p.channel_id, p.partition for update of p
 ), asked as (
-  select r.*, h.last_sequence,
+  select r.*, h.last_sequence, h.is_awaited,
     h.held_bytes + sum(r.body_length) over (partition by r.channel_id, r.partition) <= h.max_bytes as fits
   from run r
   join chain c on c.producer_id = r.producer_id and c.is_current and c.is_leased and c.is_next
   join head h on h.channel_id = r.channel_id and h.partition = r.partition
 ), judged as (
-  select *, bool_and(fits) over (partition by producer_id) as is_admitted from asked
+  select *, bool_and(fits and ($17 or not is_awaited)) over (partition by producer_id) as is_admitted from asked
 ), placed as materialized (
   select *, last_sequence + sum(signals) over (partition by channel_id, partition order by n) as placed_through
   from judged where is_admitted
@@ -84,8 +91,12 @@ with chain as materialized (
   from chain c where p.producer_id = c.producer_id and c.producer_id in (select producer_id from placed)
 )
 select c.producer_id, c.stored_number, c.is_current, c.is_leased, c.is_next,
-  p.n, p.placed_through - p.signals + 1 as first_sequence, date_part('epoch', now()) * 1000 as at_ms
+  p.n, p.placed_through - p.signals + 1 as first_sequence, date_part('epoch', now()) * 1000 as at_ms,
+  (select bool_or(is_awaited) from head) as is_awaited
 from chain c left join placed p on p.producer_id = c.producer_id`;
+
+const lockProducersText = `
+select producer_id from signal_producer where producer_id = any($1) order by producer_id for update`;
 
 interface PublishRow {
   readonly producer_id: string;
@@ -96,6 +107,8 @@ interface PublishRow {
   readonly n: string | null;
   readonly first_sequence: string | null;
   readonly at_ms: number;
+  /** Somebody waits in one of the partitions of the statement. */
+  readonly is_awaited: boolean | null;
 }
 
 /** What one producer published in a batch: items that follow each other, or else are tried apart. */
@@ -120,11 +133,16 @@ export const publishSignals: BatchStatement<PublishItem, PublishResult> = {
   run: async (on, items) => {
     const { chains, broken } = toChains(items);
     const runs = toRuns(chains);
-    const rows = await publish(on, chains, runs);
+    const { rows } = await on.connection.query<PublishRow>(publish(chains, runs, false));
     const results = new Map<PublishItem, PublishResult>();
     for (const item of broken) results.set(item, { type: "out_of_order", lastNumber: item.previousNumber });
-    for (const chain of chains) settle(chain, runs, rows, results);
-    return { results: items.map((item) => results.get(item) as PublishResult), wrotePage: false };
+    const left = chains.filter((chain) => !settle(chain, runs, rows, results));
+    const woken = left.length > 0 ? await publishAwaited(on, left, results) : null;
+    return {
+      results: items.map((item) => results.get(item) as PublishResult),
+      wrotePage: woken !== null && woken.refs.length > 0,
+      ...(woken && { woken }),
+    };
   },
 };
 
@@ -165,12 +183,37 @@ function toRuns(chains: readonly Chain[]): Run[] {
   return runs;
 }
 
-async function publish(on: BatchContext, chains: readonly Chain[], runs: readonly Run[]) {
+/** Publishes where somebody waits, and wakes them: one transaction. */
+async function publishAwaited(
+  on: BatchContext,
+  chains: readonly Chain[],
+  results: Map<PublishItem, PublishResult>,
+): Promise<Woken> {
+  const runs = toRuns(chains);
+  const byPlace = new Map(
+    runs.map(({ chain, partition }) => {
+      const { channelId } = chain.head;
+      return [`${channelId}/${partition}`, { channelId, partition }];
+    }),
+  );
+  const partitions = [...byPlace.values()];
+  const producers = numberArray(chains.map(({ head }) => head.producerId));
+  const [, , published, woken] = await on.connection.together([
+    { name: "lock_producers", text: lockProducersText, values: [producers] },
+    lockHeads(partitions),
+    publish(chains, runs, true),
+    wakeSuspended(on, partitions),
+  ]);
+  for (const chain of chains) settle(chain, runs, (published?.rows ?? []) as PublishRow[], results, true);
+  return toWoken(woken);
+}
+
+function publish(chains: readonly Chain[], runs: readonly Run[], isWaking: boolean): pg.QueryConfig {
   const heads = chains.map(({ head }) => head);
   const bodies = packBytes(
     runs.map(({ bodies }) => (bodies.length === 1 ? (bodies[0] as Uint8Array) : Buffer.concat(bodies))),
   );
-  const { rows } = await on.connection.query<PublishRow>({
+  return {
     name: "publish_signals",
     text: publishText,
     values: [
@@ -190,26 +233,29 @@ async function publish(on: BatchContext, chains: readonly Chain[], runs: readonl
       bodies.offsets,
       bodies.lengths,
       bodies.blob,
+      isWaking,
     ],
-  });
-  return rows;
+  };
 }
 
 function isContiguous(numbers: readonly number[]): boolean {
   return (numbers.at(-1) as number) - (numbers[0] as number) === numbers.length - 1;
 }
 
+/** False: it was left alone, because somebody waits for it or somebody's neighbour. */
 function settle(
   chain: Chain,
   runs: readonly Run[],
   rows: readonly PublishRow[],
   results: Map<PublishItem, PublishResult>,
-): void {
+  isWaking = false,
+): boolean {
   const own = rows.filter((row) => Number(row.producer_id) === chain.head.producerId);
   const refusal = refusalOf(own[0]);
+  if (refusal?.type === "quota_exceeded" && own[0]?.is_awaited && !isWaking) return false;
   if (refusal) {
     for (const item of chain.items) results.set(item, refusal);
-    return;
+    return true;
   }
   const next = new Map<number, number>();
   for (const row of own) {
@@ -224,6 +270,7 @@ function settle(
     });
     results.set(item, { type: "stored", firstSequences, atMs: own[0]?.at_ms ?? 0 });
   }
+  return true;
 }
 
 function refusalOf(row: PublishRow | undefined): PublishResult | null {

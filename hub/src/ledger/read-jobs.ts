@@ -1,9 +1,10 @@
 import type { JobOptions, Priority } from "../domain/job-spec.js";
-import type { JobEventType, JobState } from "../domain/job-state.js";
+import { type JobEventType, JobState } from "../domain/job-state.js";
 import type { JobEvent, JobFilter, JobPage, JobView } from "../domain/job-view.js";
 import type { Outcome } from "../domain/outcome.js";
 import { isUuid } from "../domain/uuid.js";
 import type { ReadPool } from "./read-pool.js";
+import { readSuspended } from "./read-suspended.js";
 import { numberArray, toMs, uuidArray } from "./sql-text.js";
 
 interface JobRow {
@@ -93,7 +94,10 @@ export async function readJob(db: ReadPool, tenantId: number, jobId: string): Pr
       from job j join lane l on l.lane_id = j.lane_id where j.id = $1 and j.tenant_id = $2`,
     values: [jobId, tenantId],
   });
-  return rows[0] ? toView(rows[0]) : null;
+  const [row] = rows;
+  if (!row) return null;
+  const awaits = row.state === JobState.Parked ? await readSuspended(db, tenantId, jobId) : null;
+  return { ...toView(row), ...(awaits && { awaits }) };
 }
 
 /** Jobs looked at for one page of a list, at most: bounds the cost of a filter that matches nothing. */

@@ -1,4 +1,5 @@
 import type pg from "pg";
+import type { JobOptions } from "../domain/job-spec.js";
 import { JobState } from "../domain/job-state.js";
 import type { Outcome } from "../domain/outcome.js";
 import type { RunPolicy } from "../domain/run.js";
@@ -12,7 +13,7 @@ from run_node n join run r on r.run_id = n.run_id where n.job_id = $1 and r.tena
 
 // The limit is a subquery of its own, so that only the page's jobs are looked up, by key.
 const nodesText = `
-select n.job_id, l.kind, j.options ->> 'idempotencyKey' as key, j.state, n.is_child, n.waits_for, j.attempt,
+select n.job_id, l.kind, j.options, j.state, n.is_child, n.waits_for, j.attempt,
   ${toMs("j.submitted_at")} as submitted_at_ms, ${toMs("j.started_at")} as started_at_ms,
   ${toMs("j.finished_at")} as finished_at_ms, case when j.state = ${JobState.Dead} then j.outcome ->> 'code' end as code,
   e.ids, e.hard, c.made_job_id
@@ -27,7 +28,7 @@ order by n.job_id`;
 interface NodeRow {
   readonly job_id: string;
   readonly kind: string;
-  readonly key: string | null;
+  readonly options: JobOptions | null;
   readonly state: JobState;
   readonly is_child: boolean;
   readonly waits_for: number;
@@ -70,7 +71,8 @@ export async function readDag(
     nodes: rows.map((row) => ({
       jobId: row.job_id,
       kind: row.kind,
-      idempotencyKey: row.key ?? "",
+      idempotencyKey: row.options?.idempotencyKey ?? "",
+      options: row.options ?? {},
       state: row.state,
       isChild: row.is_child,
       dependsOn: (row.ids ?? []).map((id, at) => ({ jobId: id, isHard: row.hard?.[at] === true })),

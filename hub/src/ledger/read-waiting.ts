@@ -1,3 +1,4 @@
+import type { WaitedFor } from "../domain/explain.js";
 import { JobState } from "../domain/job-state.js";
 import type { ReadPool } from "./read-pool.js";
 import { toMs, uuidArray } from "./sql-text.js";
@@ -67,4 +68,38 @@ export async function readWorkerNames(
     values: [uuidArray(sessionIds), tenantId],
   });
   return new Map(rows.map((row) => [row.session_id, row.worker_name]));
+}
+
+const waitedJobsMax = 20;
+
+// Children are counted among what a parent waits for; both walks go along an index and end early.
+const waitedText = `
+with open as (
+  (select e.job_id, false as is_child from run_edge e join run_node d on d.job_id = e.job_id and d.ended_as is null
+   where e.dependent_id = $1 order by e.job_id limit ${waitedJobsMax})
+  union all
+  (select c.job_id, true from run_node c where c.run_id = $1 and c.is_child and c.ended_as is null
+   order by c.job_id limit ${waitedJobsMax})
+)
+select n.waits_for, o.job_id, o.is_child, j.state, l.kind
+from run_node n
+left join (open o join job j on j.id = o.job_id join lane l on l.lane_id = j.lane_id) on true
+where n.job_id = $1
+limit ${waitedJobsMax}`;
+
+/** What a blocked job waits for: the first that have not ended, and how many there are. */
+export async function readWaitedFor(db: ReadPool, jobId: string): Promise<WaitedFor> {
+  const { rows } = await db.query<{
+    waits_for: number;
+    job_id: string | null;
+    is_child: boolean;
+    state: JobState;
+    kind: string;
+  }>({ name: "read_waited_for", text: waitedText, values: [jobId] });
+  return {
+    total: rows[0]?.waits_for ?? 0,
+    jobs: rows.flatMap(({ job_id: id, is_child: isChild, state, kind }) =>
+      id === null ? [] : [{ jobId: id, kind, state, isChild }],
+    ),
+  };
 }

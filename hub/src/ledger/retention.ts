@@ -1,4 +1,5 @@
 import pg from "pg";
+import { OwnerType } from "../domain/channel.js";
 import { noJob } from "./effect-items.js";
 
 /** Whoever waits for an exclusive lock keeps all hubs waiting behind it: shorter than they bear. */
@@ -26,7 +27,7 @@ export interface RetentionReport {
 /**
  * Drops history that is older than asked for, by partitions. Open jobs are never dropped: a partition that holds
  * some is replaced by one that holds only them. Events of kept jobs may go with their day; the history of such a
- * job then begins later. Idempotency keys, checkpoints, effects, notes and places in runs of dropped jobs go too, effects
+ * job then begins later. Idempotency keys, checkpoints, effects, notes, places in runs and empty channels of dropped jobs go too, effects
  * of no job that nobody has touched since, and sessions that ended before. Pages that a sink has not got stay, unless they
  * are to go: then what is missing is written down for the forwarder to announce. Of a run, jobs that have ended go with
  * their day, though others of it may be open.
@@ -64,6 +65,8 @@ export async function runRetention(options: RetentionOptions): Promise<Retention
       await dropOldEffects(client, options.keepDays);
       await dropOldSessions(client, options.keepDays);
       await dropEmptyRuns(client);
+      await dropEmptyReplays(client);
+      await dropEmptyChannels(client);
     }
     return { dropped, kept, unforwarded };
   } finally {
@@ -95,6 +98,26 @@ async function dropEmptyRuns(client: pg.Client): Promise<void> {
   await client.query("delete from run r where not exists (select from run_node n where n.run_id = r.run_id)");
   await client.query(
     "delete from run_edge e where not exists (select from run_node n where n.job_id = e.dependent_id)",
+  );
+}
+
+/** What was compared goes with the last of a replay's jobs. */
+async function dropEmptyReplays(client: pg.Client): Promise<void> {
+  await client.query(
+    `delete from replay r where not exists (
+       select from replay_job p join job j on j.id = p.job_id where p.replay_id = r.replay_id)`,
+  );
+  await client.query(
+    "delete from replay_job p where not exists (select from replay r where r.replay_id = p.replay_id)",
+  );
+}
+
+/** The channels of a job or run go after it, once their own policy and their cursors have let go of all signals (D15). */
+async function dropEmptyChannels(client: pg.Client): Promise<void> {
+  await client.query(
+    `delete from channel c where c.owner_type <> ${OwnerType.Name}
+       and not exists (select from job j where j.id = c.owner::uuid)
+       and not exists (select from signal_page p where p.channel_id = c.channel_id)`,
   );
 }
 
@@ -172,6 +195,7 @@ async function dropBelongings(client: pg.Client, jobs: string): Promise<void> {
     "compensation",
     "dead_letter",
     "unique_key",
+    "wait_timeout",
   ])
     await client.query(`delete from ${table} b using (${jobs}) j where b.job_id = j.id`);
   await client.query(

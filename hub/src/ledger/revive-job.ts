@@ -3,7 +3,7 @@ import type { Ref } from "../domain/lane.js";
 import { distinctItems, tenantJobKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
 import { type RefRow, refColumns, toRef } from "./ref-row.js";
-import { linkHistory, numberArray, retryLane, uuidArray, writePage } from "./sql-text.js";
+import { linkHistory, numberArray, retryLane, toMs, uuidArray, writePage } from "./sql-text.js";
 
 export interface ReviveItem {
   readonly jobId: string;
@@ -38,9 +38,12 @@ with input as (
     else l.n > 1 or (l.job_id <> l.id and h.state < ${JobState.Succeeded}) end
 ), revived as (
   update job j set
-      state = ${JobState.Ready}, attempt = 0, fencing_token = j.fencing_token + 1, finished_at = null,
+      state = ${JobState.Ready}, attempt = 0, has_waited = null, fencing_token = j.fencing_token + 1, finished_at = null,
       deadline = case when j.deadline > now() then j.deadline end, run_at = null, ready_at = now(),
-      lane_id = ${retryLane}, ready_key = i.ready_key, ${linkHistory}
+      lane_id = ${retryLane}, ready_key = i.ready_key,
+      options = coalesce(j.options, '{}')
+        || jsonb_build_object('retried', jsonb_build_object('atMs', floor(${toMs("now()")}), 'reason', i.reason)),
+      ${linkHistory}
   from input i
   where j.id = i.id and j.tenant_id = i.tenant_id and j.state = ${JobState.Dead}
     and j.id not in (select id from barred)

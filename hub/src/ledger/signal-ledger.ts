@@ -30,6 +30,8 @@ export function signalLedger(
       channels.configureChannel(db, channelId, policy),
     listChannels: (tenantId: number, afterId: number, limit: number) =>
       channels.listChannels(db, tenantId, afterId, limit),
+    countOwned: (tenantId: number, owner: Pick<ChannelName, "ownerType" | "owner">, limit: number) =>
+      channels.countOwned(db, tenantId, owner, limit),
     countChannels: (tenantId: number, limit: number) => channels.countChannels(db, tenantId, limit),
     readHeads: (channelIds: readonly number[]) => channels.readHeads(db, channelIds),
 

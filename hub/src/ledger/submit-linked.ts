@@ -169,11 +169,13 @@ with input as (
 ), ${writePage("events")}
 select id, lane_id, state, ready_key, ${toMs("run_at")} as due_at_ms, ${toMs("now()")} as now_ms from inserted`;
 
+// A replayed run has the children that its original was given while it ran: who adds them again is answered with those.
 const keyText = `
-select i.n::integer as n, k.job_id, k.content_digest, r.run_id
+select i.n::integer as n, coalesce(p.job_id, k.job_id) as job_id, k.content_digest, r.run_id
 from unnest($2::text[]) with ordinality as i (key, n)
 join idempotency k on k.tenant_id = $1 and k.key = i.key
-left join run_node r on r.job_id = k.job_id`;
+left join replay_job p on p.replay_id = $3 and p.origin_id = k.job_id
+left join run_node r on r.job_id = coalesce(p.job_id, k.job_id)`;
 
 const firstJobsText = "select job_id from run_node where run_id = $1 and is_child order by job_id limit $2";
 
@@ -239,7 +241,11 @@ async function findExisting(on: BatchContext, item: LinkedSubmit): Promise<Linke
     job_id: string;
     content_digest: Buffer;
     run_id: string | null;
-  }>({ name: "find_linked_keys", text: keyText, values: [item.tenantId, keys] });
+  }>({
+    name: "find_linked_keys",
+    text: keyText,
+    values: [item.tenantId, keys, item.type === "children" ? item.runId : null],
+  });
   if (rows.length === 0) return null;
   const digests = digestsOf(item);
   const known = new Map(

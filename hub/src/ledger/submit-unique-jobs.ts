@@ -49,7 +49,7 @@ const before = `
       outcome = jsonb_build_object('type', 'cancelled', 'reason', 'replaced by ' || h.id), ${linkHistory}
   from holder h
   where j.id = h.job_id and not h.is_free and h.unique_policy = ${UniquePolicy.Replace}
-    and j.state < ${JobState.Leased} and j.attempt = 0 and j.is_linked is null
+    and j.state < ${JobState.Leased} and j.attempt = 0 and j.has_waited is null and j.is_linked is null
   returning j.*, h.id as successor, 'replaced by ' || h.id as reason
 ), input as (
   select a.* from asked a
@@ -79,7 +79,7 @@ select tenant_id, key, ${noJob} from unnest($1::integer[], $2::text[]) as i (ten
 on conflict do nothing`;
 
 const holdersText = `
-select u.job_id, j.state, j.attempt, j.is_linked is not null as is_linked
+select u.job_id, j.state, j.attempt, j.has_waited, j.is_linked is not null as is_linked
 from unnest($1::integer[], $2::text[]) with ordinality as i (tenant_id, key, n)
 left join unique_key u on u.tenant_id = i.tenant_id and u.key = i.key
 left join job j on j.id = u.job_id
@@ -201,6 +201,7 @@ interface HolderRow {
   readonly job_id: string | null;
   readonly state: JobState | null;
   readonly attempt: number | null;
+  readonly has_waited: boolean | null;
   /** Other jobs wait for it: it is not replaced. */
   readonly is_linked: boolean;
 }
@@ -223,7 +224,7 @@ function judgeHolder(item: SubmitItem, row: HolderRow | undefined): UniqueResult
   const { job_id: jobId = null, state = null, attempt = null } = row ?? {};
   const isOpen = state !== null && state < JobState.Succeeded;
   if (jobId === null || jobId === item.jobId || !isOpen) return { type: "again" };
-  const isFixed = state >= JobState.Leased || attempt !== 0 || row?.is_linked === true;
+  const isFixed = state >= JobState.Leased || attempt !== 0 || row?.has_waited || row?.is_linked === true;
   switch (uniqueOf(item).policy) {
     case UniquePolicy.Existing:
       return { type: "existing", jobId };

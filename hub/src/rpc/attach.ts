@@ -8,6 +8,7 @@ import type { Effects } from "../services/effects.js";
 import type { SessionLiveness } from "../services/session-liveness.js";
 import type { SessionReports } from "../services/session-reports.js";
 import type { Sessions } from "../services/sessions.js";
+import type { Suspensions } from "../services/suspensions.js";
 import type { StreamLink, WorkerSession } from "../services/worker-session.js";
 import { invalid } from "./check.js";
 import { actOnEffect } from "./effect-acts.js";
@@ -16,6 +17,7 @@ import { toAttachResponse, toWelcomeMessage } from "./hub-messages.js";
 import type { Call } from "./implementation.js";
 import type { EdgeLimits } from "./limits.js";
 import { StreamOutbox } from "./outbox.js";
+import { waitForSignal } from "./waits.js";
 import {
   firstHello,
   toCheckpoint,
@@ -34,6 +36,7 @@ export interface AttachParts {
   readonly liveness: SessionLiveness;
   readonly reports: SessionReports;
   readonly effects: Effects;
+  readonly suspensions: Suspensions;
   readonly limits: EdgeLimits;
   readonly hubVersion: string;
   readonly onDefect: (error: unknown) => void;
@@ -119,6 +122,10 @@ function take(parts: AttachParts, to: Attached, request: AttachRequest): Promise
     case "effect":
       return actOnEffect(parts.effects, session, message.value, limits).then((verdict) =>
         outbox.send({ type: "effect_verdict", verdict }),
+      );
+    case "wait":
+      return waitForSignal(parts.suspensions, session, message.value, "wait").then((verdict) =>
+        outbox.send({ type: "wait_verdict", verdict }),
       );
     case "progress":
       reports.progress(session, toProgress(message.value.progress, "progress.progress"));

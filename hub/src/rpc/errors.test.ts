@@ -21,6 +21,7 @@ const statuses: readonly (readonly [FaultReason, Code])[] = [
   ["STALE_FENCE", Code.Aborted],
   ["EFFECT_NOT_FOUND", Code.NotFound],
   ["EFFECT_COMPLETED", Code.FailedPrecondition],
+  ["CANCEL_REQUESTED", Code.FailedPrecondition],
   ["DEPENDENCY_CYCLE", Code.InvalidArgument],
   ["DEPENDENCY_NOT_FOUND", Code.NotFound],
   ["DEPENDENCY_FAILED", Code.FailedPrecondition],

@@ -5,7 +5,7 @@ import type { Explanation } from "../services/explainer.js";
 import { optionalTime, toJobMessage } from "./job-messages.js";
 
 export function toExplainMessage(explanation: Explanation): MessageInitShape<typeof ExplainResponseSchema> {
-  const { job, reasons, place, candidates, sessions, decisions, gates } = explanation;
+  const { job, reasons, place, candidates, sessions, decisions, gates, waitedFor } = explanation;
   return {
     job: { ...toJobMessage(job), payload: new Uint8Array() },
     reasons: reasons.map(({ cause, message, untilMs }) => ({
@@ -28,6 +28,13 @@ export function toExplainMessage(explanation: Explanation): MessageInitShape<typ
       mismatches: [...mismatches],
     })),
     sessions,
+    waitsForTotal: waitedFor?.total ?? 0,
+    waitsFor: (waitedFor?.jobs ?? []).map(({ jobId, kind, state, isChild }) => ({
+      jobId,
+      kind,
+      state: state as number,
+      child: isChild,
+    })),
     gates: gates.map(({ gate, hold }) => ({
       type: gateTypeName(gate.type),
       target: targetText(gate.target),

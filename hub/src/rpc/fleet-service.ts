@@ -7,6 +7,7 @@ import { checkPageSize, invalid } from "./check.js";
 import { type ImplementedService, implement } from "./implementation.js";
 import { optionalFairness, optionalTime } from "./job-messages.js";
 import { decodePageToken, encodePageToken } from "./page-token.js";
+import { toWeightsMessage } from "./score-messages.js";
 
 export function fleetService(fleet: Fleet): ImplementedService {
   return implement(FleetService, {
@@ -26,6 +27,7 @@ export function fleetService(fleet: Fleet): ImplementedService {
           subject: session.subject,
           kinds: [...session.profile.kinds],
           capabilities: [...session.profile.capabilities],
+          ...(session.profile.weights && { weights: toWeightsMessage(session.profile.weights) }),
           ...optionalTime("attachedAt", session.attachedAtMs),
           ...optionalTime("expiresAt", session.expiresAtMs),
           writerId: session.writerId,

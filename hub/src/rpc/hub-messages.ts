@@ -24,6 +24,7 @@ import type {
 import { toEffectVerdict } from "./effect-messages.js";
 import { type EdgeLimits, reportResultsMax } from "./limits.js";
 import { toChildrenMessage } from "./run-messages.js";
+import { toWaitVerdictMessage } from "./waits.js";
 
 export function toWelcomeMessage(welcome: Welcome, limits: EdgeLimits, hubVersion: string): AttachResponse {
   return create(AttachResponseSchema, {
@@ -85,6 +86,8 @@ function toMessage(
       return { case: "revoke", value: toRevokeMessage(message.leases) };
     case "effect_verdict":
       return { case: "effectVerdict", value: toEffectVerdict(message.verdict) };
+    case "wait_verdict":
+      return { case: "waitVerdict", value: toWaitVerdictMessage(message.verdict) };
     case "drain":
       return { case: "drain", value: { grace: durationFromMs(message.graceMs) } };
   }
@@ -104,6 +107,7 @@ export function toLeaseMessage({ lease, lane }: LaneLease): MessageInitShape<typ
     contentType: lease.contentType,
     disconnectPolicy: options.finishAndReport ? DisconnectPolicy.FINISH_AND_REPORT : DisconnectPolicy.STOP,
     submittedAt: timestampFromMs(Math.round(lease.submittedAtMs)),
+    ...(options.replay && { originJobId: options.replay.originId }),
     ...(lease.checkpoint && {
       checkpoint: {
         sequence: lease.checkpoint.sequence,

@@ -2,10 +2,12 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type Duration, durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type {
+  AwaitedPlaceSchema,
   Fairness as FairnessMessage,
   FairnessSchema,
   InFlight as InFlightMessage,
   InFlightSchema,
+  JobCauseSchema,
   JobEventSchema,
   JobNoteSchema,
   JobSchema,
@@ -33,6 +35,7 @@ import {
 import type { JobEvent, JobView } from "../domain/job-view.js";
 import type { Outcome } from "../domain/outcome.js";
 import { defaultRetryPolicy, type RetryPolicy } from "../domain/retry.js";
+import type { AwaitedPlace } from "../domain/wait.js";
 import {
   checkBytes,
   checkCount,
@@ -249,7 +252,33 @@ export function toJobMessage(job: JobView): MessageInitShape<typeof JobSchema> {
     ...optionalFairness(job.fairness),
     ...(job.options.inFlight && { inFlight: toInFlightMessage(job.options.inFlight) }),
     ...(job.options.estimate && { estimate: toSpendMessage(job.options.estimate) }),
+    causes: toCauses(job.options),
+    ...(job.awaits && { awaits: toAwaitsMessage(job.awaits) }),
   };
+}
+
+function toAwaitsMessage(place: AwaitedPlace): MessageInitShape<typeof AwaitedPlaceSchema> {
+  const { owner, channel, partition, afterSequence, sinceMs, timeoutAtMs } = place;
+  return {
+    owner,
+    channel,
+    partition,
+    after: BigInt(afterSequence),
+    ...optionalTime("since", sinceMs),
+    ...optionalTime("timeoutAt", timeoutAtMs),
+  };
+}
+
+/** What brought the job about, or back, beside its submitter. */
+export function toCauses({ replay, compensates, retried }: JobOptions) {
+  const causes: MessageInitShape<typeof JobCauseSchema>[] = [];
+  if (replay) causes.push({ cause: { case: "replay", value: { replayId: replay.id, jobId: replay.jobId } } });
+  if (compensates) causes.push({ cause: { case: "compensation", value: { jobId: compensates } } });
+  if (retried) {
+    const value = { ...optionalTime("at", retried.atMs), reason: retried.reason };
+    causes.push({ cause: { case: "retry", value } });
+  }
+  return causes;
 }
 
 export const defaultContentType = "application/octet-stream";
@@ -262,8 +291,8 @@ export function optionalTime<Field extends string>(field: Field, ms: number | nu
 }
 
 export function toNoteMessage(note: JobNote): MessageInitShape<typeof JobNoteSchema> {
-  const { number, type, name, bytes } = note;
-  return { number, type: type as number, name, bytes, ...optionalTime("at", note.atMs) };
+  const { number, type, name, bytes, signals, producer } = note;
+  return { number, type: type as number, name, bytes, signals, producer, ...optionalTime("at", note.atMs) };
 }
 
 export function toProgressMessage(

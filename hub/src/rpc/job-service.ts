@@ -16,6 +16,7 @@ import { RunPolicy } from "../domain/run.js";
 import { firstUuid, isUuid, lastUuid } from "../domain/uuid.js";
 import type { Explainer } from "../services/explainer.js";
 import type { Jobs, Submitted, WatchUpdate } from "../services/jobs.js";
+import type { Replays } from "../services/replays.js";
 import type { Runs } from "../services/runs.js";
 import {
   checkCount,
@@ -42,6 +43,7 @@ import {
 } from "./job-messages.js";
 import { childrenPerCallMax, dagNodesMax, dayMs, type EdgeLimits } from "./limits.js";
 import { decodePageToken, encodePageToken } from "./page-token.js";
+import { toReplayPage, toReplayRequest } from "./replay-messages.js";
 import {
   isLinked,
   listedChildren,
@@ -57,6 +59,7 @@ const noNotes: JobNotes = { notes: [], isTruncated: false };
 export function jobService(
   jobs: Jobs,
   runs: Runs,
+  replays: Replays,
   explainer: Explainer,
   limits: EdgeLimits,
 ): ImplementedService {
@@ -184,6 +187,20 @@ export function jobService(
       const jobId = checkUuid("job_id", request.jobId);
       const reason = checkText("reason", request.reason, 1024);
       return { job: toJobMessage(await jobs.retry(principal, jobId, reason)) };
+    },
+
+    async replay(request, { principal }) {
+      const { replayId, jobs, isExisting } = await replays.replay(principal, toReplayRequest(request));
+      return { replayId, jobs, existing: isExisting };
+    },
+
+    async getReplay(request, { principal }) {
+      const replayId = checkUuid("replay_id", request.replayId);
+      const listed = ["replay", replayId];
+      const after = request.pageToken ? decodePageToken(request.pageToken, listed) : firstUuid;
+      if (!isUuid(after)) throw invalid("page_token", "is damaged");
+      const page = await replays.get(principal, replayId, after, checkPageSize(request.pageSize));
+      return toReplayPage(page, listed);
     },
 
     async explain(request, { principal }) {

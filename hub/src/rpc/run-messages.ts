@@ -12,7 +12,7 @@ import type { Dependency, DependencyTarget } from "../domain/dependency.js";
 import type { CompensationSpec, LinkedSpec } from "../domain/job-spec.js";
 import type { ChildOutcome, ChildrenPage, DagNode } from "../domain/run-view.js";
 import { checkCount, checkEnum, checkText, checkUuid, invalid } from "./check.js";
-import { optionalTime, toJobSpec, toOutcomeMessage } from "./job-messages.js";
+import { optionalTime, toCauses, toJobSpec, toOutcomeMessage } from "./job-messages.js";
 import type { EdgeLimits } from "./limits.js";
 import { encodePageToken } from "./page-token.js";
 
@@ -103,6 +103,7 @@ export function toDagNode(node: DagNode): MessageInitShape<typeof DagNodeSchema>
     ...optionalTime("finishedAt", node.finishedAtMs),
     failureCode: node.failureCode,
     compensationJobId: node.compensationJobId,
+    causes: toCauses(node.options),
   };
 }
 

@@ -27,6 +27,7 @@ import {
 import { toRefusal } from "./errors.js";
 import { toSpend } from "./job-messages.js";
 import { dayMs, type EdgeLimits, heldLeasesMax, reportResultsMax } from "./limits.js";
+import { toWeights } from "./score-messages.js";
 
 export const protocolVersion = 1;
 const failureCodeForm = /^[A-Z0-9_]{1,64}$/;
@@ -51,6 +52,7 @@ export function toHello(message: Hello, path: string): WorkerHello {
     capabilities: names("capabilities", 0, 64),
     products: names("products", 0, 64),
     queues: names("queues", 0, 64),
+    weights: toWeights(message.weights, at("weights")),
     sessionId: message.sessionId === "" ? null : checkUuid(at("session_id"), message.sessionId),
     held: message.held.map((lease, index) => ({
       jobId: checkUuid(at(`held[${index}].job_id`), lease.jobId),

@@ -13,6 +13,7 @@ import { checkCount, checkDuration, checkInteger, checkText, checkUuid, invalid 
 import { toLeaseMessage, toRevokeMessage, toSavedMessage, toVerdictMessage } from "./hub-messages.js";
 import { type Call, type ImplementedService, implement } from "./implementation.js";
 import { unaryBytesMax, unaryLeasesMax } from "./limits.js";
+import { toWaitVerdictMessage, waitForSignal } from "./waits.js";
 import { toCheckpoint, toDelivered, toHello, toReleases, toResults } from "./worker-messages.js";
 
 export function workerService(parts: AttachParts, unary: UnaryWorkers): ImplementedService {
@@ -43,6 +44,16 @@ export function workerService(parts: AttachParts, unary: UnaryWorkers): Implemen
       return {
         verdicts: reported.verdicts.map(toVerdictMessage),
         checkpoints: reported.checkpoints.map(toSavedMessage),
+      };
+    },
+
+    async wait(request, { principal }) {
+      const sessionId = checkUuid("session_id", request.sessionId);
+      const { wait } = request;
+      if (!wait) throw invalid("wait", "is required");
+      const session = await unary.session(principal, sessionId, toDelivered(request.deliveredThrough));
+      return {
+        verdict: toWaitVerdictMessage(await waitForSignal(parts.suspensions, session, wait, "wait")),
       };
     },
   });

@@ -60,6 +60,7 @@ const hello = {
   capabilities: [],
   products: [],
   queues: [],
+  weights: {},
   sessionId,
   held: [{ jobId: idOf(10), fencingToken: 1n }],
 };

@@ -194,8 +194,8 @@ export class Attachments {
   }
 }
 
-function storedProfile({ kinds, capabilities, products, queues }: WorkerHello): SessionProfile {
-  return { kinds, capabilities, products, queues };
+function storedProfile({ kinds, capabilities, products, queues, weights }: WorkerHello): SessionProfile {
+  return { kinds, capabilities, products, queues, ...(Object.keys(weights).length > 0 && { weights }) };
 }
 
 function profileOf(principal: Principal, stored: SessionProfile): WorkerProfile {
@@ -206,6 +206,7 @@ function profileOf(principal: Principal, stored: SessionProfile): WorkerProfile 
     capabilities: new Set(stored.capabilities),
     products: new Set(stored.products),
     queues: new Set(stored.queues),
+    weights: stored.weights ?? {},
   };
 }
 

@@ -5,6 +5,7 @@ import { idOf, keysOf, laneOf, refAt, refsAt } from "../../test/harness/refs.js"
 import { liveSession } from "../../test/harness/sessions.js";
 import type { Lane } from "../domain/lane.js";
 import type { GrantedLease } from "../domain/lease.js";
+import type { ScoreWeights } from "../domain/score-weights.js";
 import type { Lanes } from "../lanes/lanes.js";
 import { createMemoryLanes } from "../lanes/memory-lanes.js";
 import type { ClaimItem } from "../ledger/claim-jobs.js";
@@ -89,11 +90,13 @@ async function openDesk(lanes: readonly Lane[], limits: { perMessage?: number; i
       });
     });
   const gates = new BoundedLanes();
+  const productWeights = new Map<string, Partial<ScoreWeights>>();
   const dispatcher = new Dispatcher(
     { claim },
     port,
     book,
     gates,
+    { weightsOf: ({ product }) => productWeights.get(product) ?? {} },
     { leasesPerMessageMax: limits.perMessage ?? 10, claimsInFlightMax: limits.inFlight ?? 1_000 },
     {
       granted: (session, _epoch, _delivery, leases) =>
@@ -103,11 +106,12 @@ async function openDesk(lanes: readonly Lane[], limits: { perMessage?: number; i
       starved: (laneId) => void starved.add(laneId),
     },
   );
-  port.onChange(() => dispatcher.wake());
+  port.onChange((laneId) => dispatcher.laneChanged(laneId));
   stops.push(() => dispatcher.stop());
   return {
     dispatcher,
     gates,
+    productWeights,
     port,
     claims,
     granted,
@@ -305,6 +309,42 @@ describe("the dispatcher", () => {
 
     expect(desk.starved).toEqual(new Set([1]));
     expect([1, 2, 3].map((laneId) => desk.dispatcher.isWanted(laneId))).toEqual([true, true, false]);
+  });
+
+  it("orders lanes by the weights of their products, and for a worker that has its own by those", async () => {
+    const lanes = [laneOf(1, { product: "press", priority: 1 }), laneOf(2, { priority: 4 })];
+    const desk = await openDesk(lanes, { inFlight: 2 });
+    desk.productWeights.set("press", { priority: 100 });
+    await desk.offer([...refsAt([1, 2, 3, 4]), ...refsAt([5, 6, 7, 8], { laneId: 2 })]);
+
+    await desk.join(liveSession(1, { jobs: 2 }).session);
+    await desk.join(liveSession(2, { jobs: 2 }, { weights: { priority: 10 } }).session);
+    await desk.claims[0]?.grant();
+    desk.productWeights.clear();
+    desk.dispatcher.orderChanged();
+    await desk.claims[1]?.grant();
+    await desk.join(liveSession(3, { jobs: 2 }).session);
+
+    expect(desk.claims.map(({ jobIds }) => jobIds)).toEqual([idsOf([1, 2]), idsOf([5, 6]), idsOf([7, 8])]);
+  });
+
+  it("shares by turns also when each worker comes for one job and leaves", async () => {
+    const lanes = [1, 2, 3].map((laneId) => laneOf(laneId, { fairnessKey: `k${laneId}` }));
+    const desk = await openDesk(lanes);
+    await desk.offer([
+      ...refsAt([1, 2, 3, 4, 5, 6, 7, 8, 9], { laneId: 1 }),
+      ...refsAt([11, 12, 13], { laneId: 2 }),
+      ...refsAt([21, 22, 23], { laneId: 3 }),
+    ]);
+
+    for (let number = 1; number <= 6; number += 1) {
+      const { session } = liveSession(number, { jobs: 1 });
+      await desk.join(session);
+      session.state = { type: "ended", why: "closed" };
+      await desk.join(session);
+    }
+
+    expect(desk.claims.flatMap(({ jobIds }) => jobIds)).toEqual(idsOf([1, 11, 21, 2, 12, 22]));
   });
 
   it("takes from a lane no more than its gates let pass, and leaves one that is held alone", async () => {

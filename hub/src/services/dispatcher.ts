@@ -1,7 +1,9 @@
-// Matches waiting refs with sessions that have credit, best score first, and claims them in the ledger.
+// Matches waiting refs with sessions that have credit, in the order of service (lane-choice.ts), and claims them in the
+// ledger.
 //
 // Workers with the same profile compete for the same lanes, so sessions wait in groups by profile: the cost of a
 // round does not grow with the number of idle sessions. Within a group sessions take turns, a batch each.
+// A group outlives its sessions for a while: workers that come for one job each find each other's turns.
 //
 // New jobs of an empty lane may be leased in the very commit that submits them: for those it sets credit aside.
 //
@@ -13,12 +15,15 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Credit } from "../domain/credit.js";
 import { canServe, type Lane, type Ref, type WorkerProfile } from "../domain/lane.js";
 import type { GrantedLease } from "../domain/lease.js";
-import { defaultScoreWeights, timelessScore } from "../domain/score.js";
+import { timelessScore } from "../domain/score.js";
+import { defaultScoreWeights, mergeWeights, type ScoreWeights } from "../domain/score-weights.js";
 import type { Lanes } from "../lanes/lanes.js";
 import type { StoppedJob } from "../ledger/claim-jobs.js";
 import type { Ledger } from "../ledger/ledger.js";
 import type { LaneBook } from "./lane-book.js";
+import { type ChoiceParts, LaneChoice } from "./lane-choice.js";
 import type { LaneGates } from "./lane-gates.js";
+import type { ProductBook } from "./product-book.js";
 import type { LaneLease } from "./session-messages.js";
 import type { WorkerSession } from "./worker-session.js";
 
@@ -67,23 +72,33 @@ interface Passed extends Sized {
 
 interface Group {
   readonly profile: WorkerProfile;
-  readonly lanes: Lane[];
+  /** Those that it can serve, by number. */
+  readonly lanes: Map<number, Lane>;
   readonly hungry: Set<WorkerSession>;
+  readonly choice: LaneChoice;
+  /** The choice has to look at all lanes before it is asked. */
+  isOutOfDate: boolean;
+  usedAtMs: number;
+  reportedAtMs: number;
 }
 
 const retryDelayMs = 200;
 const lookIntervalMs = 1_000;
+const groupKeptMs = 60_000;
+/** A hungry group says of all its empty lanes that they are, and then not for this long for each of them. */
+const reportPauseMsPerLane = 0.05;
 
 export class Dispatcher {
   readonly #ledger: Pick<Ledger, "claim">;
   readonly #lanes: Lanes;
   readonly #book: LaneBook;
   readonly #gates: LaneGates;
+  readonly #products: Pick<ProductBook, "weightsOf">;
   readonly #limits: DispatcherLimits;
   readonly #hooks: DispatcherHooks;
   readonly #groups = new Map<string, Group>();
   // Whoever waits looks again every second, even when nothing tells of new work.
-  readonly #looking = setInterval(() => this.wake(), lookIntervalMs);
+  readonly #looking = setInterval(() => this.#lookAgain(), lookIntervalMs);
   #inFlight = 0;
   #isScheduled = false;
   #isStopped = false;
@@ -93,6 +108,7 @@ export class Dispatcher {
     lanes: Lanes,
     book: LaneBook,
     gates: LaneGates,
+    products: Pick<ProductBook, "weightsOf">,
     limits: DispatcherLimits,
     hooks: DispatcherHooks,
   ) {
@@ -100,6 +116,7 @@ export class Dispatcher {
     this.#lanes = lanes;
     this.#book = book;
     this.#gates = gates;
+    this.#products = products;
     this.#limits = limits;
     this.#hooks = hooks;
     book.onNewLane((lane) => this.#addLane(lane));
@@ -113,8 +130,22 @@ export class Dispatcher {
       this.wake();
     } else {
       group.hungry.delete(session);
-      if (session.state.type === "ended" && group.hungry.size === 0) this.#groups.delete(session.profileText);
     }
+  }
+
+  /** Refs came into a lane, or were put back. */
+  laneChanged(laneId: number): void {
+    for (const group of this.#groups.values()) {
+      const lane = group.isOutOfDate ? undefined : group.lanes.get(laneId);
+      if (lane) group.choice.noticed(lane);
+    }
+    this.wake();
+  }
+
+  /** What lanes are compared by has changed. */
+  orderChanged(): void {
+    for (const group of this.#groups.values()) group.isOutOfDate = true;
+    this.wake();
   }
 
   /** Refs came, or claims returned: look again, once per turn of the event loop. */
@@ -130,7 +161,7 @@ export class Dispatcher {
   /** Whether some session has credit for this lane. */
   isWanted(laneId: number): boolean {
     for (const group of this.#groups.values())
-      if (group.hungry.size > 0 && group.lanes.some((lane) => lane.laneId === laneId)) return true;
+      if (group.hungry.size > 0 && group.lanes.has(laneId)) return true;
     return false;
   }
 
@@ -194,19 +225,51 @@ export class Dispatcher {
       const { profile } = session;
       group = {
         profile,
-        lanes: [...this.#book.all()].filter((lane) => canServe(profile, lane)),
+        lanes: new Map(),
         hungry: new Set(),
+        choice: new LaneChoice(this.#choiceParts(profile)),
+        isOutOfDate: true,
+        usedAtMs: Date.now(),
+        reportedAtMs: 0,
       };
+      for (const lane of this.#book.all()) if (canServe(profile, lane)) group.lanes.set(lane.laneId, lane);
       this.#groups.set(session.profileText, group);
     }
     return group;
   }
 
+  #choiceParts(profile: WorkerProfile): ChoiceParts {
+    // By the product's weights: they are another object when they changed.
+    const merged = new WeakMap<Partial<ScoreWeights>, ScoreWeights>();
+    return {
+      lanes: this.#lanes,
+      gates: this.#gates,
+      scoreWeights: (lane) => {
+        const own = this.#products.weightsOf(lane);
+        const weights = merged.get(own) ?? mergeWeights(defaultScoreWeights, own, profile.weights);
+        merged.set(own, weights);
+        return weights;
+      },
+      fairnessWeight: (lane) => this.#book.fairnessWeight(lane),
+    };
+  }
+
   #addLane(lane: Lane): void {
-    for (const group of this.#groups.values()) if (canServe(group.profile, lane)) group.lanes.push(lane);
+    for (const group of this.#groups.values())
+      if (canServe(group.profile, lane)) group.lanes.set(lane.laneId, lane);
+  }
+
+  #lookAgain(): void {
+    const nowMs = Date.now();
+    for (const [text, group] of this.#groups) {
+      if (group.hungry.size === 0 && nowMs - group.usedAtMs > groupKeptMs) this.#groups.delete(text);
+      group.isOutOfDate = true;
+    }
+    this.wake();
   }
 
   #round(): void {
+    for (const group of this.#groups.values()) if (group.hungry.size > 0) group.choice.lookAtHeld();
     let isMoving = true;
     while (isMoving && this.#inFlight < this.#limits.claimsInFlightMax) {
       isMoving = false;
@@ -218,7 +281,7 @@ export class Dispatcher {
           isMoving = true;
           continue;
         }
-        const refs = this.#takeBest(group, session);
+        const refs = this.#takeFor(session, group);
         // Back to the end of the queue: sessions of a group take turns.
         if (refs.length > 0) this.#claim(session, refs);
         if (session.isHungry) group.hungry.add(session);
@@ -228,54 +291,23 @@ export class Dispatcher {
     for (const group of this.#groups.values()) if (group.hungry.size > 0) this.#reportStarved(group);
   }
 
+  /** Of many lanes it is said in turns: those that were found empty just now at once, all of them now and then. */
   #reportStarved(group: Group): void {
-    for (const lane of group.lanes)
+    const nowMs = performance.now();
+    const isDue = nowMs - group.reportedAtMs >= group.lanes.size * reportPauseMsPerLane;
+    if (isDue) group.reportedAtMs = nowMs;
+    const emptied = group.choice.takeEmptied();
+    for (const lane of isDue ? group.lanes.values() : emptied)
       if (this.#lanes.head(lane.laneId) === undefined && this.#gates.startsMax(lane) > 0)
         this.#hooks.starved(lane.laneId);
   }
 
-  /** Takes up to a message of refs, best score first; within a lane, first come is best. */
-  #takeBest(group: Group, session: WorkerSession): Ref[] {
-    const taken: Ref[] = [];
-    let jobs = Math.min(session.credit.jobs, this.#limits.leasesPerMessageMax);
-    let bytes = session.credit.bytes;
-    // Lanes whose head is larger than the credit that is left wait for more; they do not hold up the others.
-    let lanes: readonly Lane[] = group.lanes;
-    while (jobs > 0) {
-      const { best, runnerUp } = this.#bestLanes(lanes);
-      if (!best) break;
-      // With one lane waiting, all may come from it; otherwise it leads only as long as its head scores best.
-      const jobsMax = Math.min(runnerUp === undefined ? jobs : 1, this.#gates.startsMax(best));
-      const refs = this.#lanes.take(best.laneId, jobsMax, bytes);
-      if (refs.length === 0) {
-        lanes = lanes.filter((lane) => lane !== best);
-        continue;
-      }
-      taken.push(...refs);
-      this.#gates.take(best.laneId, refs.length);
-      jobs -= refs.length;
-      for (const ref of refs) bytes -= ref.bytes;
-    }
-    return taken;
-  }
-
-  #bestLanes(lanes: readonly Lane[]): { best: Lane | undefined; runnerUp: number | undefined } {
-    let best: Lane | undefined;
-    let bestScore = Number.NEGATIVE_INFINITY;
-    let runnerUp: number | undefined;
-    for (const lane of lanes) {
-      const head = this.#lanes.head(lane.laneId);
-      if (!head || this.#gates.startsMax(lane) === 0) continue;
-      const score = timelessScore(defaultScoreWeights, lane, head);
-      if (best === undefined || score > bestScore) {
-        runnerUp = best === undefined ? undefined : bestScore;
-        best = lane;
-        bestScore = score;
-      } else if (runnerUp === undefined || score > runnerUp) {
-        runnerUp = score;
-      }
-    }
-    return { best, runnerUp };
+  #takeFor(session: WorkerSession, group: Group): Ref[] {
+    if (group.isOutOfDate) group.choice.lookAtAll(group.lanes.values());
+    group.isOutOfDate = false;
+    group.usedAtMs = Date.now();
+    const { credit } = session;
+    return group.choice.take(Math.min(credit.jobs, this.#limits.leasesPerMessageMax), credit.bytes);
   }
 
   #claim(session: WorkerSession, refs: readonly Ref[]): void {
@@ -289,7 +321,7 @@ export class Dispatcher {
         sessionId,
         delivery,
         gateEpoch,
-        score: lane ? timelessScore(defaultScoreWeights, lane, ref) : Number.MIN_SAFE_INTEGER,
+        score: lane ? timelessScore(this.#weightsOf(lane), lane, ref) : Number.MIN_SAFE_INTEGER,
         meterIds: lane ? this.#gates.metersOf(lane) : [],
       };
     });
@@ -297,6 +329,11 @@ export class Dispatcher {
       (grants) => this.#claimed(reservation, refs, grants),
       () => this.#claimFailed(reservation, refs),
     );
+  }
+
+  /** By which jobs of different sessions are compared: those of the product, whoever claims. */
+  #weightsOf(lane: Lane): ScoreWeights {
+    return mergeWeights(defaultScoreWeights, this.#products.weightsOf(lane));
   }
 
   #claimed(

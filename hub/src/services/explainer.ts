@@ -9,6 +9,7 @@ import {
   mismatchesOf,
   reasonsOf,
   type SessionFacts,
+  type WaitedFor,
   type WaitReason,
 } from "../domain/explain.js";
 import { Fault } from "../domain/fault.js";
@@ -17,7 +18,8 @@ import { JobState } from "../domain/job-state.js";
 import type { JobView } from "../domain/job-view.js";
 import { type Lane, laneKeyOf } from "../domain/lane.js";
 import type { Principal } from "../domain/scope.js";
-import { defaultScoreWeights, timelessScore } from "../domain/score.js";
+import { timelessScore } from "../domain/score.js";
+import { defaultScoreWeights } from "../domain/score-weights.js";
 import { lastUuid } from "../domain/uuid.js";
 import type { Lanes } from "../lanes/lanes.js";
 import type { Ledger } from "../ledger/ledger.js";
@@ -27,7 +29,13 @@ import type { Sessions } from "./sessions.js";
 
 type ExplainLedger = Pick<
   Ledger,
-  "readJob" | "readHistory" | "readWaitingPlace" | "readWorkerNames" | "listSessions" | "readParking"
+  | "readJob"
+  | "readHistory"
+  | "readWaitingPlace"
+  | "readWorkerNames"
+  | "listSessions"
+  | "readParking"
+  | "readWaitedFor"
 >;
 
 const sessionsMax = 1_000;
@@ -44,6 +52,8 @@ export interface Explanation {
   /** Live sessions that were looked at. */
   readonly sessions: number;
   readonly decisions: readonly (Decision & { readonly workerName: string })[];
+  /** What it waits for; null unless it is blocked. */
+  readonly waitedFor: WaitedFor | null;
   /** Those that stand before it, in the order in which they are asked. */
   readonly gates: readonly { readonly gate: Gate; readonly hold: Hold | null }[];
 }
@@ -81,11 +91,13 @@ export class Explainer {
     const ids = [...new Set(decisions.map(({ sessionId }) => sessionId))].filter((id) => id !== "");
     const names = await this.#ledger.readWorkerNames(tenantId, ids);
     const gates = isOpen ? this.#gatesBefore(tenantId, job) : [];
-    const stop = job.state === JobState.Parked ? await this.#parkingOf(jobId) : firstHold(gates);
+    const gate = job.state === JobState.Parked ? await this.#parkingOf(jobId) : firstHold(gates);
+    const waitedFor = job.state === JobState.Blocked ? await this.#ledger.readWaitedFor(jobId) : null;
     return {
       job,
       gates,
-      reasons: reasonsOf(job, place, sessions, stop, Date.now()),
+      waitedFor,
+      reasons: reasonsOf(job, { place, sessions, gate, waitedFor }, Date.now()),
       place,
       candidates: candidatesOf(job, sessions, place?.bytes ?? 0).slice(0, candidatesMax),
       sessions: sessions.length,

@@ -57,7 +57,7 @@ export class Fleet {
       streams: this.#sessions.streams,
       lanes: own.map((lane) => ({
         lane,
-        fairnessWeight: this.#book.fairnessWeight(lane.laneId),
+        fairnessWeight: this.#book.fairnessWeight(lane),
         stats: this.#lanes.stats(lane.laneId),
         headReadyAtMs: this.#lanes.head(lane.laneId)?.readyAtMs ?? null,
       })),

@@ -225,6 +225,14 @@ export function runCounter(): (change: string, jobs: number) => void {
   return (change, jobs) => changes.add(jobs, { change });
 }
 
+/** Counts jobs that were submitted again. */
+export function replayCounter(): (what: "job" | "run", jobs: number) => void {
+  const replayed = metrics.getMeter("holdfast").createCounter("holdfast.replays.jobs", {
+    description: "Jobs submitted again by replays, by what was replayed: job, run",
+  });
+  return (what, jobs) => replayed.add(jobs, { what });
+}
+
 /** Counts what became of acts on effects. */
 export function effectCounter(): (act: string, answer: string) => void {
   const acts = metrics.getMeter("holdfast").createCounter("holdfast.effects", {
@@ -256,4 +264,28 @@ export function deadLetterCounter(): (act: "retried" | "resolved", letters: numb
     description: "Dead letters that operators acted on, by act: retried, resolved",
   });
   return (act, count) => letters.add(count, { act });
+}
+
+/** What waiting for signals is watched by. */
+export function waitMetrics(ledger: { countSuspended: () => Promise<number> }) {
+  const meter = metrics.getMeter("holdfast");
+  const answers = meter.createCounter("holdfast.waits", {
+    description: "Waits of running jobs for signals, by answer: suspended, signal, timed_out, or why not",
+  });
+  const woken = meter.createCounter("holdfast.waits.woken", {
+    description: "Suspended jobs that this hub made ready, by reason: signal, timeout",
+  });
+  meter
+    .createObservableGauge("holdfast.jobs.suspended", {
+      description: "Jobs of all hubs that wait for a signal, counted up to a million",
+    })
+    .addCallback(async (gauge) => {
+      // While the ledger is away there is nothing to tell.
+      const count = await ledger.countSuspended().catch(() => null);
+      if (count !== null) gauge.observe(count);
+    });
+  return {
+    answered: (answer: string) => answers.add(1, { answer }),
+    woken: (reason: string, jobs: number) => woken.add(jobs, { reason }),
+  };
 }

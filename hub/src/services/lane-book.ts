@@ -1,7 +1,7 @@
 import type { JobSpec } from "../domain/job-spec.js";
 import { type Lane, type LaneKey, laneKeyOf, laneKeyText } from "../domain/lane.js";
 import type { Principal } from "../domain/scope.js";
-import type { KnownLane } from "../ledger/lanes.js";
+import type { KeyWeight, KnownLane } from "../ledger/lanes.js";
 import type { Ledger } from "../ledger/ledger.js";
 import { requireKinds } from "./access.js";
 
@@ -10,7 +10,7 @@ const laneIdsInDoubt = 1_000;
 
 type LanesLedger = Pick<
   Ledger,
-  "listLanes" | "listLanesAfter" | "ensureLane" | "declareLaneWeights" | "readNewLaneWeights"
+  "listLanes" | "listLanesAfter" | "ensureLane" | "declareWeights" | "readNewWeights"
 >;
 
 /** Every lane that the ledger knows, by number and by key. Lanes are made on first use and never unmade. */
@@ -21,9 +21,9 @@ export class LaneBook {
   readonly #byKey = new Map<string, Lane>();
   readonly #making = new Map<string, Promise<Lane>>();
   readonly #savedLowKeys = new Map<number, number>();
-  /** Weights of fairness keys, by lane; those that are 1 are missing. */
-  readonly #weights = new Map<number, number>();
-  readonly #unsavedWeights = new Map<number, number>();
+  /** Weights of fairness keys, by tenant and key. */
+  readonly #weights = new Map<string, { readonly weight: number; readonly declaredAtMs: number }>();
+  readonly #unsavedWeights = new Map<string, KeyWeight>();
   #onNew: (lane: Lane) => void = () => undefined;
   #onMade: (laneIds: readonly number[]) => void = () => undefined;
   #newestId = 0;
@@ -52,13 +52,20 @@ export class LaneBook {
     for (const known of await this.#ledger.listLanesAfter(this.#newestId - laneIdsInDoubt))
       this.#enter(known);
     await this.#saveWeights();
-    for (const { laneId, fairnessWeight } of await this.#ledger.readNewLaneWeights())
-      if (!this.#unsavedWeights.has(laneId)) this.#weights.set(laneId, fairnessWeight);
+    for (const declared of await this.#ledger.readNewWeights()) {
+      const text = weightText(declared);
+      if (!this.#unsavedWeights.has(text))
+        this.#weights.set(text, { weight: declared.weight, declaredAtMs: Date.now() });
+    }
   }
 
   /** The newest weight that was declared for the fairness key of a lane. */
-  fairnessWeight(laneId: number): number {
-    return this.#weights.get(laneId) ?? 1;
+  fairnessWeight(lane: LaneKey): number {
+    return this.#weights.get(weightText(lane))?.weight ?? 1;
+  }
+
+  get size(): number {
+    return this.#byId.size;
   }
 
   all(): IterableIterator<Lane> {
@@ -75,16 +82,16 @@ export class LaneBook {
   }
 
   /**
-   * The lane that a tenant's job waits in, made in the ledger when it is new. Its weight becomes the job's.
+   * The lane that a tenant's job waits in, made in the ledger when it is new. The job's weight becomes that of its
+   * fairness key.
    *
    * @throws Fault LANE_LIMIT
    */
   async laneFor(tenantId: number, spec: JobSpec): Promise<Lane> {
     const key = laneKeyOf(tenantId, spec);
     const { weight } = spec.fairness;
-    const lane = this.#byKey.get(laneKeyText(key)) ?? (await this.#make(key, weight));
-    if (key.fairnessKey !== "" && weight !== this.fairnessWeight(lane.laneId)) this.#declare(lane, weight);
-    return lane;
+    if (key.fairnessKey !== "" && weight !== this.fairnessWeight(key)) this.#declare(key, weight);
+    return this.#byKey.get(laneKeyText(key)) ?? (await this.#make(key, weight));
   }
 
   #make(key: LaneKey, weight: number): Promise<Lane> {
@@ -103,29 +110,37 @@ export class LaneBook {
     return making;
   }
 
-  #declare(lane: Lane, weight: number): void {
-    this.#weights.set(lane.laneId, weight).set(lane.retryLaneId, weight);
-    this.#unsavedWeights.set(lane.laneId, weight);
+  #declare(key: LaneKey, weight: number): void {
+    const { tenantId, fairnessKey } = key;
+    this.#weights.set(weightText(key), { weight, declaredAtMs: Date.now() });
+    this.#unsavedWeights.set(weightText(key), { tenantId, fairnessKey, weight });
   }
 
   /** All that were declared since the last time in one statement: however often submits change their minds. */
   async #saveWeights(): Promise<void> {
-    const weights = [...this.#unsavedWeights].map(([laneId, fairnessWeight]) => ({ laneId, fairnessWeight }));
+    const weights = [...this.#unsavedWeights.values()];
     if (weights.length === 0) return;
-    await this.#ledger.declareLaneWeights(weights);
-    for (const { laneId, fairnessWeight } of weights)
-      if (this.#unsavedWeights.get(laneId) === fairnessWeight) this.#unsavedWeights.delete(laneId);
+    await this.#ledger.declareWeights(weights);
+    for (const declared of weights)
+      if (this.#unsavedWeights.get(weightText(declared)) === declared)
+        this.#unsavedWeights.delete(weightText(declared));
   }
 
-  #enter({ lane, lowKey, fairnessWeight }: KnownLane): void {
+  #enter({ lane, lowKey, fairnessWeight, weightDeclaredAtMs }: KnownLane): void {
     if (this.#byId.has(lane.laneId)) return;
-    if (fairnessWeight !== 1) this.#weights.set(lane.laneId, fairnessWeight);
+    const isNewest = weightDeclaredAtMs >= (this.#weights.get(weightText(lane))?.declaredAtMs ?? 0);
+    if (lane.fairnessKey !== "" && isNewest)
+      this.#weights.set(weightText(lane), { weight: fairnessWeight, declaredAtMs: weightDeclaredAtMs });
     this.#byId.set(lane.laneId, lane);
     this.#newestId = Math.max(this.#newestId, lane.laneId);
     this.#savedLowKeys.set(lane.laneId, lowKey);
     if (!lane.isRetry) this.#byKey.set(laneKeyText(lane), lane);
     this.#onNew(lane);
   }
+}
+
+function weightText({ tenantId, fairnessKey }: Pick<LaneKey, "tenantId" | "fairnessKey">): string {
+  return `${tenantId} ${fairnessKey}`;
 }
 
 /**

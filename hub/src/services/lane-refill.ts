@@ -1,6 +1,7 @@
 // Keeps lane windows filled from the ledger, and is the backstop of every lane adapter (D9):
-//  1. a lane that hungry sessions find empty is looked up in the ledger, at most once a second: from a little before
-//     the last look, and now and then from its low key, for jobs that took long to commit;
+//  1. a lane that hungry sessions find empty is looked up in the ledger, at most once a second, and less often where
+//     there are more than a thousand lanes: from a little before the last look, and now and then from its low key, for
+//     jobs that took long to commit;
 //  2. a lane that is never empty is compared with the ledger while its low key is raised: a job that waits there long
 //     before the lane's head was lost on its way, and is put into the window;
 //  3. a slow sweep walks through all jobs for ready ones that lie before their lane's low key.
@@ -17,8 +18,10 @@ import type { LaneBook } from "./lane-book.js";
 export interface LaneRefillSettings {
   /** Refs per page. */
   readonly pageRefsMax: number;
-  /** How long after its last look an empty lane is looked up again. */
+  /** How long after its last look an empty lane is looked up again, unless there are many. */
   readonly emptyLookIntervalMs: number;
+  /** Looks at empty lanes in a second, of a hub whose sessions are hungry for all of them. */
+  readonly emptyLooksPerSecondMax: number;
   /** Lookups at once. */
   readonly looksMax: number;
   /**
@@ -34,6 +37,7 @@ export interface LaneRefillSettings {
 export const defaultLaneRefillSettings: LaneRefillSettings = {
   pageRefsMax: 5_000,
   emptyLookIntervalMs: 1_000,
+  emptyLooksPerSecondMax: 1_000,
   looksMax: 4,
   isShared: false,
   sweepJobs: 10_000,
@@ -123,7 +127,9 @@ export class LaneRefill {
   starved(laneId: number): void {
     const stretch = this.#lanes.seek(laneId);
     const lookedAt = this.#lookedAtMs.get(laneId) ?? 0;
-    if (stretch && Date.now() - lookedAt >= this.#settings.emptyLookIntervalMs) this.#enqueue(laneId);
+    const { emptyLookIntervalMs, emptyLooksPerSecondMax } = this.#settings;
+    const intervalMs = Math.max(emptyLookIntervalMs, (this.#book.size * 1_000) / emptyLooksPerSecondMax);
+    if (stretch && Date.now() - lookedAt >= intervalMs) this.#enqueue(laneId);
   }
 
   #every(intervalMs: number, act: () => Promise<void>): void {

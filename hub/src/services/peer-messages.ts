@@ -1,10 +1,11 @@
-import type { Bus, BusMessage } from "../bus/bus.js";
+import type { Bus, BusMessage, ConfigPart } from "../bus/bus.js";
 import type { Access } from "./access.js";
 import type { GateBook } from "./gate-book.js";
 import type { JobFeed } from "./job-feed.js";
 import type { KeyCheck } from "./key-check.js";
 import type { LaneNews } from "./lane-news.js";
 import type { LeaseCheck } from "./lease-check.js";
+import type { ProductBook } from "./product-book.js";
 import type { Sessions } from "./sessions.js";
 import type { SignalRouter } from "./signal-router.js";
 
@@ -14,6 +15,7 @@ export interface PeerMessageParts {
   readonly access: Pick<Access, "forget">;
   readonly gateBook: Pick<GateBook, "lookNow">;
   readonly laneNews: Pick<LaneNews, "wake" | "lookNow">;
+  readonly productBook: Pick<ProductBook, "lookNow">;
   readonly leaseCheck: Pick<LeaseCheck, "compareAll">;
   readonly keyCheck: Pick<KeyCheck, "checkNow">;
   readonly signals: Pick<SignalRouter, "wake" | "lookNow">;
@@ -33,6 +35,7 @@ export function heedPeers(bus: Pick<Bus, "onMessage" | "onResumed">, parts: Peer
     parts.keyCheck.checkNow();
     parts.gateBook.lookNow();
     parts.laneNews.lookNow();
+    parts.productBook.lookNow();
     parts.feed.anyChangedElsewhere();
     parts.signals.lookNow();
   });
@@ -60,11 +63,21 @@ function heed(message: BusMessage, parts: PeerMessageParts): void {
       parts.endKey(message.keyId);
       return;
     case "config_changed":
-      if (message.what === "gates") parts.gateBook.lookNow();
-      else parts.access.forget();
+      configChanged(message.what, parts);
       return;
     case "here":
     case "drain":
       return;
+  }
+}
+
+function configChanged(what: ConfigPart, parts: PeerMessageParts): void {
+  switch (what) {
+    case "keys":
+      return parts.access.forget();
+    case "gates":
+      return parts.gateBook.lookNow();
+    case "products":
+      return parts.productBook.lookNow();
   }
 }

@@ -3,7 +3,9 @@ import type { JobState } from "../domain/job-state.js";
 import type { Lane } from "../domain/lane.js";
 import type { GrantedLease } from "../domain/lease.js";
 import type { Outcome } from "../domain/outcome.js";
+import type { ScoreWeights } from "../domain/score-weights.js";
 import type { EffectAnswer } from "./effect-requests.js";
+import type { WaitAnswer } from "./wait-requests.js";
 
 /** Why an item was not acceptable as it is. */
 export interface Refusal {
@@ -20,6 +22,7 @@ export type HubMessage =
   | { readonly type: "heartbeat"; readonly echo: bigint; readonly nonce: bigint; readonly timeLeftMs: number }
   | { readonly type: "revoke"; readonly leases: readonly RevokedLease[] }
   | { readonly type: "effect_verdict"; readonly verdict: EffectVerdict }
+  | { readonly type: "wait_verdict"; readonly verdict: WaitVerdict }
   | { readonly type: "drain"; readonly graceMs: number };
 
 export interface LaneLease {
@@ -72,6 +75,14 @@ export interface EffectVerdict {
   readonly answer: EffectAnswer | { readonly type: "refused"; readonly refusal: Refusal };
 }
 
+/** The answer to a wait for a signal. */
+export interface WaitVerdict {
+  readonly requestId: string;
+  readonly jobId: string;
+  readonly fencingToken: bigint;
+  readonly answer: WaitAnswer | { readonly type: "refused"; readonly refusal: Refusal };
+}
+
 export interface RevokedLease {
   readonly jobId: string;
   readonly fencingToken: bigint;
@@ -87,6 +98,8 @@ export interface WorkerHello {
   readonly capabilities: readonly string[];
   readonly products: readonly string[];
   readonly queues: readonly string[];
+  /** Its own weights of the score. */
+  readonly weights: Partial<ScoreWeights>;
   readonly sessionId: string | null;
   readonly held: readonly { readonly jobId: string; readonly fencingToken: bigint }[];
 }

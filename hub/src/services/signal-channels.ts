@@ -14,10 +14,18 @@ import type { SignalLedger } from "../ledger/signal-ledger.js";
 const trustChannelMs = 5_000;
 const trustedChannelsMax = 20_000;
 const countChannelsMs = 10_000;
+/** Of one job or run: their channels are as many as there are jobs, and not among those that a tenant may have. */
+const ownedChannelsMax = 100;
 
 type ChannelLedger = Pick<
   SignalLedger,
-  "readChannel" | "insertChannel" | "configureChannel" | "listChannels" | "countChannels" | "readHeads"
+  | "readChannel"
+  | "insertChannel"
+  | "configureChannel"
+  | "listChannels"
+  | "countChannels"
+  | "countOwned"
+  | "readHeads"
 >;
 
 export interface HeldChannel {
@@ -102,12 +110,21 @@ export class SignalChannels {
     partitions: number,
     policy: ChannelPolicy,
   ): Promise<Channel> {
-    await this.#admit(principal);
+    if (name.ownerType === OwnerType.Name) await this.#admit(principal);
+    else await this.#admitOwned(principal, name);
     await this.#ledger.insertChannel(principal.tenantId, name, partitions, policy);
     const channel = await this.#ledger.readChannel(principal.tenantId, name);
     if (channel) return channel;
     if (name.ownerType === OwnerType.Name) throw new Error("A channel was neither made nor found.");
     throw new Fault("JOB_NOT_FOUND", "There is no such job.", { job_id: name.owner });
+  }
+
+  async #admitOwned({ tenantId }: Principal, name: ChannelName): Promise<void> {
+    if ((await this.#ledger.countOwned(tenantId, name, ownedChannelsMax)) < ownedChannelsMax) return;
+    throw new Fault("CHANNEL_LIMIT", `The job or run has ${ownedChannelsMax} channels.`, {
+      limit: "ownedChannelsMax",
+      value: String(ownedChannelsMax),
+    });
   }
 
   /** The count is looked up now and then, so hubs together may pass the limit by what they make meanwhile. */

@@ -1,4 +1,4 @@
-// Fires what is due: scheduled jobs become ready, deadlines and cancel graces end jobs. The times are rows in the
+// Fires what is due: scheduled jobs become ready, waits are over, deadlines and cancel graces end jobs. The times are rows in the
 // ledger; this only knows when to look next, and looks every second in any case, for other hubs' rows.
 import type { Lanes } from "../lanes/lanes.js";
 import type { FiredEnds } from "../ledger/fire-timers.js";
@@ -6,6 +6,7 @@ import type { Ledger } from "../ledger/ledger.js";
 import type { FiredGraces } from "../ledger/preempt.js";
 import type { JobFeed } from "./job-feed.js";
 import type { RevokedLease } from "./session-messages.js";
+import type { Wakes } from "./wakes.js";
 
 const lookIntervalMs = 1_000;
 const timersPerLookMax = 1_000;
@@ -19,6 +20,7 @@ export class Timers {
   >;
   readonly #lanes: Lanes;
   readonly #feed: JobFeed;
+  readonly #wakes: Pick<Wakes, "look">;
   readonly #revoke: (sessionId: string, lease: RevokedLease) => void;
   readonly #onError: (error: unknown) => void;
   #nextLook: NodeJS.Timeout | undefined;
@@ -33,12 +35,14 @@ export class Timers {
     >,
     lanes: Lanes,
     feed: JobFeed,
+    wakes: Pick<Wakes, "look">,
     revoke: (sessionId: string, lease: RevokedLease) => void,
     onError: (error: unknown) => void,
   ) {
     this.#ledger = ledger;
     this.#lanes = lanes;
     this.#feed = feed;
+    this.#wakes = wakes;
     this.#revoke = revoke;
     this.#onError = onError;
   }
@@ -84,9 +88,10 @@ export class Timers {
       this.#ended(cancels, "cancelled", "The cancel's grace period is over.");
       const graces = await this.#ledger.firePreemptGraces(timersPerLookMax);
       this.#preempted(graces);
+      const isMoreToWake = await this.#wakes.look(timersPerLookMax);
       const fired = [ready, deadlines, lateStarts, cancels, graces];
-      const mostTaken = Math.max(...fired.map(({ taken }) => taken));
-      this.noteDue(mostTaken === timersPerLookMax ? Date.now() : Date.now() + lookIntervalMs);
+      const isMore = isMoreToWake || fired.some(({ taken }) => taken === timersPerLookMax);
+      this.noteDue(isMore ? Date.now() : Date.now() + lookIntervalMs);
     } catch (error) {
       this.#onError(error);
       this.noteDue(Date.now() + lookIntervalMs);

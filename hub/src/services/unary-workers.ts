@@ -116,13 +116,19 @@ export class UnaryWorkers {
     sessionId: string,
     report: UnaryReport,
   ): Promise<{ verdicts: readonly ResultVerdict[]; checkpoints: readonly CheckpointVerdict[] }> {
-    const { session } = await this.#adopt(principal, sessionId, report.deliveredThrough);
-    session.acknowledge(report.deliveredThrough);
+    const session = await this.session(principal, sessionId, report.deliveredThrough);
     // Checkpoints first: a result ends the lease that they belong to.
     const checkpoints = await this.#reports.checkpoint(session, report.checkpoints);
     const verdicts = await this.#reports.report(session, report.results);
     await this.#reports.release(session, report.releases);
     return { verdicts, checkpoints };
+  }
+
+  /** The session that a call speaks for. */
+  async session(principal: Principal, sessionId: string, deliveredThrough: number): Promise<WorkerSession> {
+    const { session } = await this.#adopt(principal, sessionId, deliveredThrough);
+    session.acknowledge(deliveredThrough);
+    return session;
   }
 
   async #open(

@@ -3,12 +3,12 @@ import type { KnownLane } from "../../src/ledger/lanes.js";
 
 /** The lanes' part of a ledger that has these and no more, all of weight 1. */
 export function knowing(known: readonly { readonly lane: Lane; readonly lowKey: number }[]) {
-  const lanes = known.map((one): KnownLane => ({ ...one, fairnessWeight: 1 }));
+  const lanes = known.map((one): KnownLane => ({ ...one, fairnessWeight: 1, weightDeclaredAtMs: 0 }));
   return {
     listLanes: async () => lanes,
     listLanesAfter: async () => [],
     ensureLane: async () => lanes,
-    declareLaneWeights: async () => undefined,
-    readNewLaneWeights: async () => [],
+    declareWeights: async () => undefined,
+    readNewWeights: async () => [],
   };
 }

@@ -24,6 +24,7 @@ export const quietObserver: GroupCommitObserver = {
   committed: () => undefined,
   pageCommitted: () => undefined,
   runsAdvanced: () => undefined,
+  jobsWoken: () => undefined,
   poisoned: () => undefined,
   disconnected: () => undefined,
   reconnected: () => undefined,

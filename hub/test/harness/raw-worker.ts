@@ -2,6 +2,7 @@
 // tells it to misbehave.
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { OutcomeSchema } from "@holdfast/gen/holdfast/v1/job_pb";
+import type { ScoreWeightsSchema } from "@holdfast/gen/holdfast/v1/score_pb";
 import type {
   HeldLeaseSchema,
   Hello,
@@ -38,6 +39,7 @@ export type HelloInit = Partial<
   Pick<Hello, "workerName" | "kinds" | "capabilities" | "products" | "queues" | "sessionId">
 > & {
   readonly held?: MessageInitShape<typeof HeldLeaseSchema>[];
+  readonly weights?: MessageInitShape<typeof ScoreWeightsSchema>;
 };
 
 const bytesMax = 64 << 20;

@@ -3,6 +3,8 @@ import type { LinkedSpec } from "../../src/domain/job-spec.js";
 import type { JobState } from "../../src/domain/job-state.js";
 import { RunPolicy } from "../../src/domain/run.js";
 import { firstUuid } from "../../src/domain/uuid.js";
+import type { Ledger } from "../../src/ledger/ledger.js";
+import type { ReplayItem } from "../../src/ledger/replay-jobs.js";
 import type { Edge, LinkedJob, LinkedResult, LinkedSubmit } from "../../src/ledger/submit-linked.js";
 import { jobSpec } from "./job-spec.js";
 import type { LedgerRoom } from "./ledger-room.js";
@@ -81,4 +83,25 @@ export function addChildren(
 export async function dagStates(room: LedgerRoom, jobId: string): Promise<Map<string, JobState>> {
   const page = await room.ledger.readDag(1, jobId, firstUuid, 100_000);
   return new Map(page?.nodes.map((node) => [node.jobId, node.state]));
+}
+
+/** What replays a job or a run, as it is now. */
+export async function replayItem(
+  ledger: Ledger,
+  jobId: string,
+  more: Partial<ReplayItem> = {},
+): Promise<ReplayItem> {
+  const source = await ledger.readReplaySource(1, jobId);
+  if (!source) throw new Error(`${jobId} is not in the ledger`);
+  return {
+    tenantId: 1,
+    requestId: uuidv7(),
+    originalId: jobId,
+    isRun: source.isRun,
+    jobs: source.jobs.map((job) => ({ originalId: job.jobId, jobId: uuidv7(), laneId: job.laneId })),
+    repeatsEffects: false,
+    reason: "",
+    requestedBy: "",
+    ...more,
+  };
 }

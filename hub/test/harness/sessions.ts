@@ -1,4 +1,5 @@
 import type { Fault } from "../../src/domain/fault.js";
+import type { WorkerProfile } from "../../src/domain/lane.js";
 import { type Principal, scopes } from "../../src/domain/scope.js";
 import type { HubMessage } from "../../src/services/session-messages.js";
 import { type Outbox, streamLink, WorkerSession } from "../../src/services/worker-session.js";
@@ -36,7 +37,12 @@ export class RememberingOutbox implements Outbox {
 export function liveSession(
   number: number,
   credit: { jobs: number; bytes?: number },
-  profile: { kinds?: string[]; capabilities?: string[]; tenantId?: number } = {},
+  profile: {
+    kinds?: string[];
+    capabilities?: string[];
+    tenantId?: number;
+    weights?: WorkerProfile["weights"];
+  } = {},
 ): { session: WorkerSession; outbox: RememberingOutbox } {
   const outbox = new RememberingOutbox();
   const worker = {
@@ -45,6 +51,7 @@ export function liveSession(
     capabilities: new Set(profile.capabilities),
     products: new Set<string>(),
     queues: new Set<string>(),
+    weights: profile.weights ?? {},
   };
   const session = new WorkerSession(idOf(number), principal, "greeter", worker, 1, streamLink(outbox, 0));
   session.credit = { jobs: credit.jobs, bytes: credit.bytes ?? 1_000_000 };

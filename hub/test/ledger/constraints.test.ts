@@ -96,7 +96,7 @@ describe("other rows that cannot be", () => {
     ["a session in an unknown state", "update session set state = 4", "23514"],
     ["a tenant whose name is no name", "insert into tenant (name) values ('Not A Name')", "23514"],
     ["a key that may do nothing", "insert into api_key values ('k', 1, '', '{}', '{}', '')", "23514"],
-    ["a timer for nothing", "insert into timer values (5, now(), gen_random_uuid(), 0)", "23514"],
+    ["a timer for nothing", "insert into timer values (9, now(), gen_random_uuid(), 0)", "23514"],
   ])("%s is refused by the ledger", async (_, text, code) => {
     await expect(room.sql(text)).rejects.toMatchObject({ code });
   });

@@ -5,6 +5,7 @@ import { runRetention } from "../../src/ledger/retention.js";
 import { claimOne, done, openSession, reportItem, submitItem, submitOne } from "../harness/ledger-acts.js";
 import { type LedgerRoom, openLedgerRoom } from "../harness/ledger-room.js";
 import { until } from "../harness/raw-wait.js";
+import { openChannel } from "../harness/wait-acts.js";
 
 let room: LedgerRoom;
 beforeAll(async () => {
@@ -122,6 +123,34 @@ describe("retention", () => {
     expect(await count("job", "id", [again])).toBe(1);
   });
 
+  it("keeps what was compared of a replay until the last of its jobs goes", async () => {
+    const original = "01980000-0000-7000-8000-000000000000";
+    const replays = [await makeOldJob(40, 6, 21), await makeOldJob(40, 6, 22)];
+    const recent = await submitOne(room);
+    for (const [at, replayId] of replays.entries())
+      await room.sql("insert into replay values ($1, 1, $2, $3, true, 2, false, '', '')", [
+        replayId,
+        `old-${at}`,
+        original,
+      ]);
+    for (const [replayId, jobId] of [
+      [replays[0], replays[0]],
+      [replays[0], recent],
+      [replays[1], replays[1]],
+    ])
+      await room.sql("insert into replay_job values ($1, $2, $2, $2, 6, '')", [replayId, jobId]);
+
+    await retain(false);
+
+    const left = await room.ledger.readReplayedJobs(replays[0] as string, firstUuid, 10);
+    expect(left.jobs.map(({ jobId, state }) => [jobId, state])).toEqual([
+      [replays[0], null],
+      [recent, 3],
+    ]);
+    expect(await room.ledger.readReplay(1, replays[1] as string)).toBeNull();
+    expect(await count("replay_job", "replay_id", replays)).toBe(2);
+  });
+
   it("gives up, and leaves everything as it was, when it cannot have the table to itself", async () => {
     const jobId = await makeOldJob(40, 3, 8);
     const reader = new pg.Client({ connectionString: room.url, application_name: "holdfast-test-reader" });
@@ -134,6 +163,24 @@ describe("retention", () => {
     expect(await everything([jobId])).toEqual({ jobs: 1, keys: 1, checkpoints: 1 });
     await retain(false);
     expect(await count("job", "id", [jobId])).toBe(1);
+  });
+
+  it("drops channels of jobs that are gone, once they are empty, and no other (D15)", async () => {
+    const [empty, full] = [await makeOldJob(40, 6, 20), await makeOldJob(40, 6, 21)];
+    const recent = await submitOne(room);
+    for (const jobId of [empty, full, recent]) await openChannel(room.ledger, jobId, "go");
+    await room.sql(
+      `insert into signal_page (channel_id, partition, first_sequence, last_sequence, at, producer_id, first_number,
+         last_number, body) select channel_id, 0, 1, 1, now(), 0, 1, 1, '' from channel where owner = $1`,
+      [full],
+    );
+    await room.sql("insert into wait_timeout select $1, 1, 0, 0", [empty]);
+
+    await retain(false);
+
+    expect(await count("channel", "owner", [empty])).toBe(0);
+    expect(await count("channel", "owner", [full, recent])).toBe(2);
+    expect(await count("wait_timeout", "job_id", [empty])).toBe(0);
   });
 
   it("drops effects and notes with their jobs, and effects of scopes that nobody has touched since (D16)", async () => {

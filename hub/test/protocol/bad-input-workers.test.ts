@@ -164,6 +164,8 @@ describe("Attach", () => {
     ["too many kinds", { kinds: many(257, (at) => `k${at}`) }, "hello.kinds"],
     ["a bad kind", { kinds: ["good", "BAD"] }, "hello.kinds[1]"],
     ["too many capabilities", { capabilities: many(65, (at) => `c${at}`) }, "hello.capabilities"],
+    ["a weight that is no number", { weights: { age: Number.NaN } }, "hello.weights.age"],
+    ["a weight that is too large", { weights: { priority: 1_001 } }, "hello.weights.priority"],
     ["too many products", { products: many(65, (at) => `p${at}`) }, "hello.products"],
     ["a bad queue", { queues: [""] }, "hello.queues[0]"],
     ["a bad session", { sessionId: noUuid }, "hello.session_id"],

@@ -34,6 +34,32 @@ describe("explaining a job", () => {
     expect(answer.grants).toEqual([]);
   });
 
+  it("that waits for others names the first of them, children and dependencies", async () => {
+    const client = under.client();
+    const { runId, childIds } = await client.call(JobService.method.submitRun, {
+      parent: { kind: "waits" },
+      children: [
+        { kind: "waits", idempotencyKey: "explain-first" },
+        {
+          kind: "waits",
+          dependsOn: [{ on: { case: "idempotencyKey", value: "explain-first" } }],
+        },
+      ],
+    });
+    const [first = "", second = ""] = childIds;
+
+    const parent = await explain(runId);
+    expect(parent.causes).toEqual([WaitCause.OTHER_JOBS]);
+    expect(parent.waitsForTotal).toBe(2);
+    expect(parent.waitsFor).toMatchObject([
+      { jobId: first, kind: "waits", state: JobState.READY, child: true },
+      { jobId: second, state: JobState.BLOCKED, child: true },
+    ]);
+    const child = await explain(second);
+    expect(child.reasons[0]?.message).toContain(first);
+    expect(child.waitsFor).toMatchObject([{ jobId: first, child: false }]);
+  });
+
   it("whose workers are full says so", async () => {
     const client = under.client();
     const jobId = await submitOne(client, { kind: "full" });

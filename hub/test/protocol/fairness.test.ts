@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { useHub } from "../harness/raw-hub.js";
 import { getJob, type JobInit, submitMany, submitOne } from "../harness/raw-jobs.js";
 import { until } from "../harness/raw-wait.js";
+import { attachWorker, type RawWorker } from "../harness/raw-worker.js";
 
 const under = useHub();
 const shared = (weight = 0): JobInit => ({
@@ -42,7 +43,7 @@ describe("a job's source and fairness key", () => {
     expect(await getJob(client, undone)).toMatchObject({ source: "" });
   });
 
-  it("make lanes of their own, in pairs; the newest weight that was declared holds for both", async () => {
+  it("make lanes of their own, in pairs; the newest weight that was declared for a key holds for all of its lanes", async () => {
     const client = under.client();
     const kind = "weighed";
     const first = await submitOne(client, { kind, ...shared(2) });
@@ -62,6 +63,82 @@ describe("a job's source and fairness key", () => {
     const status = await client.call(FleetService.method.getStatus, {});
     const lanes = status.lanes.filter((lane) => lane.kind === kind);
     expect(lanes).toHaveLength(8);
-    expect(lanes.filter(({ fairness }) => fairness?.weight === 7)).toMatchObject([kept(7), kept(7)]);
+    expect(lanes.filter(({ fairness }) => fairness?.weight === 7)).toHaveLength(4);
+  });
+});
+
+/** The jobs that a worker is granted, each ended at once, in the order of the grants. */
+async function workOff(worker: RawWorker, jobs: number): Promise<string[]> {
+  const granted: string[] = [];
+  worker.credit(20);
+  while (granted.length < jobs) {
+    const lease = await worker.lease();
+    granted.push(lease.jobId);
+    await worker.succeed(lease);
+    worker.credit(1, 0);
+  }
+  return granted;
+}
+
+/** Submits so many jobs for each key; answers which job is whose. */
+async function submitShared(
+  kind: string,
+  jobs: Readonly<Record<string, { readonly count: number; readonly weight?: number }>>,
+): Promise<ReadonlyMap<string, string>> {
+  const keyOf = new Map<string, string>();
+  for (const [key, { count, weight = 1 }] of Object.entries(jobs))
+    for (let from = 0; from < count; from += 500) {
+      const part = Array.from({ length: Math.min(500, count - from) }, () => ({
+        kind,
+        fairness: { key, weight },
+      }));
+      for (const jobId of await submitMany(under.client(), part)) keyOf.set(jobId, key);
+    }
+  return keyOf;
+}
+
+const sharesOf = (granted: readonly string[], keyOf: ReadonlyMap<string, string>) => {
+  const shares: Record<string, number> = {};
+  for (const jobId of granted) {
+    const key = keyOf.get(jobId) as string;
+    shares[key] = (shares[key] ?? 0) + 1;
+  }
+  return shares;
+};
+
+describe("fairness keys", () => {
+  it("get the same share each, within 5 %, while all have work, though one has 100 times the others' backlog", async () => {
+    const kind = "shared";
+    const others = Object.fromEntries(Array.from({ length: 9 }, (_, at) => [`small-${at}`, { count: 60 }]));
+    // The one with the large backlog came first: by age alone it would be served first.
+    const keyOf = await submitShared(kind, { large: { count: 6_000 }, ...others });
+    const worker = await attachWorker(under.client(), { kinds: [kind] });
+
+    const granted = await workOff(worker, 500);
+
+    const shares = sharesOf(granted, keyOf);
+    expect(Object.keys(shares)).toHaveLength(10);
+    for (const share of Object.values(shares)) {
+      expect(share).toBeGreaterThanOrEqual(50 * 0.95);
+      expect(share).toBeLessThanOrEqual(50 * 1.05);
+    }
+  });
+
+  it("share by weight: 1 to 2 to 4", async () => {
+    const kind = "weighted";
+    const keyOf = await submitShared(kind, {
+      one: { count: 100, weight: 1 },
+      two: { count: 150, weight: 2 },
+      four: { count: 250, weight: 4 },
+    });
+    const worker = await attachWorker(under.client(), { kinds: [kind] });
+
+    const shares = sharesOf(await workOff(worker, 350), keyOf);
+
+    const wanted: Readonly<Record<string, number>> = { one: 50, two: 100, four: 200 };
+    for (const [key, jobs] of Object.entries(wanted)) {
+      expect(shares[key]).toBeGreaterThanOrEqual(jobs * 0.95);
+      expect(shares[key]).toBeLessThanOrEqual(jobs * 1.05);
+    }
   });
 });

@@ -6,10 +6,28 @@ import { firstUuid } from "../../src/domain/uuid.js";
 import type { Ledger } from "../../src/ledger/ledger.js";
 import { claimAll, done, failed, openSession, reportItem } from "../harness/ledger-acts.js";
 import { type LedgerRoom, openLedgerRoom } from "../harness/ledger-room.js";
-import { addChildren, hard, linkedJob, linkedSpec, submitAfter, submitRun } from "../harness/run-acts.js";
+import {
+  addChildren,
+  hard,
+  linkedJob,
+  linkedSpec,
+  replayItem,
+  submitAfter,
+  submitRun,
+} from "../harness/run-acts.js";
 
 const children = 300;
-const tables = ["job", "run", "run_node", "run_edge", "compensation", "idempotency", "timer"];
+const tables = [
+  "job",
+  "run",
+  "run_node",
+  "run_edge",
+  "compensation",
+  "idempotency",
+  "timer",
+  "effect",
+  "replay_job",
+];
 
 let room: LedgerRoom;
 beforeAll(async () => {
@@ -27,13 +45,17 @@ async function liveThrough(ledger: Ledger): Promise<void> {
     const { runId, childIds } = await submitRun(on, children, pairs, RunPolicy.Continue);
     const more = linkedJob(room, linkedSpec());
     await addChildren(on, runId, [more], [hard(childIds[0] as string, more.jobId)]);
-    await submitAfter(on, (id) => [hard(runId, id)]);
+    const follower = await submitAfter(on, (id) => [hard(runId, id)]);
     const halves = [childIds.slice(0, children / 2), [...childIds.slice(children / 2), more.jobId], [runId]];
     for (const half of halves) {
       delivery += 1;
       const leases = (await claimAll(ledger, sessionId, half, delivery)).filter((lease) => lease !== null);
       await ledger.report(leases.map((lease: GrantedLease) => reportItem(sessionId, lease, outcome)));
     }
+    await ledger.cancel({ jobId: follower.jobId, tenantId: 1, reason: "", graceMs: 0 });
+    const replay = await ledger.replay(await replayItem(ledger, runId));
+    if (replay.type === "accepted") await ledger.readReplayedJobs(replay.replayId, firstUuid, 500);
+    await ledger.readReplay(1, runId);
     await ledger.readDag(1, runId, firstUuid, 1_000);
     await ledger.readChildren(1, runId, { afterId: firstUuid, childrenMax: 50, bytesMax: 1 << 20 });
     const cancelled = await submitRun(on, children);

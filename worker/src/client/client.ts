@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { status } from "@grpc/grpc-js";
 import type { ExplainResponse } from "@holdfast/gen/holdfast/v1/explain_pb";
@@ -15,6 +16,7 @@ import {
   type SubmitResponse,
   type WatchResponse,
 } from "@holdfast/gen/holdfast/v1/job_service_pb";
+import type { Replay, ReplayedJob } from "@holdfast/gen/holdfast/v1/replay_pb";
 import { type ClientOptions, problemsOfAccess, readAccess } from "../connection-options.js";
 import { HoldfastError } from "../grpc/holdfast-error.js";
 import { count, InvalidOptionsError, isRecord, show, unknownFields } from "../option-check.js";
@@ -71,6 +73,13 @@ export type HoldfastClient = {
   cancel(jobId: string, options?: { readonly reason?: string; readonly graceMs?: number }): Promise<Job>;
   /** Sends a dead-lettered job back to work. */
   retry(jobId: string, options?: { readonly reason?: string }): Promise<Job>;
+  /**
+   * Submits an ended job, or all jobs of an ended run, once more, with the same inputs and seeds. Completed effects are
+   * not done again unless `repeatEffects` is true. Give a `requestId` to do it once, however often it is tried.
+   */
+  replay(jobId: string, options?: ReplayOptions): Promise<SubmittedReplay>;
+  /** A replay, by its id or that of any of its jobs: each job beside the one that it repeats, with a verdict. */
+  getReplay(replayId: string): Promise<{ replay: Replay; jobs: ReplayedJob[] }>;
   /** Follows jobs until all have ended, across lost connections. Aborting the signal throws its reason. */
   watch(
     targets: WatchTarget | readonly WatchTarget[],
@@ -108,6 +117,22 @@ export type RunInit = {
   readonly failurePolicy?: "fail-fast" | "continue" | "wait-for-all";
   /** Time for running children to stop when the run is cancelled or fails. Default 30,000. */
   readonly stopGraceMs?: number;
+};
+
+export type ReplayOptions = {
+  /** For the history. */
+  readonly reason?: string;
+  readonly repeatEffects?: boolean;
+  /** 1 to 128 bytes. Default: a new one. */
+  readonly requestId?: string;
+};
+
+export type SubmittedReplay = {
+  /** Id of the replay, which is that of the new job, or of the new run. */
+  readonly replayId: string;
+  /** Jobs that were submitted. */
+  readonly jobs: number;
+  readonly existing: boolean;
 };
 
 export type SubmittedRun = {
@@ -309,6 +334,27 @@ export function openClient(
 
     async retry(jobId, { reason = "" } = {}) {
       return present((await connection.unary(methods.retry, { jobId, reason }, "if refused")).job);
+    },
+
+    async replay(jobId, { reason = "", repeatEffects = false, requestId = randomUUID() } = {}) {
+      const request = { jobId, reason, repeatEffects, requestId };
+      const { replayId, jobs, existing } = await connection.unary(methods.replay, request, "always");
+      return { replayId, jobs, existing };
+    },
+
+    async getReplay(replayId) {
+      const jobs: ReplayedJob[] = [];
+      for (let pageToken = ""; ; ) {
+        const page = await connection.unary(
+          methods.getReplay,
+          { replayId, pageToken, pageSize: 500 },
+          "always",
+        );
+        jobs.push(...page.jobs);
+        pageToken = page.nextPageToken;
+        if (page.replay === undefined) throw new Error("the hub's answer has no replay");
+        if (pageToken === "") return { replay: page.replay, jobs };
+      }
     },
 
     async waitFor(jobId, { timeoutMs, signal } = {}) {

@@ -1,6 +1,8 @@
 import type { ChildOutcome } from "@holdfast/gen/holdfast/v1/job_pb";
+import type { ChannelName } from "../signals/channel-name.js";
 import type { SignalPayload } from "../signals/payload.js";
 import type { PublishOptions } from "../signals/producer.js";
+import type { ReceivedSignal } from "../signals/received-signal.js";
 import type { Published } from "../signals/waiting-signals.js";
 
 /** Runs one job. What it returns is the job's result; what it throws fails the attempt. */
@@ -37,6 +39,15 @@ export type JobContext = {
   /** The job must have ended by then; the hub sees to it. */
   readonly deadline?: Date | undefined;
   readonly submittedAt: Date;
+  /** Sixteen bytes that are the same for all attempts of the job and for its replays, and unlike those of other jobs. */
+  readonly seed: Uint8Array;
+  /** Whether the job repeats one that has ended. */
+  readonly isReplay: boolean;
+  /**
+   * A number from 0 up to, but not including, 1: the next of a sequence that begins anew with each attempt and is the
+   * same for all of them and for replays. What a handler draws here it draws again. Not for secrets.
+   */
+  random(): number;
   /**
    * What became of its children, for a parent: the first of them, as many as fit into 64 KiB of results, in the order
    * of their submission. `total` says how many there are; `client.children(job.id)` reads all. Use `resultOf` on each.
@@ -46,7 +57,8 @@ export type JobContext = {
   readonly traceContext?: { readonly traceparent: string; readonly tracestate: string } | undefined;
   /**
    * Aborted when the attempt should stop. Its reason says why: RevokedError (the hub takes the job away),
-   * TrustWindowError or LeaseLostError (the lease is gone; nothing more is reported), DrainTimeoutError.
+   * TrustWindowError or LeaseLostError (the lease is gone; nothing more is reported), JobSuspended (the job waits for a
+   * signal), DrainTimeoutError.
    */
   readonly signal: AbortSignal;
   /** Where the attempt before this one got to (D7); undefined when there is nothing. */
@@ -87,6 +99,47 @@ export type JobContext = {
    * somebody else refuses it (D4). What was published without waiting is stored before the job's result is reported.
    */
   publish(channel: string, payload: SignalPayload, options?: PublishOptions): Promise<Published>;
+
+  /**
+   * Waits for the first signal on a channel after a sequence: an approval, a callback. Resolves with it at once when it
+   * is there. Otherwise the job gives its lease and its place on this worker back, and costs nothing while it waits:
+   * **the handler is started anew**, from the beginning, on any worker, once a signal came or the time is over, and its
+   * `waitFor` resolves then. So whatever the handler did before the wait it does again: put it into an `effect`, or
+   * give a `checkpoint` and begin by looking at `job.checkpoint`.
+   *
+   * A handler that is suspended stays at its `await` for ever: nothing after it runs, no `catch` and no `finally`. What
+   * it holds open is let go of by listening to `job.signal`, which is aborted with JobSuspended. The wait costs no
+   * attempt. No signal that is published between asking and waiting is missed.
+   *
+   * With `timeoutMs`, counted from the first time that the job waited so, resolves with undefined when that is over; a
+   * wait that is over stays over, whatever is published afterwards. Rejects with the signal's reason when the attempt
+   * should stop, with HoldfastError CURSOR_TOO_OLD when retention has dropped signals after `after`, and when an effect
+   * is under way: it could be left half done.
+   *
+   * @param channel the name of one of the job's own channels, or another's
+   */
+  waitFor(
+    channel: AwaitedChannel,
+    options: WaitOptions & { readonly timeoutMs: number },
+  ): Promise<ReceivedSignal | undefined>;
+  waitFor(
+    channel: AwaitedChannel,
+    options?: WaitOptions & { timeoutMs?: undefined },
+  ): Promise<ReceivedSignal>;
+};
+
+/** One of the job's own channels, by its name; or one of another owner. */
+export type AwaitedChannel = string | Exclude<ChannelName, string>;
+
+export type WaitOptions = {
+  /** Signals up to this sequence do not count: pass that of the last one to get the next. Default 0: any does. */
+  readonly after?: number;
+  /** 1 to 31,622,400,000 (366 days). Default: as long as it takes. */
+  readonly timeoutMs?: number | undefined;
+  /** Which partition, when the channel has several. Default: the first. */
+  readonly key?: string;
+  /** Saved before the wait begins; what the handler starts from when it is started anew. */
+  readonly checkpoint?: Uint8Array | string | object;
 };
 
 /** What an effect may come to: nothing, text, bytes, or a value that is stored as JSON. */

@@ -73,6 +73,10 @@ export class JobEffects {
     return this.#calls.answered(verdict);
   }
 
+  get isBusy(): boolean {
+    return this.#underWay.size > 0;
+  }
+
   /** Undefined when none is under way; rejects with what the first of them threw, once all have ended. */
   settled(): Promise<void> | undefined {
     if (this.#underWay.size === 0) return undefined;

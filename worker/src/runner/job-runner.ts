@@ -17,6 +17,7 @@ const startsPerTurnMax = 256;
  * Runs handlers, `concurrency` at a time; leases beyond that wait in the order in which they came.
  *
  *     waiting ──► running ──returned, threw──► ended (result)
+ *        │           ├──waits for a signal──► suspended (release)
  *        │           │ lease lost
  *        │           ▼
  *        │        abandoned ──returned, threw──► ended (release)
@@ -106,6 +107,23 @@ export class JobRunner {
 
   effectAnswered(ref: number, verdict: Uint8Array): void {
     this.#jobs.get(ref)?.effectAnswered(verdict);
+  }
+
+  waitAnswered(ref: number, verdict: Uint8Array): void {
+    this.#jobs.get(ref)?.waitAnswered(verdict);
+  }
+
+  /** The job waits for a signal, without a lease: its handler is not waited for, and its place is free. */
+  suspended(ref: number): void {
+    const job = this.#jobs.get(ref);
+    if (job?.phase !== "running") return;
+    job.suspend();
+    this.#runningCount--;
+    this.#jobs.delete(ref);
+    this.#outbox.forget(job);
+    this.#outbox.released([job], true);
+    this.#startWaiting();
+    this.#finishIfDrained();
   }
 
   #releaseWaiting(belongs: (job: LeasedJob) => boolean): void {
@@ -224,6 +242,7 @@ export class JobRunner {
 
   /** The lease was gone before the handler was over; now its place is free. */
   #endAbandoned(job: LeasedJob): void {
+    if (job.phase === "suspended") return;
     this.#runningCount--;
     if (job.phase !== "abandoned") return;
     this.#outbox.released([job], true);

@@ -2,22 +2,34 @@ import { create, fromBinary } from "@bufbuild/protobuf";
 import { TimestampSchema, timestampDate } from "@bufbuild/protobuf/wkt";
 import type { ChildOutcome } from "@holdfast/gen/holdfast/v1/job_pb";
 import { type Lease, LeaseSchema } from "@holdfast/gen/holdfast/v1/worker_service_pb";
-import { LeaseLostError, type RevokeCause } from "../job-errors.js";
+import { JobSuspended, LeaseLostError, type RevokeCause } from "../job-errors.js";
 import type { HubLimits } from "../port.js";
 import type { SignalPayload } from "../signals/payload.js";
 import type { HubProducer, PublishOptions } from "../signals/producer.js";
+import type { ReceivedSignal } from "../signals/received-signal.js";
 import type { Published } from "../signals/waiting-signals.js";
 import type { ScannedLease } from "../wire/lease-scan.js";
 import { nothingSpent, type Spent, spendField } from "../wire/spend-field.js";
 import { CheckpointSlot } from "./checkpoint-slot.js";
-import type { EffectFunction, EffectOptions, EffectValue, JobContext } from "./job-context.js";
+import type {
+  AwaitedChannel,
+  EffectFunction,
+  EffectOptions,
+  EffectValue,
+  JobContext,
+  WaitOptions,
+} from "./job-context.js";
 import { JobEffects } from "./job-effects.js";
+import { seededRandom, seedOf } from "./job-seed.js";
+import { JobWaits } from "./job-waits.js";
 
 /** What a job says while it runs. */
 export type JobOutlet = {
   checkpoint(job: LeasedJob, sequence: number, state: Uint8Array): void;
   /** @param act the bytes of a holdfast.v1.EffectAct */
   effect(job: LeasedJob, requestId: string, act: Uint8Array): void;
+  /** @param wait the bytes of a holdfast.v1.Wait */
+  wait(job: LeasedJob, requestId: string, wait: Uint8Array): void;
   progress(job: LeasedJob, percent: number, message: string): void;
   /** Opens a producer for a channel of the job. */
   producer(job: LeasedJob, channel: string): HubProducer;
@@ -30,6 +42,8 @@ export type JobPhase =
   | "running"
   /** Its handler was told to stop because the lease is gone: how it ends does not matter any more. */
   | "abandoned"
+  /** It waits for a signal: its place is free, and its handler is not heard of any more. */
+  | "suspended"
   | "ended";
 
 /**
@@ -56,6 +70,8 @@ export class LeasedJob implements JobContext {
   #producers: Map<string, HubProducer> | undefined;
   #unpublished: unknown;
   #spent: Spent | undefined;
+  #random: (() => number) | undefined;
+  #waits: JobWaits | undefined;
 
   constructor(ref: number, bytes: Buffer, places: ScannedLease, outlet: JobOutlet) {
     this.ref = ref;
@@ -158,6 +174,19 @@ export class LeasedJob implements JobContext {
     return timestampDate(this.#message.submittedAt ?? create(TimestampSchema));
   }
 
+  get seed(): Uint8Array {
+    return seedOf(this.#message.originJobId || this.id);
+  }
+
+  get isReplay(): boolean {
+    return this.#message.originJobId !== "";
+  }
+
+  random(): number {
+    this.#random ??= seededRandom(this.seed);
+    return this.#random();
+  }
+
   get children(): { total: number; outcomes: readonly ChildOutcome[] } | undefined {
     return this.#message.children;
   }
@@ -247,6 +276,38 @@ export class LeasedJob implements JobContext {
     });
   }
 
+  waitFor(
+    channel: AwaitedChannel,
+    options: WaitOptions & { readonly timeoutMs: number },
+  ): Promise<ReceivedSignal | undefined>;
+  waitFor(
+    channel: AwaitedChannel,
+    options?: WaitOptions & { timeoutMs?: undefined },
+  ): Promise<ReceivedSignal>;
+  async waitFor(channel: AwaitedChannel, options: WaitOptions = {}): Promise<ReceivedSignal | undefined> {
+    checkWait(options);
+    if (this.#effects?.isBusy)
+      throw new Error("an effect is under way, and the job could be suspended in its middle: await it first");
+    if (options.checkpoint !== undefined) await this.saveCheckpoint(options.checkpoint);
+    await this.publishingSettled();
+    if (this.phase !== "running") throw new LeaseLostError("the lease is gone, or the attempt has ended");
+    this.#waits ??= new JobWaits(this, (requestId, wait) => this.#outlet.wait(this, requestId, wait));
+    return await this.#waits.wait(channel, options);
+  }
+
+  /** @param verdict the bytes of a holdfast.v1.WaitVerdict that leaves the lease standing, or says that it is gone */
+  waitAnswered(verdict: Uint8Array): void {
+    const lost = this.#waits?.answered(verdict);
+    if (lost !== undefined) this.abandon(lost);
+  }
+
+  /** The job waits for a signal, and the lease has ended. */
+  suspend(): void {
+    this.#waits?.forget();
+    this.abandon(new JobSuspended("the job waits for a signal"));
+    this.phase = "suspended";
+  }
+
   #closeProducers(): void {
     for (const producer of this.#producers?.values() ?? []) producer.abandon();
     this.#producers = undefined;
@@ -278,6 +339,7 @@ export class LeasedJob implements JobContext {
     this.#checkpoints?.close(reason);
     this.#closeProducers();
     this.#effects?.close(reason);
+    this.#waits?.close(reason);
     this.abort(reason);
   }
 
@@ -287,10 +349,19 @@ export class LeasedJob implements JobContext {
     this.#checkpoints?.close(new LeaseLostError("the attempt has ended"));
     this.#closeProducers();
     this.#effects?.close(new LeaseLostError("the attempt has ended"));
+    this.#waits?.close(new LeaseLostError("the attempt has ended"));
   }
 }
 
 const noField = new Uint8Array();
+const timeoutMaxMs = 366 * 86_400_000;
+
+function checkWait({ after = 0, timeoutMs }: WaitOptions): void {
+  if (!Number.isSafeInteger(after) || after < 0)
+    throw new RangeError(`after must be the sequence of a signal, or 0; got ${after}`);
+  if (timeoutMs !== undefined && !(timeoutMs >= 1 && timeoutMs <= timeoutMaxMs))
+    throw new RangeError(`timeoutMs must be from 1 to ${timeoutMaxMs}, got ${timeoutMs}`);
+}
 
 /** A copy of the state: the handler may go on writing to its own. */
 function checkpointBytes(state: Uint8Array | string | object): Uint8Array {

@@ -62,6 +62,10 @@ export class RunnerOutbox implements JobOutlet {
     this.#port.post({ type: "effect", ref: job.ref, requestId, act });
   }
 
+  wait(job: LeasedJob, requestId: string, wait: Uint8Array): void {
+    this.#port.post({ type: "wait", ref: job.ref, requestId, wait });
+  }
+
   /** Of several things that a job says in short order only the newest is passed on. */
   progress({ ref }: LeasedJob, percent: number, message: string): void {
     this.#progress.set(ref, { ref, percent, message });

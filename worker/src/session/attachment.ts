@@ -150,6 +150,8 @@ export class Attachment {
         return this.#events.onCheckpointSaved(fromBinary(CheckpointSavedSchema, frame.subarray(start, end)));
       case responseField.effectVerdict:
         return this.#events.onEffectVerdict(frame.subarray(start, end));
+      case responseField.waitVerdict:
+        return this.#events.onWaitVerdict(frame.subarray(start, end));
       case responseField.heartbeat:
         return this.#echo(frame.subarray(start, end));
       case responseField.revoke:
@@ -287,6 +289,8 @@ export type AttachmentEvents = {
   onCheckpointSaved(saved: CheckpointSaved): void;
   /** The bytes of a holdfast.v1.EffectVerdict. */
   onEffectVerdict(verdict: Uint8Array): void;
+  /** The bytes of a holdfast.v1.WaitVerdict. */
+  onWaitVerdict(verdict: Uint8Array): void;
   onRevoke(revoke: Revoke): void;
   /** A heartbeat that was sent at `sentAt` has renewed the session. */
   onEcho(sentAt: number, timeLeftMs: number, ttlMs: number): void;

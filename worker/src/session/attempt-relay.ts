@@ -1,5 +1,6 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { EffectVerdictSchema } from "@holdfast/gen/holdfast/v1/effect_pb";
+import { WaitVerdictSchema } from "@holdfast/gen/holdfast/v1/wait_pb";
 import {
   type CheckpointSaved,
   CheckpointSchema,
@@ -14,9 +15,9 @@ import type { Outlet } from "./outlet.js";
 const progressMax = 1_000;
 
 /**
- * Passes on what running attempts say before they end. A checkpoint, and an act on an effect, is sent until it is
- * answered, again on every new stream on which its lease still stands (D7, D16); the runner has at most one checkpoint
- * open for each lease, and one act for each effect. Progress is best effort: what cannot be sent now is not worth
+ * Passes on what running attempts say before they end. A checkpoint, an act on an effect and a wait for a signal are
+ * sent until they are answered, again on every new stream on which their lease still stands (D7, D16); the runner has at
+ * most one checkpoint and one wait open for each lease, and one act for each effect. Progress is best effort: what cannot be sent now is not worth
  * sending later.
  */
 export class AttemptRelay {
@@ -42,6 +43,7 @@ export class AttemptRelay {
     for (const lease of this.#table.held()) {
       this.#send(lease);
       for (const act of lease.openActs.values()) this.#sendAct(act);
+      if (lease.openWait !== undefined) this.#sendWait(lease.openWait.wait);
     }
   }
 
@@ -84,6 +86,30 @@ export class AttemptRelay {
     if (lease?.openActs.delete(requestId) !== true) return;
     // A copy: the frame it lies in is not the session's to keep.
     this.#post({ type: "effect-verdict", ref: lease.ref, verdict: new Uint8Array(bytes) });
+  }
+
+  /** @param wait the bytes of a holdfast.v1.Wait, which names the lease */
+  wait(ref: number, requestId: string, wait: Uint8Array): void {
+    const lease = this.#table.byRef(ref);
+    if (lease === undefined || lease.phase === "lost") return;
+    lease.openWait = { requestId, wait };
+    this.#sendWait(wait);
+  }
+
+  #sendWait(wait: Uint8Array): void {
+    if (this.#outlet.isLive) this.#outlet.sendBytes("wait", [wait]);
+  }
+
+  waitAnswered(bytes: Uint8Array): void {
+    const { jobId, fencingToken, requestId, answer } = fromBinary(WaitVerdictSchema, bytes);
+    const lease = this.#table.heldByKey(leaseKey(jobId, Number(fencingToken)));
+    if (lease?.openWait?.requestId !== requestId) return;
+    lease.openWait = undefined;
+    if (answer.case === "suspended") {
+      // Its place is the runner's until that has answered, as with any lease that has ended elsewhere.
+      this.#table.lose(lease);
+      this.#post({ type: "suspended", ref: lease.ref });
+    } else this.#post({ type: "wait-verdict", ref: lease.ref, verdict: new Uint8Array(bytes) });
   }
 
   progress(items: readonly ProgressItem[]): void {

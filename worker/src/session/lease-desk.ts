@@ -171,6 +171,10 @@ export class LeaseDesk {
         lease.doubtedSince = undefined;
       } else if (lease !== undefined && lostReason === LostReason.SESSION_EXPIRED) {
         expired.push(lease);
+      } else if (lease?.openWait !== undefined && lostReason === LostReason.REPORTED) {
+        // What ended it is its own wait, whose verdict was lost.
+        this.table.lose(lease);
+        this.#post({ type: "suspended", ref: lease.ref });
       } else if (lease !== undefined) {
         this.lose([lease], { kind: "taken", message: lostMessage(lostReason) });
         lost++;

@@ -31,6 +31,8 @@ export type TabledLease = {
   openCheckpoint: { readonly sequence: number; readonly state: Uint8Array } | undefined;
   /** Acts on effects that were sent and not answered yet, by request id; sent again on the next stream. */
   readonly openActs: Map<string, Uint8Array>;
+  /** A wait for a signal that was sent and not answered yet; sent again on the next stream. */
+  openWait: { readonly requestId: string; readonly wait: Uint8Array } | undefined;
   /** Since when nobody can vouch for it, by the worker's monotonic clock; undefined: it is not in doubt. */
   doubtedSince: number | undefined;
   phase: "held" | "lost";
@@ -66,6 +68,7 @@ export class LeaseTable {
       checkpointSequence: scanned.checkpointSequence,
       openCheckpoint: undefined,
       openActs: new Map(),
+      openWait: undefined,
       doubtedSince: undefined,
       phase: "held",
     };

@@ -118,6 +118,8 @@ export class Session implements AttachmentEvents {
         return this.#relay.checkpoint(message.ref, message.sequence, message.state);
       case "effect":
         return this.#relay.effect(message.ref, message.requestId, message.act);
+      case "wait":
+        return this.#relay.wait(message.ref, message.requestId, message.wait);
       case "progress":
         return this.#relay.progress(message.items);
       case "drain":
@@ -214,6 +216,10 @@ export class Session implements AttachmentEvents {
 
   onEffectVerdict(verdict: Uint8Array): void {
     this.#relay.effectAnswered(verdict);
+  }
+
+  onWaitVerdict(verdict: Uint8Array): void {
+    this.#relay.waitAnswered(verdict);
   }
 
   onRevoke(revoke: Revoke): void {

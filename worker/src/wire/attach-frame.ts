@@ -18,6 +18,7 @@ export const requestField = {
   heartbeat: 7,
   drain: 8,
   effect: 12,
+  wait: 13,
 } as const;
 
 /** Field number of each case of holdfast.v1.AttachResponse.message. */
@@ -30,6 +31,7 @@ export const responseField = {
   revoke: 6,
   drain: 7,
   effectVerdict: 12,
+  waitVerdict: 13,
 } as const;
 
 const responseFields: ReadonlySet<number> = new Set(Object.values(responseField));

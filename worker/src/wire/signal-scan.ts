@@ -65,7 +65,8 @@ export function scanSignals(bytes: Buffer): ScannedSignals | undefined {
   return { partition, isRedelivered, pages };
 }
 
-function scanPage(bytes: Buffer, start: number, end: number): ScannedPage {
+/** The signals of a holdfast.v1.SignalPage between `start` and `end`. */
+export function scanPage(bytes: Buffer, start: number, end: number): ScannedPage {
   const page: ScannedPage = { firstSequence: 0, publishedAtMs: 0, producer: "", places: [] };
   const cursor = new WireCursor(bytes, start, end);
   while (cursor.pos < end) {

@@ -10,7 +10,7 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Job, JobEventType } from "./job_pb.js";
+import type { Job, JobEventType, JobState } from "./job_pb.js";
 import { file_holdfast_v1_job } from "./job_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdfast/v1/explain.proto.
  */
 export const file_holdfast_v1_explain: GenFile = /*@__PURE__*/
-  fileDesc("Chlob2xkZmFzdC92MS9leHBsYWluLnByb3RvEgtob2xkZmFzdC52MSIgCg5FeHBsYWluUmVxdWVzdBIOCgZqb2JfaWQYASABKAkilwIKD0V4cGxhaW5SZXNwb25zZRIdCgNqb2IYASABKAsyEC5ob2xkZmFzdC52MS5Kb2ISKAoHcmVhc29ucxgCIAMoCzIXLmhvbGRmYXN0LnYxLldhaXRSZWFzb24SKwoIcG9zaXRpb24YAyABKAsyGS5ob2xkZmFzdC52MS5MYW5lUG9zaXRpb24SMQoKY2FuZGlkYXRlcxgEIAMoCzIdLmhvbGRmYXN0LnYxLkNhbmRpZGF0ZVNlc3Npb24SEAoIc2Vzc2lvbnMYBSABKAUSIgoGZ3JhbnRzGAYgAygLMhIuaG9sZGZhc3QudjEuR3JhbnQSJQoFZ2F0ZXMYByADKAsyFi5ob2xkZmFzdC52MS5HYXRlU3RhdGUicgoJR2F0ZVN0YXRlEgwKBHR5cGUYASABKAkSDgoGdGFyZ2V0GAIgASgJEgwKBHNodXQYAyABKAgSDgoGcmVhc29uGAQgASgJEikKBXVudGlsGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJvCgpXYWl0UmVhc29uEiUKBWNhdXNlGAEgASgOMhYuaG9sZGZhc3QudjEuV2FpdENhdXNlEg8KB21lc3NhZ2UYAiABKAkSKQoFdW50aWwYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlgKDExhbmVQb3NpdGlvbhISCgpqb2JzX2FoZWFkGAEgASgFEhAKCGF0X2xlYXN0GAIgASgIEhMKC2xhbmVzX2FoZWFkGAMgASgFEg0KBWJ5dGVzGAQgASgDImIKEENhbmRpZGF0ZVNlc3Npb24SEgoKc2Vzc2lvbl9pZBgBIAEoCRITCgt3b3JrZXJfbmFtZRgCIAEoCRIRCgl3cml0ZXJfaWQYAyABKAUSEgoKbWlzbWF0Y2hlcxgEIAMoCSLXAQoFR3JhbnQSEgoKc2Vzc2lvbl9pZBgBIAEoCRITCgt3b3JrZXJfbmFtZRgCIAEoCRIPCgdhdHRlbXB0GAMgASgFEi4KCmdyYW50ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZGVkX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBImCgNlbmQYBiABKA4yGS5ob2xkZmFzdC52MS5Kb2JFdmVudFR5cGUSDgoGcmVhc29uGAcgASgJKssCCglXYWl0Q2F1c2USGgoWV0FJVF9DQVVTRV9VTlNQRUNJRklFRBAAEhQKEFdBSVRfQ0FVU0VfRU5ERUQQARIVChFXQUlUX0NBVVNFX0xFQVNFRBACEhkKFVdBSVRfQ0FVU0VfT1RIRVJfSk9CUxADEhUKEVdBSVRfQ0FVU0VfUlVOX0FUEAQSFgoSV0FJVF9DQVVTRV9CQUNLT0ZGEAUSEwoPV0FJVF9DQVVTRV9HQVRFEAYSEwoPV0FJVF9DQVVTRV9MQU5FEAcSGgoWV0FJVF9DQVVTRV9PVEhFUl9MQU5FUxAIEhkKFVdBSVRfQ0FVU0VfTk9fU0VTU0lPThAJEhgKFFdBSVRfQ0FVU0VfTk9fQ1JFRElUEAoSFwoTV0FJVF9DQVVTRV9JTU1JTkVOVBALEhcKE1dBSVRfQ0FVU0VfREVBRExJTkUQDGIGcHJvdG8z", [file_google_protobuf_timestamp, file_holdfast_v1_job]);
+  fileDesc("Chlob2xkZmFzdC92MS9leHBsYWluLnByb3RvEgtob2xkZmFzdC52MSIgCg5FeHBsYWluUmVxdWVzdBIOCgZqb2JfaWQYASABKAki2wIKD0V4cGxhaW5SZXNwb25zZRIdCgNqb2IYASABKAsyEC5ob2xkZmFzdC52MS5Kb2ISKAoHcmVhc29ucxgCIAMoCzIXLmhvbGRmYXN0LnYxLldhaXRSZWFzb24SKwoIcG9zaXRpb24YAyABKAsyGS5ob2xkZmFzdC52MS5MYW5lUG9zaXRpb24SMQoKY2FuZGlkYXRlcxgEIAMoCzIdLmhvbGRmYXN0LnYxLkNhbmRpZGF0ZVNlc3Npb24SEAoIc2Vzc2lvbnMYBSABKAUSIgoGZ3JhbnRzGAYgAygLMhIuaG9sZGZhc3QudjEuR3JhbnQSJQoFZ2F0ZXMYByADKAsyFi5ob2xkZmFzdC52MS5HYXRlU3RhdGUSKQoJd2FpdHNfZm9yGAggAygLMhYuaG9sZGZhc3QudjEuV2FpdGVkSm9iEhcKD3dhaXRzX2Zvcl90b3RhbBgJIAEoBSJeCglXYWl0ZWRKb2ISDgoGam9iX2lkGAEgASgJEgwKBGtpbmQYAiABKAkSJAoFc3RhdGUYAyABKA4yFS5ob2xkZmFzdC52MS5Kb2JTdGF0ZRINCgVjaGlsZBgEIAEoCCJyCglHYXRlU3RhdGUSDAoEdHlwZRgBIAEoCRIOCgZ0YXJnZXQYAiABKAkSDAoEc2h1dBgDIAEoCBIOCgZyZWFzb24YBCABKAkSKQoFdW50aWwYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIm8KCldhaXRSZWFzb24SJQoFY2F1c2UYASABKA4yFi5ob2xkZmFzdC52MS5XYWl0Q2F1c2USDwoHbWVzc2FnZRgCIAEoCRIpCgV1bnRpbBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiWAoMTGFuZVBvc2l0aW9uEhIKCmpvYnNfYWhlYWQYASABKAUSEAoIYXRfbGVhc3QYAiABKAgSEwoLbGFuZXNfYWhlYWQYAyABKAUSDQoFYnl0ZXMYBCABKAMiYgoQQ2FuZGlkYXRlU2Vzc2lvbhISCgpzZXNzaW9uX2lkGAEgASgJEhMKC3dvcmtlcl9uYW1lGAIgASgJEhEKCXdyaXRlcl9pZBgDIAEoBRISCgptaXNtYXRjaGVzGAQgAygJItcBCgVHcmFudBISCgpzZXNzaW9uX2lkGAEgASgJEhMKC3dvcmtlcl9uYW1lGAIgASgJEg8KB2F0dGVtcHQYAyABKAUSLgoKZ3JhbnRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kZWRfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiYKA2VuZBgGIAEoDjIZLmhvbGRmYXN0LnYxLkpvYkV2ZW50VHlwZRIOCgZyZWFzb24YByABKAkq4gIKCVdhaXRDYXVzZRIaChZXQUlUX0NBVVNFX1VOU1BFQ0lGSUVEEAASFAoQV0FJVF9DQVVTRV9FTkRFRBABEhUKEVdBSVRfQ0FVU0VfTEVBU0VEEAISGQoVV0FJVF9DQVVTRV9PVEhFUl9KT0JTEAMSFQoRV0FJVF9DQVVTRV9SVU5fQVQQBBIWChJXQUlUX0NBVVNFX0JBQ0tPRkYQBRITCg9XQUlUX0NBVVNFX0dBVEUQBhITCg9XQUlUX0NBVVNFX0xBTkUQBxIaChZXQUlUX0NBVVNFX09USEVSX0xBTkVTEAgSGQoVV0FJVF9DQVVTRV9OT19TRVNTSU9OEAkSGAoUV0FJVF9DQVVTRV9OT19DUkVESVQQChIXChNXQUlUX0NBVVNFX0lNTUlORU5UEAsSFwoTV0FJVF9DQVVTRV9ERUFETElORRAMEhUKEVdBSVRfQ0FVU0VfU0lHTkFMEA9iBnByb3RvMw", [file_google_protobuf_timestamp, file_holdfast_v1_job]);
 
 /**
  * Request of JobService.Explain.
@@ -98,6 +98,21 @@ export type ExplainResponse = Message<"holdfast.v1.ExplainResponse"> & {
    * @generated from field: repeated holdfast.v1.GateState gates = 7;
    */
   gates: GateState[];
+
+  /**
+   * Jobs that it waits for and that have not ended, children included; the
+   * first 20. Empty unless it is blocked.
+   *
+   * @generated from field: repeated holdfast.v1.WaitedJob waits_for = 8;
+   */
+  waitsFor: WaitedJob[];
+
+  /**
+   * How many there are in all.
+   *
+   * @generated from field: int32 waits_for_total = 9;
+   */
+  waitsForTotal: number;
 };
 
 /**
@@ -106,6 +121,48 @@ export type ExplainResponse = Message<"holdfast.v1.ExplainResponse"> & {
  */
 export const ExplainResponseSchema: GenMessage<ExplainResponse> = /*@__PURE__*/
   messageDesc(file_holdfast_v1_explain, 1);
+
+/**
+ * A job that another waits for.
+ *
+ * @generated from message holdfast.v1.WaitedJob
+ */
+export type WaitedJob = Message<"holdfast.v1.WaitedJob"> & {
+  /**
+   * Its id.
+   *
+   * @generated from field: string job_id = 1;
+   */
+  jobId: string;
+
+  /**
+   * Its kind.
+   *
+   * @generated from field: string kind = 2;
+   */
+  kind: string;
+
+  /**
+   * Its state; not terminal.
+   *
+   * @generated from field: holdfast.v1.JobState state = 3;
+   */
+  state: JobState;
+
+  /**
+   * It is a child of the job that waits; otherwise a dependency.
+   *
+   * @generated from field: bool child = 4;
+   */
+  child: boolean;
+};
+
+/**
+ * Describes the message holdfast.v1.WaitedJob.
+ * Use `create(WaitedJobSchema)` to create a new message.
+ */
+export const WaitedJobSchema: GenMessage<WaitedJob> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_explain, 2);
 
 /**
  * A gate before a job.
@@ -154,7 +211,7 @@ export type GateState = Message<"holdfast.v1.GateState"> & {
  * Use `create(GateStateSchema)` to create a new message.
  */
 export const GateStateSchema: GenMessage<GateState> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_explain, 2);
+  messageDesc(file_holdfast_v1_explain, 3);
 
 /**
  * One cause.
@@ -189,7 +246,7 @@ export type WaitReason = Message<"holdfast.v1.WaitReason"> & {
  * Use `create(WaitReasonSchema)` to create a new message.
  */
 export const WaitReasonSchema: GenMessage<WaitReason> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_explain, 3);
+  messageDesc(file_holdfast_v1_explain, 4);
 
 /**
  * A place in a lane.
@@ -232,7 +289,7 @@ export type LanePosition = Message<"holdfast.v1.LanePosition"> & {
  * Use `create(LanePositionSchema)` to create a new message.
  */
 export const LanePositionSchema: GenMessage<LanePosition> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_explain, 4);
+  messageDesc(file_holdfast_v1_explain, 5);
 
 /**
  * A live session, seen from the job.
@@ -274,7 +331,7 @@ export type CandidateSession = Message<"holdfast.v1.CandidateSession"> & {
  * Use `create(CandidateSessionSchema)` to create a new message.
  */
 export const CandidateSessionSchema: GenMessage<CandidateSession> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_explain, 5);
+  messageDesc(file_holdfast_v1_explain, 6);
 
 /**
  * One grant of a job, and how it ended.
@@ -337,7 +394,7 @@ export type Grant = Message<"holdfast.v1.Grant"> & {
  * Use `create(GrantSchema)` to create a new message.
  */
 export const GrantSchema: GenMessage<Grant> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_explain, 6);
+  messageDesc(file_holdfast_v1_explain, 7);
 
 /**
  * What keeps a job where it is.
@@ -435,6 +492,13 @@ export enum WaitCause {
    * @generated from enum value: WAIT_CAUSE_DEADLINE = 12;
    */
   DEADLINE = 12,
+
+  /**
+   * It is suspended until a signal comes.
+   *
+   * @generated from enum value: WAIT_CAUSE_SIGNAL = 15;
+   */
+  SIGNAL = 15,
 }
 
 /**

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdfast/v1/job.proto.
  */
 export const file_holdfast_v1_job: GenFile = /*@__PURE__*/
-  fileDesc("ChVob2xkZmFzdC92MS9qb2IucHJvdG8SC2hvbGRmYXN0LnYxIvgGCgdKb2JTcGVjEgwKBGtpbmQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRInCghwcmlvcml0eRgEIAEoDjIVLmhvbGRmYXN0LnYxLlByaW9yaXR5EhQKDGNhcGFiaWxpdGllcxgFIAMoCRIPCgdwYXlsb2FkGAYgASgMEhQKDGNvbnRlbnRfdHlwZRgHIAEoCRIwCgZsYWJlbHMYCCADKAsyIC5ob2xkZmFzdC52MS5Kb2JTcGVjLkxhYmVsc0VudHJ5EhcKD2lkZW1wb3RlbmN5X2tleRgJIAEoCRIqCgZydW5fYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKBXJldHJ5GAsgASgLMhguaG9sZGZhc3QudjEuUmV0cnlQb2xpY3kSLAoIZGVhZGxpbmUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjgKEWRpc2Nvbm5lY3RfcG9saWN5GA0gASgOMh0uaG9sZGZhc3QudjEuRGlzY29ubmVjdFBvbGljeRIzChBkaXNjb25uZWN0X2xpbWl0GA4gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXRyYWNlX2NvbnRleHQYDyABKAsyGS5ob2xkZmFzdC52MS5UcmFjZUNvbnRleHQSKwoKZGVwZW5kc19vbhgQIAMoCzIXLmhvbGRmYXN0LnYxLkRlcGVuZGVuY3kSLwoMY29tcGVuc2F0aW9uGBEgASgLMhkuaG9sZGZhc3QudjEuQ29tcGVuc2F0aW9uEiYKBnVuaXF1ZRgUIAEoCzIWLmhvbGRmYXN0LnYxLlVuaXF1ZUtleRIsCghzdGFydF9ieRgVIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc291cmNlGBYgASgJEicKCGZhaXJuZXNzGBcgASgLMhUuaG9sZGZhc3QudjEuRmFpcm5lc3MSKAoJaW5fZmxpZ2h0GBggASgLMhUuaG9sZGZhc3QudjEuSW5GbGlnaHQSJAoIZXN0aW1hdGUYGSABKAsyEi5ob2xkZmFzdC52MS5TcGVuZBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlEKCEluRmxpZ2h0EgsKA2tleRgBIAEoCRILCgNtYXgYAiABKAUSKwoGcG9saWN5GAMgASgOMhsuaG9sZGZhc3QudjEuSW5GbGlnaHRQb2xpY3kiLwoFU3BlbmQSFgoOY29zdF9taWNyb191c2QYASABKAMSDgoGdG9rZW5zGAIgASgDIicKCEZhaXJuZXNzEgsKA2tleRgBIAEoCRIOCgZ3ZWlnaHQYAiABKAUiagoKRGVwZW5kZW5jeRIQCgZqb2JfaWQYASABKAlIABIZCg9pZGVtcG90ZW5jeV9rZXkYAiABKAlIABIpCgRraW5kGAMgASgOMhsuaG9sZGZhc3QudjEuRGVwZW5kZW5jeUtpbmRCBAoCb24iSQoMQ29tcGVuc2F0aW9uEiEKA2pvYhgBIAEoCzIULmhvbGRmYXN0LnYxLkpvYlNwZWMSFgoOb25fcnVuX2ZhaWx1cmUYAiABKAgikgEKDENoaWxkT3V0Y29tZRIOCgZqb2JfaWQYASABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAIgASgJEgwKBGtpbmQYAyABKAkSJAoFc3RhdGUYBCABKA4yFS5ob2xkZmFzdC52MS5Kb2JTdGF0ZRIlCgdvdXRjb21lGAUgASgLMhQuaG9sZGZhc3QudjEuT3V0Y29tZSJkCg1DaGlsZE91dGNvbWVzEg0KBXRvdGFsGAEgASgFEisKCG91dGNvbWVzGAIgAygLMhkuaG9sZGZhc3QudjEuQ2hpbGRPdXRjb21lEhcKD25leHRfcGFnZV90b2tlbhgDIAEoCSJDCglVbmlxdWVLZXkSCwoDa2V5GAEgASgJEikKBnBvbGljeRgCIAEoDjIZLmhvbGRmYXN0LnYxLlVuaXF1ZVBvbGljeSLmAQoLUmV0cnlQb2xpY3kSFAoMbWF4X2F0dGVtcHRzGAEgASgFEjIKD2luaXRpYWxfYmFja29mZhgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZmYWN0b3IYAyABKAESLgoLbWF4X2JhY2tvZmYYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFwoPcGVybWFuZW50X2NvZGVzGAUgAygJEjQKEXBlcm1hbmVudF9jbGFzc2VzGAYgAygOMhkuaG9sZGZhc3QudjEuRmFpbHVyZUNsYXNzIjcKDFRyYWNlQ29udGV4dBITCgt0cmFjZXBhcmVudBgBIAEoCRISCgp0cmFjZXN0YXRlGAIgASgJIsEHCgNKb2ISCgoCaWQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRIMCgRraW5kGAQgASgJEicKCHByaW9yaXR5GAUgASgOMhUuaG9sZGZhc3QudjEuUHJpb3JpdHkSFAoMY2FwYWJpbGl0aWVzGAYgAygJEiwKBmxhYmVscxgHIAMoCzIcLmhvbGRmYXN0LnYxLkpvYi5MYWJlbHNFbnRyeRIkCgVzdGF0ZRgIIAEoDjIVLmhvbGRmYXN0LnYxLkpvYlN0YXRlEg8KB2F0dGVtcHQYCSABKAUSFAoMbWF4X2F0dGVtcHRzGAogASgFEhUKDWZlbmNpbmdfdG9rZW4YCyABKAMSEAoIcmV2aXNpb24YDCABKAUSMAoMc3VibWl0dGVkX2F0GA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIqCgZydW5fYXQYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0ZWRfYXQYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2ZpbmlzaGVkX2F0GBAgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghkZWFkbGluZRgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKc2Vzc2lvbl9pZBgSIAEoCRIlCgdvdXRjb21lGBMgASgLMhQuaG9sZGZhc3QudjEuT3V0Y29tZRInCghwcm9ncmVzcxgUIAEoCzIVLmhvbGRmYXN0LnYxLlByb2dyZXNzEhsKE2NoZWNrcG9pbnRfc2VxdWVuY2UYFSABKAMSDwoHcGF5bG9hZBgWIAEoDBIUCgxjb250ZW50X3R5cGUYFyABKAkSDgoGcnVuX2lkGBggASgJEhIKCnVuaXF1ZV9rZXkYHiABKAkSLAoIc3RhcnRfYnkYHyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnNvdXJjZRggIAEoCRInCghmYWlybmVzcxghIAEoCzIVLmhvbGRmYXN0LnYxLkZhaXJuZXNzEigKCWluX2ZsaWdodBgoIAEoCzIVLmhvbGRmYXN0LnYxLkluRmxpZ2h0EiQKCGVzdGltYXRlGCkgASgLMhIuaG9sZGZhc3QudjEuU3BlbmQaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKTAQoHT3V0Y29tZRInCgdzdWNjZXNzGAEgASgLMhQuaG9sZGZhc3QudjEuU3VjY2Vzc0gAEicKB2ZhaWx1cmUYAiABKAsyFC5ob2xkZmFzdC52MS5GYWlsdXJlSAASKwoJY2FuY2VsbGVkGAMgASgLMhYuaG9sZGZhc3QudjEuQ2FuY2VsbGVkSABCCQoHb3V0Y29tZSIvCgdTdWNjZXNzEg4KBnJlc3VsdBgBIAEoDBIUCgxjb250ZW50X3R5cGUYAiABKAkiawoHRmFpbHVyZRIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEQoJcGVybWFuZW50GAMgASgIEi4KC3JldHJ5X2FmdGVyGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIhsKCUNhbmNlbGxlZBIOCgZyZWFzb24YASABKAkiVAoIUHJvZ3Jlc3MSDwoHcGVyY2VudBgBIAEoARIPCgdtZXNzYWdlGAIgASgJEiYKAmF0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCL7AQoISm9iRXZlbnQSCgoCaWQYASABKAkSDgoGam9iX2lkGAIgASgJEicKBHR5cGUYAyABKA4yGS5ob2xkZmFzdC52MS5Kb2JFdmVudFR5cGUSJAoFc3RhdGUYBCABKA4yFS5ob2xkZmFzdC52MS5Kb2JTdGF0ZRIQCghyZXZpc2lvbhgFIAEoBRIPCgdhdHRlbXB0GAYgASgFEhUKDWZlbmNpbmdfdG9rZW4YByABKAMSEgoKc2Vzc2lvbl9pZBgIIAEoCRIOCgZyZWFzb24YCSABKAkSJgoCYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIoYBCgdKb2JOb3RlEg4KBm51bWJlchgBIAEoAxImCgR0eXBlGAIgASgOMhguaG9sZGZhc3QudjEuSm9iTm90ZVR5cGUSDAoEbmFtZRgDIAEoCRINCgVieXRlcxgEIAEoBRImCgJhdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqagoOSW5GbGlnaHRQb2xpY3kSIAocSU5fRkxJR0hUX1BPTElDWV9VTlNQRUNJRklFRBAAEhkKFUlOX0ZMSUdIVF9QT0xJQ1lfV0FJVBABEhsKF0lOX0ZMSUdIVF9QT0xJQ1lfUkVGVVNFEAIqZQoORGVwZW5kZW5jeUtpbmQSHwobREVQRU5ERU5DWV9LSU5EX1VOU1BFQ0lGSUVEEAASGAoUREVQRU5ERU5DWV9LSU5EX0hBUkQQARIYChRERVBFTkRFTkNZX0tJTkRfU09GVBACKosBCg1GYWlsdXJlUG9saWN5Eh4KGkZBSUxVUkVfUE9MSUNZX1VOU1BFQ0lGSUVEEAASHAoYRkFJTFVSRV9QT0xJQ1lfRkFJTF9GQVNUEAESGwoXRkFJTFVSRV9QT0xJQ1lfQ09OVElOVUUQAhIfChtGQUlMVVJFX1BPTElDWV9XQUlUX0ZPUl9BTEwQAyp+CgxVbmlxdWVQb2xpY3kSHQoZVU5JUVVFX1BPTElDWV9VTlNQRUNJRklFRBAAEhoKFlVOSVFVRV9QT0xJQ1lfRVhJU1RJTkcQARIYChRVTklRVUVfUE9MSUNZX1JFRlVTRRACEhkKFVVOSVFVRV9QT0xJQ1lfUkVQTEFDRRADKnUKCFByaW9yaXR5EhgKFFBSSU9SSVRZX1VOU1BFQ0lGSUVEEAASEAoMUFJJT1JJVFlfTE9XEAESEwoPUFJJT1JJVFlfTk9STUFMEAISEQoNUFJJT1JJVFlfSElHSBADEhUKEVBSSU9SSVRZX0NSSVRJQ0FMEAQqsAMKDEZhaWx1cmVDbGFzcxIdChlGQUlMVVJFX0NMQVNTX1VOU1BFQ0lGSUVEEAASHgoaRkFJTFVSRV9DTEFTU19SQVRFX0xJTUlURUQQARIeChpGQUlMVVJFX0NMQVNTX1NFUlZFUl9FUlJPUhACEh4KGkZBSUxVUkVfQ0xBU1NfQ0xJRU5UX0VSUk9SEAMSGAoURkFJTFVSRV9DTEFTU19ERU5JRUQQBBIbChdGQUlMVVJFX0NMQVNTX05PVF9GT1VORBAFEhkKFUZBSUxVUkVfQ0xBU1NfVElNRU9VVBAGEhwKGEZBSUxVUkVfQ0xBU1NfQ09OTkVDVElPThAHEiEKHUZBSUxVUkVfQ0xBU1NfU0NIRU1BX01JU01BVENIEAgSHQoZRkFJTFVSRV9DTEFTU19QQVJTRV9FUlJPUhAJEhsKF0ZBSUxVUkVfQ0xBU1NfRVhIQVVTVEVEEAoSGgoWRkFJTFVSRV9DTEFTU19ERUFETElORRALEh0KGUZBSUxVUkVfQ0xBU1NfV09SS0VSX0xPU1QQDBIXChNGQUlMVVJFX0NMQVNTX09USEVSEA0qegoQRGlzY29ubmVjdFBvbGljeRIhCh1ESVNDT05ORUNUX1BPTElDWV9VTlNQRUNJRklFRBAAEhoKFkRJU0NPTk5FQ1RfUE9MSUNZX1NUT1AQARInCiNESVNDT05ORUNUX1BPTElDWV9GSU5JU0hfQU5EX1JFUE9SVBACKtwBCghKb2JTdGF0ZRIZChVKT0JfU1RBVEVfVU5TUEVDSUZJRUQQABIVChFKT0JfU1RBVEVfQkxPQ0tFRBABEhcKE0pPQl9TVEFURV9TQ0hFRFVMRUQQAhITCg9KT0JfU1RBVEVfUkVBRFkQAxIUChBKT0JfU1RBVEVfUEFSS0VEEAQSFAoQSk9CX1NUQVRFX0xFQVNFRBAFEhcKE0pPQl9TVEFURV9TVUNDRUVERUQQBhISCg5KT0JfU1RBVEVfREVBRBAHEhcKE0pPQl9TVEFURV9DQU5DRUxMRUQQCCp0CgtKb2JOb3RlVHlwZRIdChlKT0JfTk9URV9UWVBFX1VOU1BFQ0lGSUVEEAASIgoeSk9CX05PVEVfVFlQRV9FRkZFQ1RfQ09NUExFVEVEEAESIgoeSk9CX05PVEVfVFlQRV9FRkZFQ1RfQUJBTkRPTkVEEAIq8gMKDEpvYkV2ZW50VHlwZRIeChpKT0JfRVZFTlRfVFlQRV9VTlNQRUNJRklFRBAAEhwKGEpPQl9FVkVOVF9UWVBFX1NVQk1JVFRFRBABEhgKFEpPQl9FVkVOVF9UWVBFX1JFQURZEAISGQoVSk9CX0VWRU5UX1RZUEVfTEVBU0VEEAMSGwoXSk9CX0VWRU5UX1RZUEVfUkVMRUFTRUQQBBIaChZKT0JfRVZFTlRfVFlQRV9FWFBJUkVEEAUSIgoeSk9CX0VWRU5UX1RZUEVfUkVUUllfU0NIRURVTEVEEAYSHAoYSk9CX0VWRU5UX1RZUEVfU1VDQ0VFREVEEAcSFwoTSk9CX0VWRU5UX1RZUEVfREVBRBAIEhwKGEpPQl9FVkVOVF9UWVBFX0NBTkNFTExFRBAJEiMKH0pPQl9FVkVOVF9UWVBFX0NBTkNFTF9SRVFVRVNURUQQChIaChZKT0JfRVZFTlRfVFlQRV9SRVZJVkVEEAsSIwofSk9CX0VWRU5UX1RZUEVfRUZGRUNUX0NPTVBMRVRFRBAMEhwKGEpPQl9FVkVOVF9UWVBFX1VOQkxPQ0tFRBANEhsKF0pPQl9FVkVOVF9UWVBFX0RFRkVSUkVEEA4SHAoYSk9CX0VWRU5UX1RZUEVfUFJFRU1QVEVEEBBiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChVob2xkZmFzdC92MS9qb2IucHJvdG8SC2hvbGRmYXN0LnYxIvgGCgdKb2JTcGVjEgwKBGtpbmQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRInCghwcmlvcml0eRgEIAEoDjIVLmhvbGRmYXN0LnYxLlByaW9yaXR5EhQKDGNhcGFiaWxpdGllcxgFIAMoCRIPCgdwYXlsb2FkGAYgASgMEhQKDGNvbnRlbnRfdHlwZRgHIAEoCRIwCgZsYWJlbHMYCCADKAsyIC5ob2xkZmFzdC52MS5Kb2JTcGVjLkxhYmVsc0VudHJ5EhcKD2lkZW1wb3RlbmN5X2tleRgJIAEoCRIqCgZydW5fYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKBXJldHJ5GAsgASgLMhguaG9sZGZhc3QudjEuUmV0cnlQb2xpY3kSLAoIZGVhZGxpbmUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjgKEWRpc2Nvbm5lY3RfcG9saWN5GA0gASgOMh0uaG9sZGZhc3QudjEuRGlzY29ubmVjdFBvbGljeRIzChBkaXNjb25uZWN0X2xpbWl0GA4gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXRyYWNlX2NvbnRleHQYDyABKAsyGS5ob2xkZmFzdC52MS5UcmFjZUNvbnRleHQSKwoKZGVwZW5kc19vbhgQIAMoCzIXLmhvbGRmYXN0LnYxLkRlcGVuZGVuY3kSLwoMY29tcGVuc2F0aW9uGBEgASgLMhkuaG9sZGZhc3QudjEuQ29tcGVuc2F0aW9uEiYKBnVuaXF1ZRgUIAEoCzIWLmhvbGRmYXN0LnYxLlVuaXF1ZUtleRIsCghzdGFydF9ieRgVIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc291cmNlGBYgASgJEicKCGZhaXJuZXNzGBcgASgLMhUuaG9sZGZhc3QudjEuRmFpcm5lc3MSKAoJaW5fZmxpZ2h0GBggASgLMhUuaG9sZGZhc3QudjEuSW5GbGlnaHQSJAoIZXN0aW1hdGUYGSABKAsyEi5ob2xkZmFzdC52MS5TcGVuZBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlEKCEluRmxpZ2h0EgsKA2tleRgBIAEoCRILCgNtYXgYAiABKAUSKwoGcG9saWN5GAMgASgOMhsuaG9sZGZhc3QudjEuSW5GbGlnaHRQb2xpY3kiLwoFU3BlbmQSFgoOY29zdF9taWNyb191c2QYASABKAMSDgoGdG9rZW5zGAIgASgDIicKCEZhaXJuZXNzEgsKA2tleRgBIAEoCRIOCgZ3ZWlnaHQYAiABKAUiagoKRGVwZW5kZW5jeRIQCgZqb2JfaWQYASABKAlIABIZCg9pZGVtcG90ZW5jeV9rZXkYAiABKAlIABIpCgRraW5kGAMgASgOMhsuaG9sZGZhc3QudjEuRGVwZW5kZW5jeUtpbmRCBAoCb24iSQoMQ29tcGVuc2F0aW9uEiEKA2pvYhgBIAEoCzIULmhvbGRmYXN0LnYxLkpvYlNwZWMSFgoOb25fcnVuX2ZhaWx1cmUYAiABKAgikgEKDENoaWxkT3V0Y29tZRIOCgZqb2JfaWQYASABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAIgASgJEgwKBGtpbmQYAyABKAkSJAoFc3RhdGUYBCABKA4yFS5ob2xkZmFzdC52MS5Kb2JTdGF0ZRIlCgdvdXRjb21lGAUgASgLMhQuaG9sZGZhc3QudjEuT3V0Y29tZSJkCg1DaGlsZE91dGNvbWVzEg0KBXRvdGFsGAEgASgFEisKCG91dGNvbWVzGAIgAygLMhkuaG9sZGZhc3QudjEuQ2hpbGRPdXRjb21lEhcKD25leHRfcGFnZV90b2tlbhgDIAEoCSJDCglVbmlxdWVLZXkSCwoDa2V5GAEgASgJEikKBnBvbGljeRgCIAEoDjIZLmhvbGRmYXN0LnYxLlVuaXF1ZVBvbGljeSLmAQoLUmV0cnlQb2xpY3kSFAoMbWF4X2F0dGVtcHRzGAEgASgFEjIKD2luaXRpYWxfYmFja29mZhgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZmYWN0b3IYAyABKAESLgoLbWF4X2JhY2tvZmYYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFwoPcGVybWFuZW50X2NvZGVzGAUgAygJEjQKEXBlcm1hbmVudF9jbGFzc2VzGAYgAygOMhkuaG9sZGZhc3QudjEuRmFpbHVyZUNsYXNzIjcKDFRyYWNlQ29udGV4dBITCgt0cmFjZXBhcmVudBgBIAEoCRISCgp0cmFjZXN0YXRlGAIgASgJIpMICgNKb2ISCgoCaWQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRIMCgRraW5kGAQgASgJEicKCHByaW9yaXR5GAUgASgOMhUuaG9sZGZhc3QudjEuUHJpb3JpdHkSFAoMY2FwYWJpbGl0aWVzGAYgAygJEiwKBmxhYmVscxgHIAMoCzIcLmhvbGRmYXN0LnYxLkpvYi5MYWJlbHNFbnRyeRIkCgVzdGF0ZRgIIAEoDjIVLmhvbGRmYXN0LnYxLkpvYlN0YXRlEg8KB2F0dGVtcHQYCSABKAUSFAoMbWF4X2F0dGVtcHRzGAogASgFEhUKDWZlbmNpbmdfdG9rZW4YCyABKAMSEAoIcmV2aXNpb24YDCABKAUSMAoMc3VibWl0dGVkX2F0GA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIqCgZydW5fYXQYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0ZWRfYXQYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2ZpbmlzaGVkX2F0GBAgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghkZWFkbGluZRgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKc2Vzc2lvbl9pZBgSIAEoCRIlCgdvdXRjb21lGBMgASgLMhQuaG9sZGZhc3QudjEuT3V0Y29tZRInCghwcm9ncmVzcxgUIAEoCzIVLmhvbGRmYXN0LnYxLlByb2dyZXNzEhsKE2NoZWNrcG9pbnRfc2VxdWVuY2UYFSABKAMSDwoHcGF5bG9hZBgWIAEoDBIUCgxjb250ZW50X3R5cGUYFyABKAkSDgoGcnVuX2lkGBggASgJEhIKCnVuaXF1ZV9rZXkYHiABKAkSLAoIc3RhcnRfYnkYHyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnNvdXJjZRggIAEoCRInCghmYWlybmVzcxghIAEoCzIVLmhvbGRmYXN0LnYxLkZhaXJuZXNzEigKCWluX2ZsaWdodBgyIAEoCzIVLmhvbGRmYXN0LnYxLkluRmxpZ2h0EiQKCGVzdGltYXRlGDMgASgLMhIuaG9sZGZhc3QudjEuU3BlbmQSJQoGY2F1c2VzGDwgAygLMhUuaG9sZGZhc3QudjEuSm9iQ2F1c2USKQoGYXdhaXRzGCggASgLMhkuaG9sZGZhc3QudjEuQXdhaXRlZFBsYWNlGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEioQEKCEpvYkNhdXNlEioKBnJlcGxheRgBIAEoCzIYLmhvbGRmYXN0LnYxLlJlcGxheUNhdXNlSAASNgoMY29tcGVuc2F0aW9uGAIgASgLMh4uaG9sZGZhc3QudjEuQ29tcGVuc2F0aW9uQ2F1c2VIABIoCgVyZXRyeRgDIAEoCzIXLmhvbGRmYXN0LnYxLlJldHJ5Q2F1c2VIAEIHCgVjYXVzZSIwCgtSZXBsYXlDYXVzZRIRCglyZXBsYXlfaWQYASABKAkSDgoGam9iX2lkGAIgASgJIiMKEUNvbXBlbnNhdGlvbkNhdXNlEg4KBmpvYl9pZBgBIAEoCSJECgpSZXRyeUNhdXNlEiYKAmF0GAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZyZWFzb24YAiABKAkiqwEKDEF3YWl0ZWRQbGFjZRINCgVvd25lchgBIAEoCRIPCgdjaGFubmVsGAIgASgJEhEKCXBhcnRpdGlvbhgDIAEoBRINCgVhZnRlchgEIAEoAxIpCgVzaW5jZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKdGltZW91dF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAikwEKB091dGNvbWUSJwoHc3VjY2VzcxgBIAEoCzIULmhvbGRmYXN0LnYxLlN1Y2Nlc3NIABInCgdmYWlsdXJlGAIgASgLMhQuaG9sZGZhc3QudjEuRmFpbHVyZUgAEisKCWNhbmNlbGxlZBgDIAEoCzIWLmhvbGRmYXN0LnYxLkNhbmNlbGxlZEgAQgkKB291dGNvbWUiLwoHU3VjY2VzcxIOCgZyZXN1bHQYASABKAwSFAoMY29udGVudF90eXBlGAIgASgJImsKB0ZhaWx1cmUSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEhEKCXBlcm1hbmVudBgDIAEoCBIuCgtyZXRyeV9hZnRlchgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIbCglDYW5jZWxsZWQSDgoGcmVhc29uGAEgASgJIlQKCFByb2dyZXNzEg8KB3BlcmNlbnQYASABKAESDwoHbWVzc2FnZRgCIAEoCRImCgJhdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi+wEKCEpvYkV2ZW50EgoKAmlkGAEgASgJEg4KBmpvYl9pZBgCIAEoCRInCgR0eXBlGAMgASgOMhkuaG9sZGZhc3QudjEuSm9iRXZlbnRUeXBlEiQKBXN0YXRlGAQgASgOMhUuaG9sZGZhc3QudjEuSm9iU3RhdGUSEAoIcmV2aXNpb24YBSABKAUSDwoHYXR0ZW1wdBgGIAEoBRIVCg1mZW5jaW5nX3Rva2VuGAcgASgDEhIKCnNlc3Npb25faWQYCCABKAkSDgoGcmVhc29uGAkgASgJEiYKAmF0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKpAQoHSm9iTm90ZRIOCgZudW1iZXIYASABKAMSJgoEdHlwZRgCIAEoDjIYLmhvbGRmYXN0LnYxLkpvYk5vdGVUeXBlEgwKBG5hbWUYAyABKAkSDQoFYnl0ZXMYBCABKAUSJgoCYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3NpZ25hbHMYBiABKAUSEAoIcHJvZHVjZXIYByABKAkqagoOSW5GbGlnaHRQb2xpY3kSIAocSU5fRkxJR0hUX1BPTElDWV9VTlNQRUNJRklFRBAAEhkKFUlOX0ZMSUdIVF9QT0xJQ1lfV0FJVBABEhsKF0lOX0ZMSUdIVF9QT0xJQ1lfUkVGVVNFEAIqZQoORGVwZW5kZW5jeUtpbmQSHwobREVQRU5ERU5DWV9LSU5EX1VOU1BFQ0lGSUVEEAASGAoUREVQRU5ERU5DWV9LSU5EX0hBUkQQARIYChRERVBFTkRFTkNZX0tJTkRfU09GVBACKosBCg1GYWlsdXJlUG9saWN5Eh4KGkZBSUxVUkVfUE9MSUNZX1VOU1BFQ0lGSUVEEAASHAoYRkFJTFVSRV9QT0xJQ1lfRkFJTF9GQVNUEAESGwoXRkFJTFVSRV9QT0xJQ1lfQ09OVElOVUUQAhIfChtGQUlMVVJFX1BPTElDWV9XQUlUX0ZPUl9BTEwQAyp+CgxVbmlxdWVQb2xpY3kSHQoZVU5JUVVFX1BPTElDWV9VTlNQRUNJRklFRBAAEhoKFlVOSVFVRV9QT0xJQ1lfRVhJU1RJTkcQARIYChRVTklRVUVfUE9MSUNZX1JFRlVTRRACEhkKFVVOSVFVRV9QT0xJQ1lfUkVQTEFDRRADKnUKCFByaW9yaXR5EhgKFFBSSU9SSVRZX1VOU1BFQ0lGSUVEEAASEAoMUFJJT1JJVFlfTE9XEAESEwoPUFJJT1JJVFlfTk9STUFMEAISEQoNUFJJT1JJVFlfSElHSBADEhUKEVBSSU9SSVRZX0NSSVRJQ0FMEAQqsAMKDEZhaWx1cmVDbGFzcxIdChlGQUlMVVJFX0NMQVNTX1VOU1BFQ0lGSUVEEAASHgoaRkFJTFVSRV9DTEFTU19SQVRFX0xJTUlURUQQARIeChpGQUlMVVJFX0NMQVNTX1NFUlZFUl9FUlJPUhACEh4KGkZBSUxVUkVfQ0xBU1NfQ0xJRU5UX0VSUk9SEAMSGAoURkFJTFVSRV9DTEFTU19ERU5JRUQQBBIbChdGQUlMVVJFX0NMQVNTX05PVF9GT1VORBAFEhkKFUZBSUxVUkVfQ0xBU1NfVElNRU9VVBAGEhwKGEZBSUxVUkVfQ0xBU1NfQ09OTkVDVElPThAHEiEKHUZBSUxVUkVfQ0xBU1NfU0NIRU1BX01JU01BVENIEAgSHQoZRkFJTFVSRV9DTEFTU19QQVJTRV9FUlJPUhAJEhsKF0ZBSUxVUkVfQ0xBU1NfRVhIQVVTVEVEEAoSGgoWRkFJTFVSRV9DTEFTU19ERUFETElORRALEh0KGUZBSUxVUkVfQ0xBU1NfV09SS0VSX0xPU1QQDBIXChNGQUlMVVJFX0NMQVNTX09USEVSEA0qegoQRGlzY29ubmVjdFBvbGljeRIhCh1ESVNDT05ORUNUX1BPTElDWV9VTlNQRUNJRklFRBAAEhoKFkRJU0NPTk5FQ1RfUE9MSUNZX1NUT1AQARInCiNESVNDT05ORUNUX1BPTElDWV9GSU5JU0hfQU5EX1JFUE9SVBACKtwBCghKb2JTdGF0ZRIZChVKT0JfU1RBVEVfVU5TUEVDSUZJRUQQABIVChFKT0JfU1RBVEVfQkxPQ0tFRBABEhcKE0pPQl9TVEFURV9TQ0hFRFVMRUQQAhITCg9KT0JfU1RBVEVfUkVBRFkQAxIUChBKT0JfU1RBVEVfUEFSS0VEEAQSFAoQSk9CX1NUQVRFX0xFQVNFRBAFEhcKE0pPQl9TVEFURV9TVUNDRUVERUQQBhISCg5KT0JfU1RBVEVfREVBRBAHEhcKE0pPQl9TVEFURV9DQU5DRUxMRUQQCCqZAQoLSm9iTm90ZVR5cGUSHQoZSk9CX05PVEVfVFlQRV9VTlNQRUNJRklFRBAAEiIKHkpPQl9OT1RFX1RZUEVfRUZGRUNUX0NPTVBMRVRFRBABEiIKHkpPQl9OT1RFX1RZUEVfRUZGRUNUX0FCQU5ET05FRBACEiMKH0pPQl9OT1RFX1RZUEVfU0lHTkFMU19QVUJMSVNIRUQQAyqQBAoMSm9iRXZlbnRUeXBlEh4KGkpPQl9FVkVOVF9UWVBFX1VOU1BFQ0lGSUVEEAASHAoYSk9CX0VWRU5UX1RZUEVfU1VCTUlUVEVEEAESGAoUSk9CX0VWRU5UX1RZUEVfUkVBRFkQAhIZChVKT0JfRVZFTlRfVFlQRV9MRUFTRUQQAxIbChdKT0JfRVZFTlRfVFlQRV9SRUxFQVNFRBAEEhoKFkpPQl9FVkVOVF9UWVBFX0VYUElSRUQQBRIiCh5KT0JfRVZFTlRfVFlQRV9SRVRSWV9TQ0hFRFVMRUQQBhIcChhKT0JfRVZFTlRfVFlQRV9TVUNDRUVERUQQBxIXChNKT0JfRVZFTlRfVFlQRV9ERUFEEAgSHAoYSk9CX0VWRU5UX1RZUEVfQ0FOQ0VMTEVEEAkSIwofSk9CX0VWRU5UX1RZUEVfQ0FOQ0VMX1JFUVVFU1RFRBAKEhoKFkpPQl9FVkVOVF9UWVBFX1JFVklWRUQQCxIjCh9KT0JfRVZFTlRfVFlQRV9FRkZFQ1RfQ09NUExFVEVEEAwSHAoYSk9CX0VWRU5UX1RZUEVfVU5CTE9DS0VEEA0SGwoXSk9CX0VWRU5UX1RZUEVfREVGRVJSRUQQDhIcChhKT0JfRVZFTlRfVFlQRV9TVVNQRU5ERUQQDxIcChhKT0JfRVZFTlRfVFlQRV9QUkVFTVBURUQQEGIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * What a submitter asks for. Every limit named here is a default of the hub's
@@ -303,7 +303,7 @@ export type Fairness = Message<"holdfast.v1.Fairness"> & {
 
   /**
    * Share of the key relative to the others', 1 to 1000. Default 1. The newest
-   * weight that was declared for a lane holds for all its jobs.
+   * weight that was declared for a key holds for all its jobs.
    *
    * @generated from field: int32 weight = 2;
    */
@@ -797,7 +797,7 @@ export type Job = Message<"holdfast.v1.Job"> & {
 
   /**
    * Whose share it takes; absent for none. The weight is the newest that was
-   * declared for the job's lane.
+   * declared for the key.
    *
    * @generated from field: holdfast.v1.Fairness fairness = 33;
    */
@@ -806,16 +806,32 @@ export type Job = Message<"holdfast.v1.Job"> & {
   /**
    * The key as declared; absent for none.
    *
-   * @generated from field: holdfast.v1.InFlight in_flight = 40;
+   * @generated from field: holdfast.v1.InFlight in_flight = 50;
    */
   inFlight?: InFlight | undefined;
 
   /**
    * What an attempt is expected to spend; absent for nothing.
    *
-   * @generated from field: holdfast.v1.Spend estimate = 41;
+   * @generated from field: holdfast.v1.Spend estimate = 51;
    */
   estimate?: Spend | undefined;
+
+  /**
+   * Why it is there, or open again, when that was not its submitter's doing:
+   * at most one of each.
+   *
+   * @generated from field: repeated holdfast.v1.JobCause causes = 60;
+   */
+  causes: JobCause[];
+
+  /**
+   * The signal that it is suspended for; absent when it is not. Filled by
+   * JobService.Get and Explain only.
+   *
+   * @generated from field: holdfast.v1.AwaitedPlace awaits = 40;
+   */
+  awaits?: AwaitedPlace | undefined;
 };
 
 /**
@@ -824,6 +840,184 @@ export type Job = Message<"holdfast.v1.Job"> & {
  */
 export const JobSchema: GenMessage<Job> = /*@__PURE__*/
   messageDesc(file_holdfast_v1_job, 11);
+
+/**
+ * What brought a job about, or back.
+ *
+ * @generated from message holdfast.v1.JobCause
+ */
+export type JobCause = Message<"holdfast.v1.JobCause"> & {
+  /**
+   * Exactly one is set.
+   *
+   * @generated from oneof holdfast.v1.JobCause.cause
+   */
+  cause: {
+    /**
+     * It repeats another.
+     *
+     * @generated from field: holdfast.v1.ReplayCause replay = 1;
+     */
+    value: ReplayCause;
+    case: "replay";
+  } | {
+    /**
+     * It undoes another.
+     *
+     * @generated from field: holdfast.v1.CompensationCause compensation = 2;
+     */
+    value: CompensationCause;
+    case: "compensation";
+  } | {
+    /**
+     * An operator sent it back from the dead letters; the newest time.
+     *
+     * @generated from field: holdfast.v1.RetryCause retry = 3;
+     */
+    value: RetryCause;
+    case: "retry";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message holdfast.v1.JobCause.
+ * Use `create(JobCauseSchema)` to create a new message.
+ */
+export const JobCauseSchema: GenMessage<JobCause> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job, 12);
+
+/**
+ * A job that repeats another.
+ *
+ * @generated from message holdfast.v1.ReplayCause
+ */
+export type ReplayCause = Message<"holdfast.v1.ReplayCause"> & {
+  /**
+   * Id of the replay, for JobService.GetReplay.
+   *
+   * @generated from field: string replay_id = 1;
+   */
+  replayId: string;
+
+  /**
+   * The job that it repeats.
+   *
+   * @generated from field: string job_id = 2;
+   */
+  jobId: string;
+};
+
+/**
+ * Describes the message holdfast.v1.ReplayCause.
+ * Use `create(ReplayCauseSchema)` to create a new message.
+ */
+export const ReplayCauseSchema: GenMessage<ReplayCause> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job, 13);
+
+/**
+ * A job that undoes another.
+ *
+ * @generated from message holdfast.v1.CompensationCause
+ */
+export type CompensationCause = Message<"holdfast.v1.CompensationCause"> & {
+  /**
+   * The job that it undoes.
+   *
+   * @generated from field: string job_id = 1;
+   */
+  jobId: string;
+};
+
+/**
+ * Describes the message holdfast.v1.CompensationCause.
+ * Use `create(CompensationCauseSchema)` to create a new message.
+ */
+export const CompensationCauseSchema: GenMessage<CompensationCause> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job, 14);
+
+/**
+ * A dead letter that lives again.
+ *
+ * @generated from message holdfast.v1.RetryCause
+ */
+export type RetryCause = Message<"holdfast.v1.RetryCause"> & {
+  /**
+   * When.
+   *
+   * @generated from field: google.protobuf.Timestamp at = 1;
+   */
+  at?: Timestamp | undefined;
+
+  /**
+   * Why, as given.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message holdfast.v1.RetryCause.
+ * Use `create(RetryCauseSchema)` to create a new message.
+ */
+export const RetryCauseSchema: GenMessage<RetryCause> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job, 15);
+
+/**
+ * What a suspended job waits for: any signal of a partition after a sequence.
+ *
+ * @generated from message holdfast.v1.AwaitedPlace
+ */
+export type AwaitedPlace = Message<"holdfast.v1.AwaitedPlace"> & {
+  /**
+   * Owner of the channel: the id of a job or run, or a free name.
+   *
+   * @generated from field: string owner = 1;
+   */
+  owner: string;
+
+  /**
+   * Name of the channel.
+   *
+   * @generated from field: string channel = 2;
+   */
+  channel: string;
+
+  /**
+   * The partition.
+   *
+   * @generated from field: int32 partition = 3;
+   */
+  partition: number;
+
+  /**
+   * Signals up to this sequence do not count.
+   *
+   * @generated from field: int64 after = 4;
+   */
+  after: bigint;
+
+  /**
+   * Since when it waits.
+   *
+   * @generated from field: google.protobuf.Timestamp since = 5;
+   */
+  since?: Timestamp | undefined;
+
+  /**
+   * When the wait is over; absent without a timeout.
+   *
+   * @generated from field: google.protobuf.Timestamp timeout_at = 6;
+   */
+  timeoutAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message holdfast.v1.AwaitedPlace.
+ * Use `create(AwaitedPlaceSchema)` to create a new message.
+ */
+export const AwaitedPlaceSchema: GenMessage<AwaitedPlace> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job, 16);
 
 /**
  * How an attempt, or the job, ended.
@@ -868,7 +1062,7 @@ export type Outcome = Message<"holdfast.v1.Outcome"> & {
  * Use `create(OutcomeSchema)` to create a new message.
  */
 export const OutcomeSchema: GenMessage<Outcome> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 12);
+  messageDesc(file_holdfast_v1_job, 17);
 
 /**
  * A finished piece of work.
@@ -897,7 +1091,7 @@ export type Success = Message<"holdfast.v1.Success"> & {
  * Use `create(SuccessSchema)` to create a new message.
  */
 export const SuccessSchema: GenMessage<Success> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 13);
+  messageDesc(file_holdfast_v1_job, 18);
 
 /**
  * A failed attempt.
@@ -944,7 +1138,7 @@ export type Failure = Message<"holdfast.v1.Failure"> & {
  * Use `create(FailureSchema)` to create a new message.
  */
 export const FailureSchema: GenMessage<Failure> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 14);
+  messageDesc(file_holdfast_v1_job, 19);
 
 /**
  * A cancelled piece of work.
@@ -965,7 +1159,7 @@ export type Cancelled = Message<"holdfast.v1.Cancelled"> & {
  * Use `create(CancelledSchema)` to create a new message.
  */
 export const CancelledSchema: GenMessage<Cancelled> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 15);
+  messageDesc(file_holdfast_v1_job, 20);
 
 /**
  * How far a running attempt is, for people.
@@ -1000,7 +1194,7 @@ export type Progress = Message<"holdfast.v1.Progress"> & {
  * Use `create(ProgressSchema)` to create a new message.
  */
 export const ProgressSchema: GenMessage<Progress> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 16);
+  messageDesc(file_holdfast_v1_job, 21);
 
 /**
  * One state change of a job. Written in the same transaction as the change
@@ -1087,7 +1281,7 @@ export type JobEvent = Message<"holdfast.v1.JobEvent"> & {
  * Use `create(JobEventSchema)` to create a new message.
  */
 export const JobEventSchema: GenMessage<JobEvent> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 17);
+  messageDesc(file_holdfast_v1_job, 22);
 
 /**
  * One line of a job's summary, for people. Written in the same transaction as
@@ -1097,7 +1291,8 @@ export const JobEventSchema: GenMessage<JobEvent> = /*@__PURE__*/
  */
 export type JobNote = Message<"holdfast.v1.JobNote"> & {
   /**
-   * Counts the notes of the job, from 1.
+   * Counts the notes of its type: effects of the job from 1, signals of a
+   * channel by their sequence.
    *
    * @generated from field: int64 number = 1;
    */
@@ -1111,14 +1306,14 @@ export type JobNote = Message<"holdfast.v1.JobNote"> & {
   type: JobNoteType;
 
   /**
-   * Key of the effect.
+   * Key of the effect, or name of the channel.
    *
    * @generated from field: string name = 3;
    */
   name: string;
 
   /**
-   * Bytes of the result.
+   * Bytes of the result, or of the signals as they are stored.
    *
    * @generated from field: int32 bytes = 4;
    */
@@ -1130,6 +1325,21 @@ export type JobNote = Message<"holdfast.v1.JobNote"> & {
    * @generated from field: google.protobuf.Timestamp at = 5;
    */
   at?: Timestamp | undefined;
+
+  /**
+   * How many consecutive signals it tells of, the last being `number`; 0 for
+   * an effect.
+   *
+   * @generated from field: int32 signals = 6;
+   */
+  signals: number;
+
+  /**
+   * Who published them; empty for an effect.
+   *
+   * @generated from field: string producer = 7;
+   */
+  producer: string;
 };
 
 /**
@@ -1137,7 +1347,7 @@ export type JobNote = Message<"holdfast.v1.JobNote"> & {
  * Use `create(JobNoteSchema)` to create a new message.
  */
 export const JobNoteSchema: GenMessage<JobNote> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 18);
+  messageDesc(file_holdfast_v1_job, 23);
 
 /**
  * What becomes of a job whose key has no place left.
@@ -1529,7 +1739,7 @@ export enum JobState {
   READY = 3,
 
   /**
-   * Stopped at a gate.
+   * Stopped at a gate, or suspended until a signal comes.
    *
    * @generated from enum value: JOB_STATE_PARKED = 4;
    */
@@ -1596,6 +1806,13 @@ export enum JobNoteType {
    * @generated from enum value: JOB_NOTE_TYPE_EFFECT_ABANDONED = 2;
    */
   EFFECT_ABANDONED = 2,
+
+  /**
+   * Signals were published to a channel of the job.
+   *
+   * @generated from enum value: JOB_NOTE_TYPE_SIGNALS_PUBLISHED = 3;
+   */
+  SIGNALS_PUBLISHED = 3,
 }
 
 /**
@@ -1625,7 +1842,7 @@ export enum JobEventType {
   SUBMITTED = 1,
 
   /**
-   * Became ready: a time came.
+   * Became ready: a time came, or what it was suspended for.
    *
    * @generated from enum value: JOB_EVENT_TYPE_READY = 2;
    */
@@ -1714,6 +1931,14 @@ export enum JobEventType {
    * @generated from enum value: JOB_EVENT_TYPE_DEFERRED = 14;
    */
   DEFERRED = 14,
+
+  /**
+   * Gave its lease back until a signal comes. READY follows, with the reason
+   * SIGNAL or TIMEOUT.
+   *
+   * @generated from enum value: JOB_EVENT_TYPE_SUSPENDED = 15;
+   */
+  SUSPENDED = 15,
 
   /**
    * A critical job took its seat: it is ready again, with its checkpoint.
