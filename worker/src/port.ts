@@ -3,6 +3,7 @@ import type { CallFailure } from "./grpc/holdfast-error.js";
 import type { RevokeCause } from "./job-errors.js";
 import type { LogEvent } from "./log.js";
 import type { EncodedResults } from "./wire/result-batch.js";
+import type { Spent } from "./wire/spend-field.js";
 import type { WorkerState } from "./worker-state.js";
 
 /**
@@ -41,6 +42,8 @@ export type ToSession =
   /** `wait` is a holdfast.v1.Wait; it is sent until it is answered, as long as the lease stands. One at a time. */
   | { readonly type: "wait"; readonly ref: number; readonly requestId: string; readonly wait: Uint8Array }
   | { readonly type: "progress"; readonly items: readonly ProgressItem[] }
+  /** What an attempt has spent so far, all in all. */
+  | ({ readonly type: "spend"; readonly ref: number } & Spent)
   /** The worker is leaving: take no more leases. */
   | { readonly type: "drain" }
   /** Every lease has been answered: wait for the verdicts, then close. */

@@ -89,8 +89,9 @@ export type JobContext = {
   /** Tells people how far the job is, 0 to 100. Best effort, a few times a second at most. */
   progress(percent: number, message?: string): void;
   /**
-   * Adds to what this attempt has spent: money in millionths of a US dollar, and tokens, both whole numbers. The sum goes
-   * with the result and replaces the job's estimate in the budget (D18); an attempt that says nothing is settled at that.
+   * Adds to what this attempt has spent: money in millionths of a US dollar, and tokens, both whole numbers. The sum is
+   * told to the hub at each call, and goes with the result; it replaces the job's estimate in the budget (D18), also when
+   * the attempt is lost. An attempt that says nothing is settled at the estimate, or refunded when it is lost.
    */
   spend(spent: { readonly costMicroUsd?: number; readonly tokens?: number }): void;
 

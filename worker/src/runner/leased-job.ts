@@ -31,6 +31,7 @@ export type JobOutlet = {
   /** @param wait the bytes of a holdfast.v1.Wait */
   wait(job: LeasedJob, requestId: string, wait: Uint8Array): void;
   progress(job: LeasedJob, percent: number, message: string): void;
+  spent(job: LeasedJob, spent: Spent): void;
   /** Opens a producer for a channel of the job. */
   producer(job: LeasedJob, channel: string): HubProducer;
   readonly limits: Pick<HubLimits, "checkpointBytesMax" | "effectResultBytesMax">;
@@ -331,6 +332,7 @@ export class LeasedJob implements JobContext {
       if (!Number.isSafeInteger(amount) || amount < 0)
         throw new RangeError("what is spent must be whole numbers that are not negative");
     this.#spent = after;
+    if (this.phase === "running") this.#outlet.spent(this, after);
   }
 
   /** The lease is gone while the handler runs: it is told to stop, and how it ends does not matter any more. */

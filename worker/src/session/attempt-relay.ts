@@ -5,9 +5,11 @@ import {
   type CheckpointSaved,
   CheckpointSchema,
   ProgressReportSchema,
+  SpendReportSchema,
   Verdict,
 } from "@holdfast/gen/holdfast/v1/worker_service_pb";
 import type { ProgressItem, ToRunner } from "../port.js";
+import type { Spent } from "../wire/spend-field.js";
 import { type LeaseTable, leaseKey, type TabledLease } from "./lease-table.js";
 import type { Outlet } from "./outlet.js";
 
@@ -110,6 +112,17 @@ export class AttemptRelay {
       this.#table.lose(lease);
       this.#post({ type: "suspended", ref: lease.ref });
     } else this.#post({ type: "wait-verdict", ref: lease.ref, verdict: new Uint8Array(bytes) });
+  }
+
+  /** Best effort too: the result says it again, and this only matters if there comes none. */
+  spend(ref: number, { costMicroUsd, tokens }: Spent): void {
+    const lease = this.#table.byRef(ref);
+    if (lease === undefined || lease.phase === "lost") return;
+    const spend = { costMicroUsd: BigInt(costMicroUsd), tokens: BigInt(tokens) };
+    const { jobId, fencingToken } = lease;
+    this.#outlet.send("spend", SpendReportSchema, {
+      spends: [{ jobId, fencingToken: BigInt(fencingToken), spend }],
+    });
   }
 
   progress(items: readonly ProgressItem[]): void {

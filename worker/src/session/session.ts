@@ -122,6 +122,8 @@ export class Session implements AttachmentEvents {
         return this.#relay.wait(message.ref, message.requestId, message.wait);
       case "progress":
         return this.#relay.progress(message.items);
+      case "spend":
+        return this.#relay.spend(message.ref, message);
       case "drain":
         if (this.#leaving === "no") this.#leaving = "draining";
         return this.#sayDrain();

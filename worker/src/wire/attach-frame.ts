@@ -17,6 +17,7 @@ export const requestField = {
   release: 6,
   heartbeat: 7,
   drain: 8,
+  spend: 9,
   effect: 12,
   wait: 13,
 } as const;
