@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
 import { createConnectTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { AccessService } from "@holdfast/gen/holdfast/v1/access_service_pb";
+import { BudgetService } from "@holdfast/gen/holdfast/v1/budget_service_pb";
 import { DeadLetterService } from "@holdfast/gen/holdfast/v1/dead_letter_service_pb";
 import { EffectService } from "@holdfast/gen/holdfast/v1/effect_service_pb";
 import { EventService } from "@holdfast/gen/holdfast/v1/event_service_pb";
@@ -40,6 +41,7 @@ export interface Connection {
   readonly events: Client<typeof EventService>;
   readonly access: Client<typeof AccessService>;
   readonly limits: Client<typeof LimitService>;
+  readonly budgets: Client<typeof BudgetService>;
   readonly operations: Client<typeof OperationService>;
   readonly products: Client<typeof ProductService>;
   readonly signals: Client<typeof SignalService>;
@@ -70,6 +72,7 @@ export function connect(options: ConnectionOptions): Connection {
     events: createClient(EventService, transport),
     access: createClient(AccessService, transport),
     limits: createClient(LimitService, transport),
+    budgets: createClient(BudgetService, transport),
     operations: createClient(OperationService, transport),
     products: createClient(ProductService, transport),
     signals: createClient(SignalService, transport),

@@ -1,11 +1,18 @@
 import { InvalidArgumentError } from "commander";
 import { parseDurationMs } from "./arguments/duration.js";
+import { parseMicroUsd } from "./arguments/money.js";
 import { JSON_CONTENT_TYPE, type Payload } from "./arguments/payload.js";
 import { parseTime } from "./arguments/time.js";
 import { CliError, usageError } from "./cli-error.js";
 import { FAILURE_CLASS_WORDS } from "./dead-text.js";
 import type { JobFields } from "./job-spec.js";
-import { DISCONNECT_POLICY_WORDS, oneOf, PRIORITY_WORDS, UNIQUE_POLICY_WORDS } from "./job-words.js";
+import {
+  DISCONNECT_POLICY_WORDS,
+  IN_FLIGHT_POLICY_WORDS,
+  oneOf,
+  PRIORITY_WORDS,
+  UNIQUE_POLICY_WORDS,
+} from "./job-words.js";
 
 // A job in a file, a line of a batch or a part of a run: a JSON object whose fields are named as the options of `holdfast
 // submit`. A field that is not known is refused, so that a slip of the pen never becomes a default in silence.
@@ -27,6 +34,11 @@ const FIELD_READERS: Readonly<Record<string, FieldReader>> = {
   source: (value) => ({ source: text(value) }),
   fairnessKey: (value) => ({ fairnessKey: text(value) }),
   fairnessWeight: (value) => ({ fairnessWeight: number(value) }),
+  inFlightKey: (value) => ({ inFlightKey: text(value) }),
+  inFlightMax: (value) => ({ inFlightMax: number(value) }),
+  inFlightPolicy: (value) => ({ inFlightPolicy: oneOf(IN_FLIGHT_POLICY_WORDS)(text(value)) }),
+  estimateCost: (value) => ({ estimateCost: parseMicroUsd(text(value)) }),
+  estimateTokens: (value) => ({ estimateTokens: number(value) }),
   idempotencyKey: (value) => ({ idempotencyKey: text(value) }),
   uniqueKey: (value) => ({ uniqueKey: text(value) }),
   uniquePolicy: (value) => ({ uniquePolicy: oneOf(UNIQUE_POLICY_WORDS)(text(value)) }),

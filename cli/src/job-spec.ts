@@ -5,10 +5,13 @@ import {
   type DisconnectPolicy,
   type FailureClass,
   FairnessSchema,
+  type InFlightPolicy,
+  InFlightSchema,
   type JobSpec,
   JobSpecSchema,
   type Priority,
   RetryPolicySchema,
+  SpendSchema,
   UniqueKeySchema,
   type UniquePolicy,
 } from "@holdfast/gen/holdfast/v1/job_pb";
@@ -26,6 +29,11 @@ export interface JobFields {
   readonly fairnessKey?: string;
   readonly fairnessWeight?: number;
   readonly idempotencyKey?: string;
+  readonly inFlightKey?: string;
+  readonly inFlightMax?: number;
+  readonly inFlightPolicy?: InFlightPolicy;
+  readonly estimateCost?: bigint;
+  readonly estimateTokens?: number;
   readonly uniqueKey?: string;
   readonly uniquePolicy?: UniquePolicy;
   readonly runAt?: Date;
@@ -67,6 +75,14 @@ export function jobSpec(kind: string, payload: Payload | undefined, fields: JobF
   }
   if (fields.uniqueKey !== undefined) {
     spec.unique = create(UniqueKeySchema, { key: fields.uniqueKey, policy: fields.uniquePolicy ?? 0 });
+  }
+  if (fields.inFlightKey !== undefined) {
+    const { inFlightKey: key, inFlightMax: max = 0, inFlightPolicy: policy = 0 } = fields;
+    spec.inFlight = create(InFlightSchema, { key, max, policy });
+  }
+  if (fields.estimateCost !== undefined || fields.estimateTokens !== undefined) {
+    const { estimateCost: costMicroUsd = 0n, estimateTokens: tokens = 0 } = fields;
+    spec.estimate = create(SpendSchema, { costMicroUsd, tokens: BigInt(tokens) });
   }
   const { fairnessKey, fairnessWeight } = fields;
   if (fairnessKey !== undefined || fairnessWeight !== undefined) {

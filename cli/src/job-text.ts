@@ -13,6 +13,7 @@ import { formatElapsed, formatRelative, formatTime } from "./elapsed.js";
 import { readable } from "./job-json.js";
 import { eventWord, noteWord, priorityWord, stateWord } from "./job-words.js";
 import type { Paint } from "./paint.js";
+import { spendText } from "./spend-text.js";
 import { formatFields, formatTable } from "./table.js";
 
 /** Longest payload or result shown to people; --json has the whole. */
@@ -49,6 +50,8 @@ export function jobText(job: Job, nowMs: number, paint: Paint): string {
       ["labels", labelsText(job)],
       ["source", job.source || undefined],
       ["fairness", job.fairness && `${job.fairness.key}, weight ${job.fairness.weight}`],
+      ["in flight", job.inFlight && `${job.inFlight.key}, at most ${job.inFlight.max || "any number"}`],
+      ["estimate", spendText(job.estimate)],
       ["unique key", job.uniqueKey || undefined],
       ["submitted", time(job.submittedAt, nowMs)],
       ["runs at", time(job.runAt, nowMs)],

@@ -5,6 +5,7 @@ import {
   DisconnectPolicy,
   FailurePolicy,
   FailurePolicySchema,
+  InFlightPolicy,
   type JobEventType,
   JobEventTypeSchema,
   type JobNoteType,
@@ -62,6 +63,11 @@ export const FAILURE_POLICY_WORDS = {
 export const DISCONNECT_POLICY_WORDS = {
   stop: DisconnectPolicy.STOP,
   "finish-and-report": DisconnectPolicy.FINISH_AND_REPORT,
+} as const;
+
+export const IN_FLIGHT_POLICY_WORDS = {
+  wait: InFlightPolicy.WAIT,
+  refuse: InFlightPolicy.REFUSE,
 } as const;
 
 export const UNIQUE_POLICY_WORDS = {

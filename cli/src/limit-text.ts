@@ -1,9 +1,11 @@
 import { type JsonObject, toJson } from "@bufbuild/protobuf";
 import {
+  BudgetWindow,
   type Limit,
   LimitSchema,
   type LimitSettings,
   LimitType,
+  type LimitUse,
 } from "@holdfast/gen/holdfast/v1/limit_service_pb";
 import { windowText } from "./arguments/blackout-window.js";
 import { limitTargetText } from "./arguments/limit-target.js";
@@ -12,14 +14,18 @@ import { relative, time } from "./job-text.js";
 import { priorityWord } from "./job-words.js";
 import type { Paint } from "./paint.js";
 import { rateSettingsText, rateStateText, turnsText } from "./rate-text.js";
+import { boundsText, spendText } from "./spend-text.js";
 import { formatFields, formatTable } from "./table.js";
 
 export const LIMIT_TYPE_WORDS = {
   pause: LimitType.PAUSE,
+  budget: LimitType.BUDGET,
   blackout: LimitType.BLACKOUT,
   breaker: LimitType.BREAKER,
   bucket: LimitType.BUCKET,
   quota: LimitType.QUOTA,
+  cap: LimitType.CAP,
+  seats: LimitType.SEATS,
 } as const;
 
 export const LIMIT_HEADINGS = ["LIMIT", "TARGET", "SETTINGS", "STATE", "UNTIL", "PARKED", "SINCE"] as const;
@@ -48,6 +54,7 @@ export function limitText(limit: Limit, nowMs: number, paint: Paint): string {
       ["state", limit.shut ? `${paint.bad("shut")}: ${limit.reason}` : paint.good("open")],
       ["until", time(limit.until, nowMs)],
       ["now", rateStateText(limit, nowMs)],
+      ...useFields(limit.use, nowMs),
       ["parked", parkedText(limit)],
       ["first parked", time(limit.parkedSince, nowMs)],
     ],
@@ -78,6 +85,16 @@ function parkedText({ parkedJobs, parkedAtLeast }: Limit): string {
   return `${parkedJobs}${parkedAtLeast ? "+" : ""}`;
 }
 
+function useFields(use: LimitUse | undefined, nowMs: number): [string, string | undefined][] {
+  if (use === undefined) return [];
+  return [
+    ["in flight", String(use.jobs)],
+    ["held", spendText(use.held)],
+    ["spent", spendText(use.spent)],
+    ["window", use.windowEndsAt && `turns ${time(use.windowEndsAt, nowMs)}`],
+  ];
+}
+
 function settingsText(message: LimitSettings | undefined): string {
   const settings = message?.settings;
   switch (settings?.case) {
@@ -87,6 +104,20 @@ function settingsText(message: LimitSettings | undefined): string {
     case "bucket":
     case "quota":
       return rateSettingsText(settings);
+    case "cap": {
+      const { jobsMax, costMicroUsdMax, tokensMax } = settings.value;
+      return boundsText(jobsMax, costMicroUsdMax, tokensMax);
+    }
+    case "budget": {
+      const { costMicroUsdMax, tokensMax, window, timeZone, alertPercent, paused } = settings.value;
+      const span = window === BudgetWindow.DAY ? "day" : "month";
+      const state = paused ? ", paused" : "";
+      return `${boundsText(0, costMicroUsdMax, tokensMax)} a ${span} ${timeZone}, alert at ${alertPercent}%${state}`;
+    }
+    case "seats": {
+      const { max, preemption } = settings.value;
+      return `${max} seats${preemption ? ", preemptive" : ""}`;
+    }
     default:
       return "-";
   }

@@ -1,5 +1,6 @@
 import { Command, CommanderError, Option } from "commander";
 import { usageError } from "./cli-error.js";
+import { addBudgetsCommand } from "./commands/budgets.js";
 import { addCancelCommand } from "./commands/cancel.js";
 import { addCursorsCommand } from "./commands/cursors.js";
 import { addDagCommand } from "./commands/dag.js";
@@ -58,6 +59,7 @@ const ADD_COMMANDS = [
   addCursorsCommand,
   addInboxCommand,
   addLimitsCommand,
+  addBudgetsCommand,
   addKeysCommand,
   addStatusCommand,
   addSessionsCommand,

@@ -4,6 +4,7 @@ import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { AccessService } from "@holdfast/gen/holdfast/v1/access_service_pb";
+import { BudgetService } from "@holdfast/gen/holdfast/v1/budget_service_pb";
 import { DeadLetterService } from "@holdfast/gen/holdfast/v1/dead_letter_service_pb";
 import { EffectService } from "@holdfast/gen/holdfast/v1/effect_service_pb";
 import { EventService } from "@holdfast/gen/holdfast/v1/event_service_pb";
@@ -32,13 +33,15 @@ export interface FakeServices {
   readonly events?: Partial<ServiceImpl<typeof EventService>>;
   readonly access?: Partial<ServiceImpl<typeof AccessService>>;
   readonly limits?: Partial<ServiceImpl<typeof LimitService>>;
+  readonly budgets?: Partial<ServiceImpl<typeof BudgetService>>;
   readonly operations?: Partial<ServiceImpl<typeof OperationService>>;
   readonly products?: Partial<ServiceImpl<typeof ProductService>>;
 }
 
 /** A hub of scripted answers on a free port; what is not scripted is UNIMPLEMENTED. */
 export async function startFakeHub(services: FakeServices): Promise<FakeHub> {
-  const { jobs, effects, inbox, deadLetters, fleet, events, access, limits, operations, products } = services;
+  const { jobs, effects, inbox, deadLetters, fleet, events, access, limits, budgets, operations, products } =
+    services;
   const credentials: (string | null)[] = [];
   const server = createServer(
     connectNodeAdapter({
@@ -57,6 +60,7 @@ export async function startFakeHub(services: FakeServices): Promise<FakeHub> {
         router.service(EventService, events ?? {});
         router.service(AccessService, access ?? {});
         router.service(LimitService, limits ?? {});
+        router.service(BudgetService, budgets ?? {});
         router.service(OperationService, operations ?? {});
         router.service(ProductService, products ?? {});
       },

@@ -6,13 +6,14 @@ import { createMemoryExchange } from "./bus/memory-bus.js";
 import { createNatsBus } from "./bus/nats-bus.js";
 import { describeConfig, type HubConfig, type HubOptions, readHubConfig } from "./config.js";
 import { isLoopback, splitAddress } from "./domain/address.js";
-import { targetText } from "./domain/gate.js";
+import { gateTypeName, targetText } from "./domain/gate.js";
 import { createJetstreamLanes, defaultJetstreamLanesSettings } from "./lanes/jetstream-lanes.js";
 import { createMemoryLanes } from "./lanes/memory-lanes.js";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "./ledger/embedded-postgres.js";
 import { type Ledger, openLedger } from "./ledger/ledger.js";
 import { defaultNatsLinkSettings, type NatsLink, startNatsLink } from "./nats/nats-link.js";
 import { accessService } from "./rpc/access-service.js";
+import { budgetService } from "./rpc/budget-service.js";
 import { startConnectors } from "./rpc/connectors.js";
 import { deadLetterService } from "./rpc/dead-letter-service.js";
 import { effectService } from "./rpc/effect-service.js";
@@ -29,6 +30,8 @@ import { workerService } from "./rpc/worker-service.js";
 import { Access } from "./services/access.js";
 import { Allowances } from "./services/allowances.js";
 import { Attachments } from "./services/attachments.js";
+import { budgetAlerts } from "./services/budget-alerts.js";
+import { Budgets } from "./services/budgets.js";
 import { ChangeRelay } from "./services/change-relay.js";
 
 import { DeadWriters } from "./services/dead-writers.js";
@@ -41,15 +44,19 @@ import { defaultForwarderSettings, Forwarder } from "./services/forwarder.js";
 import { Forwarding } from "./services/forwarding.js";
 import { GateBook } from "./services/gate-book.js";
 import { GateReopener } from "./services/gate-reopener.js";
+import { GateRooms } from "./services/gate-rooms.js";
 import {
+  budgetCounter,
   busMetrics,
   deadLetterCounter,
   directLeaseCounter,
   effectCounter,
   forwarderMetrics,
+  gateStopCounter,
   inboxMetrics,
   laneMetrics,
   ledgerMetrics,
+  preemptionCounter,
   rateMetrics,
   replayCounter,
   runCounter,
@@ -76,6 +83,7 @@ import { Maintenance } from "./services/maintenance.js";
 import { Operations } from "./services/operations.js";
 import { heedPeers } from "./services/peer-messages.js";
 import { Peers } from "./services/peers.js";
+import { Preemption } from "./services/preemption.js";
 import { ProductBook } from "./services/product-book.js";
 import { Products } from "./services/products.js";
 import { Reaper } from "./services/reaper.js";
@@ -189,7 +197,7 @@ async function startOn(
     : createMemoryLanes({ windowRefsMax: config.laneWindowRefsMax });
   const book = new LaneBook(ledger, config.lanesPerTenantMax);
   await book.load();
-  const returnLeases = leaseReturner(ledger, lanes, feed);
+  const returnLeases = leaseReturner(ledger, lanes, feed, () => reopener.meteredLeaseEnded());
   const sessions = new Sessions(config.streamsMax, {
     jobsMax: config.creditJobsMax,
     bytesMax: config.creditBytesMax,
@@ -200,6 +208,7 @@ async function startOn(
   const refillSettings = nats ? sharedLaneRefillSettings : defaultLaneRefillSettings;
   const refill = new LaneRefill(ledger, lanes, book, refillSettings, onTrouble, laneCounts.refilled);
   const gateBook = new GateBook(ledger, onTrouble);
+  const gateRooms = new GateRooms();
   await gateBook.load();
   const rateCounts = rateMetrics();
   const allowances = new Allowances(ledger, {
@@ -214,12 +223,20 @@ async function startOn(
     },
     failed: onTrouble,
   });
-  const laneGates = new GatedLanes(gateBook, allowances);
+  const laneGates = new GatedLanes(gateBook, gateRooms, allowances);
   const productBook = new ProductBook(ledger, onTrouble);
   await productBook.load();
+  const countStop = gateStopCounter();
   const dispatcher = new Dispatcher(ledger, lanes, book, laneGates, productBook, config, {
     granted: leases.granted.bind(leases),
     claimLost: leases.claimLost.bind(leases),
+    stopped: (session, ref, { stoppedAt }) => {
+      const gate = gateBook.get(stoppedAt);
+      countStop(gate ? gateTypeName(gate.type) : "key");
+      reopener.stopped(stoppedAt);
+      preemption.stopped(session, ref, gate);
+      feed.changed(ref.jobId);
+    },
     starved: (laneId) => refill.starved(laneId),
   });
   sessions.connect(dispatcher);
@@ -227,8 +244,21 @@ async function startOn(
     refill.laneChanged(laneId);
     dispatcher.laneChanged(laneId);
   });
+  const countNotice = budgetCounter();
+  const reopener = new GateReopener(
+    ledger,
+    gateBook,
+    gateRooms,
+    lanes,
+    feed,
+    () => dispatcher.wake(),
+    budgetAlerts(ledger, (notice, level) => {
+      countNotice(notice);
+      log(`warning: the budget of ${level.target} is ${notice === "spent" ? "spent" : "nearly spent"}`);
+    }),
+    onTrouble,
+  );
   productBook.onChange(() => dispatcher.orderChanged());
-  const reopener = new GateReopener(ledger, gateBook, lanes, feed, onTrouble);
   gateBook.onChange(() => {
     reopener.lookNow();
     dispatcher.wake();
@@ -241,7 +271,16 @@ async function startOn(
   timers = new Timers(ledger, lanes, feed, wakes, revoke, onTrouble);
   const noteDue = timers.noteDue.bind(timers);
   const outcomes = new WorkOutcomes(laneGates, (laneId) => book.get(laneId));
-  const reports = new SessionReports(ledger, feed, returnLeases, noteDue, verdictCounter(), outcomes);
+  const preemption = new Preemption(ledger, book, lanes, feed, {
+    revoke,
+    noteDue,
+    seatFreed: () => reopener.lookNow(),
+    counted: preemptionCounter(),
+    failed: onTrouble,
+  });
+  const reports = new SessionReports(ledger, feed, returnLeases, noteDue, verdictCounter(), outcomes, () =>
+    reopener.meteredLeaseEnded(),
+  );
   const reaper = new Reaper(ledger, returnLeases, (ids) => sessions.expired(ids), onTrouble);
   const deadWriters = new DeadWriters(ledger, onTrouble);
   const maintenance = new Maintenance(ledger, onTrouble);
@@ -302,6 +341,7 @@ async function startOn(
   watchFairness(lanes, book);
   watchPeers(peers, nats);
 
+  const limits = new Limits(ledger, gateBook, laneGates, book, lanes, peers);
   let isStopping = false;
   const services = [
     jobService(
@@ -331,7 +371,8 @@ async function startOn(
     fleetService(fleet),
     eventService(new Forwarding(ledger, sink?.name ?? null)),
     accessService(access),
-    limitService(new Limits(ledger, gateBook, laneGates, book, lanes, peers)),
+    limitService(limits),
+    budgetService(new Budgets(ledger, limits, () => reopener.lookNow())),
     productService(new Products(ledger, productBook, peers)),
     operationService(new Operations(ledger)),
     signalService({ ...signals, limits: config, onDefect }),

@@ -62,7 +62,7 @@ export async function openRawBook(databaseUrl: string): Promise<RawBook> {
     const claims = jobIds.map((jobId) => ({ jobId, sessionId, delivery: number, gateEpoch }));
     const leases = await ledger.claim(claims);
     const reports = leases.map((lease) => {
-      if (lease === null || lease === "gates_changed" || lease instanceof Error)
+      if (lease === null || typeof lease === "string" || !("jobId" in lease))
         throw new Error("A job that was ready was not leased.");
       return {
         jobId: lease.jobId,

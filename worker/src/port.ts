@@ -3,6 +3,7 @@ import type { CallFailure } from "./grpc/holdfast-error.js";
 import type { RevokeCause } from "./job-errors.js";
 import type { LogEvent } from "./log.js";
 import type { EncodedResults } from "./wire/result-batch.js";
+import type { Spent } from "./wire/spend-field.js";
 import type { WorkerState } from "./worker-state.js";
 
 /**
@@ -43,6 +44,8 @@ export type ToSession =
   | { readonly type: "progress"; readonly items: readonly ProgressItem[] }
   /** The service that the job calls asked to slow down. */
   | { readonly type: "throttled"; readonly ref: number; readonly retryAfterMs: number }
+  /** What an attempt has spent so far, all in all. */
+  | ({ readonly type: "spend"; readonly ref: number } & Spent)
   /** The worker is leaving: take no more leases. */
   | { readonly type: "drain" }
   /** Every lease has been answered: wait for the verdicts, then close. */

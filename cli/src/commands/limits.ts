@@ -1,4 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type {
   BlackoutWindowSchema,
   Limit,
@@ -8,7 +9,10 @@ import type {
 } from "@holdfast/gen/holdfast/v1/limit_service_pb";
 import { type Command, Option } from "commander";
 import { collectWindow, WINDOW_HELP } from "../arguments/blackout-window.js";
+import { parseDurationMs } from "../arguments/duration.js";
 import { parseLimitTarget, TARGET_HELP } from "../arguments/limit-target.js";
+import { parseMicroUsd } from "../arguments/money.js";
+import { wholeNumber } from "../arguments/number.js";
 import { CliError } from "../cli-error.js";
 import { EXIT, type ExitCode } from "../exit-codes.js";
 import { type Cli, type Invocation, perform } from "../invocation.js";
@@ -29,13 +33,16 @@ Examples:
   $ holdfast limits rate source:mailer --per-second 200 --adaptive
   $ holdfast limits quota product:shop --starts 5000 --reason "plan S" --ticket SALES-12
   $ holdfast limits breaker source:mailer --ratio 0.3
+  $ holdfast limits cap queue:shop/mail --jobs 20
+  $ holdfast limits cap key:customer-7 --jobs 2
+  $ holdfast limits seats product:shop --max 50 --preemption --grace 30s
   $ holdfast limits ls --shut
   $ holdfast limits get pause queue:shop/mail`;
 
 type Target = MessageInitShape<typeof LimitTargetSchema>;
 type Settings = NonNullable<MessageInitShape<typeof LimitSettingsSchema>["settings"]>;
 
-interface JustifyingFlags {
+export interface JustifyingFlags {
   readonly reason: string;
   readonly ticket: string;
 }
@@ -123,6 +130,47 @@ export function addLimitsCommand(program: Command, cli: Cli): void {
   addRateCommands<JustifyingFlags>(limits, justified, (target, settings, flags, command) =>
     perform(cli, command, (invocation) => setLimit(target, settings, flags, invocation)),
   );
+  addMeteredCommands(limits, cli);
+}
+
+function addMeteredCommands(limits: Command, cli: Cli): void {
+  justified(limits.command("cap").description("let so much be in flight at once"))
+    .argument("<target>", TARGET_HELP, parseLimitTarget)
+    .option("--jobs <jobs>", "leases", wholeNumber(1, 1_000_000))
+    .option("--cost <usd>", "what they are expected to cost, in US dollars", parseMicroUsd)
+    .option("--tokens <tokens>", "tokens that they are expected to use", wholeNumber(1, 1e15))
+    .action((target: Target, flags: JustifyingFlags & CapFlags, command: Command) =>
+      perform(cli, command, (invocation) => {
+        const { jobs = 0, cost = 0n, tokens = 0 } = flags;
+        const value = { jobsMax: jobs, costMicroUsdMax: cost, tokensMax: BigInt(tokens) };
+        return setLimit(target, { case: "cap", value }, flags, invocation);
+      }),
+    );
+
+  justified(limits.command("seats").description("let so many jobs of a product be in flight at once"))
+    .argument("<target>", "product:NAME", parseLimitTarget)
+    .requiredOption("--max <jobs>", "leases", wholeNumber(1, 1_000_000))
+    .option("--preemption", "critical jobs take seats from others")
+    .option("--grace <duration>", "how long a preempted worker may save its work", parseDurationMs, 0)
+    .action((target: Target, flags: JustifyingFlags & SeatsFlags, command: Command) =>
+      perform(cli, command, (invocation) => {
+        const grace = durationFromMs(flags.grace);
+        const value = { max: flags.max, preemption: flags.preemption === true, grace };
+        return setLimit(target, { case: "seats", value }, flags, invocation);
+      }),
+    );
+}
+
+interface CapFlags {
+  readonly jobs?: number;
+  readonly cost?: bigint;
+  readonly tokens?: number;
+}
+
+interface SeatsFlags {
+  readonly max: number;
+  readonly preemption?: boolean;
+  readonly grace: number;
 }
 
 function typeOption(): Option {
@@ -131,7 +179,7 @@ function typeOption(): Option {
   );
 }
 
-function justified(command: Command): Command {
+export function justified(command: Command): Command {
   return command
     .option("--reason <text>", "why; kept with the change and shown to people", "")
     .option("--ticket <text>", "where it was agreed on; kept with the change", "");
@@ -159,7 +207,7 @@ async function removeLimit(
   return EXIT.ok;
 }
 
-function showLimit(limit: Limit | undefined, { io, output }: Invocation): ExitCode {
+export function showLimit(limit: Limit | undefined, { io, output }: Invocation): ExitCode {
   if (limit === undefined) {
     throw new CliError("The hub answered without a limit.", {
       exitCode: EXIT.unexpected,

@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { parseDurationMs } from "../arguments/duration.js";
 import { collectLabel, type Labels } from "../arguments/label.js";
 import { collectWords } from "../arguments/list.js";
+import { parseMicroUsd } from "../arguments/money.js";
 import { decimalNumber, wholeNumber } from "../arguments/number.js";
 import { readPayload } from "../arguments/payload.js";
 import { parseTime } from "../arguments/time.js";
@@ -15,7 +16,13 @@ import { type Cli, type Invocation, perform } from "../invocation.js";
 import { jobJson } from "../job-json.js";
 import { type JobFields, jobSpec } from "../job-spec.js";
 import { eventText, jobText } from "../job-text.js";
-import { DISCONNECT_POLICY_WORDS, oneOf, PRIORITY_WORDS, UNIQUE_POLICY_WORDS } from "../job-words.js";
+import {
+  DISCONNECT_POLICY_WORDS,
+  IN_FLIGHT_POLICY_WORDS,
+  oneOf,
+  PRIORITY_WORDS,
+  UNIQUE_POLICY_WORDS,
+} from "../job-words.js";
 import { requireJob } from "./job-answer.js";
 import { replacedJson, submitBatch } from "./submit-batch.js";
 import { exitCodeOf, GIVE_UP_AFTER_MS } from "./watch.js";
@@ -23,10 +30,11 @@ import { exitCodeOf, GIVE_UP_AFTER_MS } from "./watch.js";
 const AFTER_HELP = `
 Answered once the job is durable. With an idempotency key, submitting again returns the first job.
 A batch is a file of one JSON object per line, with the fields kind, payload, queue, product, priority,
-capabilities, labels, source, fairnessKey, fairnessWeight, idempotencyKey, uniqueKey, uniquePolicy, runAt,
-startBy, deadline, maxAttempts, initialBackoff, backoffFactor, maxBackoff, permanentCodes, permanentClasses,
-after, afterEnded, disconnectPolicy and disconnectLimit; options of the command line are the defaults of every
-line. A parent with its children is submitted by \`holdfast run submit\`.
+capabilities, labels, source, fairnessKey, fairnessWeight, inFlightKey, inFlightMax, inFlightPolicy,
+estimateCost (a text, like "0.25"), estimateTokens, idempotencyKey, uniqueKey, uniquePolicy, runAt, startBy,
+deadline, maxAttempts, initialBackoff, backoffFactor, maxBackoff, permanentCodes, permanentClasses, after,
+afterEnded, disconnectPolicy and disconnectLimit; options of the command line are the defaults of every line.
+A parent with its children is submitted by \`holdfast run submit\`.
 
 Examples:
   $ holdfast submit greet --payload '{"name":"Ada"}' --wait
@@ -69,6 +77,15 @@ export function addSubmitCommand(program: Command, cli: Cli): void {
       "share of the key relative to others', 1 to 1000",
       wholeNumber(1, 1_000),
     )
+    .option("--in-flight-key <text>", "jobs that share a number of places, such as a customer's")
+    .option("--in-flight-max <jobs>", "so many of the key at once", wholeNumber(1, 1_000_000))
+    .option(
+      "--in-flight-policy <policy>",
+      `when there is no place: ${Object.keys(IN_FLIGHT_POLICY_WORDS).join(", ")}`,
+      oneOf(IN_FLIGHT_POLICY_WORDS),
+    )
+    .option("--estimate-cost <usd>", "what an attempt will cost, in US dollars", parseMicroUsd)
+    .option("--estimate-tokens <tokens>", "tokens that an attempt will use", wholeNumber(1, 1e15))
     .option("--idempotency-key <text>", "submitting again with it returns the first job")
     .option("--unique-key <text>", "at most one open job has it")
     .option(
@@ -129,6 +146,13 @@ export function addSubmitCommand(program: Command, cli: Cli): void {
           flags.batch === undefined
         ) {
           throw usageError("--fairness-weight is for --fairness-key.", "Add --fairness-key TEXT.");
+        }
+        if (
+          (flags.inFlightMax ?? flags.inFlightPolicy) !== undefined &&
+          flags.inFlightKey === undefined &&
+          flags.batch === undefined
+        ) {
+          throw usageError("--in-flight-max and --in-flight-policy are for --in-flight-key.", "Add that.");
         }
         return flags.batch === undefined
           ? submitOne(kind, flags, invocation)

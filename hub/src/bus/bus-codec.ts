@@ -42,7 +42,7 @@ const readers: { readonly [Type in BusMessage["type"]]: (fields: Fields) => BusM
 function readLease(given: unknown): SessionLease | null {
   const { sessionId, jobId, fencingToken, reason, graceMs, message } = given as Fields;
   if (!isId(sessionId) || !isId(jobId) || !isSpan(graceMs) || typeof message !== "string") return null;
-  if (reason !== "cancelled" && reason !== "deadline") return null;
+  if (reason !== "cancelled" && reason !== "deadline" && reason !== "preempted") return null;
   if (!isText(fencingToken) || !/^\d{1,19}$/.test(fencingToken)) return null;
   return { sessionId, jobId, fencingToken: BigInt(fencingToken), reason, graceMs, message };
 }

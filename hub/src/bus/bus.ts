@@ -44,7 +44,7 @@ export interface SessionLease {
   readonly sessionId: string;
   readonly jobId: string;
   readonly fencingToken: bigint;
-  readonly reason: "cancelled" | "deadline";
+  readonly reason: "cancelled" | "deadline" | "preempted";
   /** 0: the lease is gone. */
   readonly graceMs: number;
   readonly message: string;

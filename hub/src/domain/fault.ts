@@ -44,6 +44,7 @@ export type FaultReason =
   | "CREDIT_OVERFLOW"
   | "STREAM_LIMIT"
   | "LIMIT_COUNT"
+  | "IN_FLIGHT_FULL"
   | "PRODUCT_LIMIT"
   | "LANE_LIMIT"
   | "CHANNEL_LIMIT"

@@ -4,6 +4,7 @@ import type { BlackoutSettings } from "./blackout.js";
 import { blackoutAt } from "./blackout.js";
 import type { BreakerSettings, BreakerState } from "./breaker.js";
 import type { LaneKey } from "./lane.js";
+import { type MeterLimits, noLimits } from "./meter.js";
 import type { QuotaSettings, QuotaState } from "./quota.js";
 import type { BucketSettings, BucketState } from "./token-bucket.js";
 
@@ -53,7 +54,9 @@ export type GateTarget =
   | { readonly type: "tenant" }
   | { readonly type: "product"; readonly product: string }
   | { readonly type: "queue"; readonly product: string; readonly queue: string }
-  | { readonly type: "source"; readonly source: string };
+  | { readonly type: "source"; readonly source: string }
+  /** Jobs that declare this key; it stands before no lane, the claim finds it. */
+  | { readonly type: "key"; readonly key: string };
 
 interface GateOf<Type extends GateType, Settings> {
   readonly gateId: number;
@@ -81,12 +84,39 @@ export type RateGate =
   | RateGateOf<typeof GateType.Breaker, BreakerSettings, BreakerState>
   | RateGateOf<typeof GateType.Bucket, BucketSettings, BucketState>
   | RateGateOf<typeof GateType.Quota, QuotaSettings, QuotaState>;
+/** How much may be in flight at once. Null: as much as there is. */
+export type CapSettings = MeterLimits;
+
+/** How much the work of a product may spend in a window of time. Null: as much as it wants. */
+export interface BudgetSettings {
+  /** In millionths of a US dollar. */
+  readonly costMax: number | null;
+  readonly tokensMax: number | null;
+  readonly window: "day" | "month";
+  /** IANA name of the zone whose midnights turn the window. */
+  readonly timeZone: string;
+  /** Operators are told when so many percent of a ceiling are taken, 1 to 100. */
+  readonly alertPercent: number;
+  /** An operator stopped it. */
+  readonly isPaused: boolean;
+}
+
+/** How many jobs of a product may be in flight at once, and whether critical ones may take the place of others. */
+export interface SeatsSettings {
+  readonly seatsMax: number;
+  readonly isPreemptive: boolean;
+  /** How long a preempted worker may still save its work. */
+  readonly graceMs: number;
+}
 
 /** A gate by its type. */
 export type Gate =
   | GateOf<typeof GateType.Pause, Noted>
   | GateOf<typeof GateType.Blackout, Noted & BlackoutSettings>
-  | RateGate;
+  | RateGate
+  | GateOf<typeof GateType.Budget, Noted & BudgetSettings>
+  | GateOf<typeof GateType.Cap, Noted & CapSettings>
+  | GateOf<typeof GateType.Seats, Noted & SeatsSettings>;
 
 /** What an operator sets. */
 export type GateSettings = { [G in Gate as G["type"]]: Pick<G, "type" | "settings"> }[Gate["type"]];
@@ -111,18 +141,21 @@ export function targetText(target: GateTarget): string {
       return `queue:${target.product}/${target.queue}`;
     case "source":
       return `source:${target.source}`;
+    case "key":
+      return `key:${target.key}`;
   }
 }
 
-const targetForm = /^(?:(tenant)|product:([^/:]+)|queue:([^/:]+)\/([^/:]+)|source:(.+))$/;
+const targetForm = /^(?:(tenant)|product:([^/:]+)|queue:([^/:]+)\/([^/:]+)|source:(.+)|key:(.+))$/;
 
 /** @throws TypeError when the text names no target */
 export function parseTarget(text: string): GateTarget {
-  const [, tenant, product, ofProduct, queue, source] = targetForm.exec(text) ?? [];
+  const [, tenant, product, ofProduct, queue, source, key] = targetForm.exec(text) ?? [];
   if (tenant !== undefined) return { type: "tenant" };
   if (product !== undefined) return { type: "product", product };
   if (ofProduct !== undefined && queue !== undefined) return { type: "queue", product: ofProduct, queue };
   if (source !== undefined) return { type: "source", source };
+  if (key !== undefined) return { type: "key", key };
   throw new TypeError(`Not a target of a gate: ${text}`);
 }
 
@@ -139,6 +172,8 @@ export function standsBefore(gate: Pick<Gate, "tenantId" | "target">, lane: Lane
       return target.product === lane.product && target.queue === lane.queue;
     case "source":
       return target.source === lane.source;
+    case "key":
+      return false;
   }
 }
 
@@ -172,5 +207,40 @@ export function holdOf(gate: Gate, nowMs: number): Hold | null {
     case GateType.Bucket:
     case GateType.Quota:
       return null;
+    case GateType.Budget: {
+      const { isPaused, note } = gate.settings;
+      if (!isPaused) return null;
+      const why = note === "" ? "" : `: ${note}`;
+      return { gate, reason: `the budget of ${targetText(gate.target)} is paused${why}`, untilMs: null };
+    }
+    case GateType.Cap:
+    case GateType.Seats:
+      return null;
+  }
+}
+
+/** Whether how much is taken decides: then the ledger judges it inside the claim. */
+export function isMetered(gate: Pick<Gate, "type">): boolean {
+  return gate.type === GateType.Budget || gate.type === GateType.Cap || gate.type === GateType.Seats;
+}
+
+/** Whether critical jobs may take the place of others there. */
+export function isPreemptive(gate: Gate | undefined): boolean {
+  return gate?.type === GateType.Seats && gate.settings.isPreemptive;
+}
+
+/** What a metered gate's settings bound. */
+export function limitsOf({ type, settings }: Pick<Gate, "type" | "settings">): MeterLimits {
+  switch (type) {
+    case GateType.Budget: {
+      const { costMax, tokensMax } = settings as BudgetSettings;
+      return { jobsMax: null, costMax, tokensMax };
+    }
+    case GateType.Cap:
+      return settings as CapSettings;
+    case GateType.Seats:
+      return { ...noLimits, jobsMax: (settings as SeatsSettings).seatsMax };
+    default:
+      return noLimits;
   }
 }

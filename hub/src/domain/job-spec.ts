@@ -46,6 +46,10 @@ export interface JobOptions {
   readonly run?: "parent" | "member";
   /** It must have been granted by then; milliseconds since 1970. */
   readonly startByMs?: number;
+  /** So many jobs of the tenant that declare the key may be in flight at once. */
+  readonly inFlight?: InFlight;
+  /** What an attempt is expected to spend: held when it starts. */
+  readonly estimate?: Spend;
   /** At most one open job of the tenant has this key. */
   readonly unique?: { readonly key: string; readonly policy: UniquePolicy };
   /** It repeats a job; the origin is the one that was submitted first, over any number of replays. */
@@ -54,6 +58,29 @@ export interface JobOptions {
   readonly compensates?: string;
   /** The newest time that an operator sent it back from the dead letters. */
   readonly retried?: { readonly atMs: number; readonly reason: string };
+}
+
+/** A key whose jobs share a number of places, say a customer's. */
+export interface InFlight {
+  readonly key: string;
+  /** null: as many as an operator allows. */
+  readonly jobsMax: number | null;
+  readonly policy: InFlightPolicy;
+}
+
+/** What becomes of a job when its key has no place left. The numbers are stored and sent. */
+export const InFlightPolicy = {
+  Wait: 1,
+  /** The submit is refused. */
+  Refuse: 2,
+} as const;
+export type InFlightPolicy = (typeof InFlightPolicy)[keyof typeof InFlightPolicy];
+
+/** Money and tokens, in whole numbers. */
+export interface Spend {
+  /** Millionths of a US dollar. */
+  readonly costMicroUsd: number;
+  readonly tokens: number;
 }
 
 /** A job that waits for others, or that another one undoes. */
@@ -108,6 +135,10 @@ export function contentDigest(spec: JobSpec): Buffer {
       : []),
     ...(options.startByMs === undefined ? [] : [["startBy", options.startByMs]]),
     ...(options.unique ? [[options.unique.key, options.unique.policy]] : []),
+    ...(options.inFlight
+      ? [["inFlight", options.inFlight.key, options.inFlight.jobsMax, options.inFlight.policy]]
+      : []),
+    ...(options.estimate ? [["estimate", options.estimate.costMicroUsd, options.estimate.tokens]] : []),
     ...(spec.source === "" ? [] : [["source", spec.source]]),
     ...(spec.fairness.key === "" ? [] : [["fairness", spec.fairness.key, spec.fairness.weight]]),
   ]);

@@ -46,6 +46,8 @@ export const JobEventType = {
   /** A gate stopped it. */
   Deferred: 14,
   Suspended: 15,
+  /** A critical job took its seat. */
+  Preempted: 16,
 } as const;
 export type JobEventType = (typeof JobEventType)[keyof typeof JobEventType];
 

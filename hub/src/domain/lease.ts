@@ -14,6 +14,8 @@ export interface GrantedLease {
   readonly options: JobOptions;
   readonly deadlineMs: number | null;
   readonly submittedAtMs: number;
+  /** It holds something of a meter: its end makes room. */
+  readonly isMetered?: boolean;
   /** What became of the first of its children; only of a parent. */
   readonly children?: ChildrenPage;
 }

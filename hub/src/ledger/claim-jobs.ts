@@ -16,15 +16,26 @@ export interface ClaimItem {
   readonly delivery: number;
   /** Epoch of the gates that let it pass. */
   readonly gateEpoch: number;
+  /** Its place among those that ask for the same room; none stands before another without it. */
+  readonly score?: number;
+  /** Meters of the gates before its lane, in the order in which they are asked; absent for none. */
+  readonly meterIds?: readonly number[];
+}
+
+/** A job that a meter stopped; it is parked there. */
+export interface StoppedJob {
+  readonly stoppedAt: number;
+  readonly reason: string;
 }
 
 /**
  * "superseded": the session is held by another hub by now, or has ended. "gates_changed": the gates are to be asked
- * again. Nothing was claimed in either case. null: the job is not ready any more.
+ * again. "metered": the job declares a key and has to be claimed with it. Nothing was claimed in these cases. null: the
+ * job is not ready any more.
  */
-export type ClaimResult = GrantedLease | "superseded" | "gates_changed" | null;
+export type ClaimResult = GrantedLease | "superseded" | "gates_changed" | "metered" | null;
 
-const grantColumns = `
+export const grantColumns = `
   id, lane_id, fencing_token, attempt, attempts_max, payload, content_type, options, checkpoint_sequence,
   ${toMs("deadline")} as deadline_ms, ${toMs("submitted_at")} as submitted_at_ms`;
 
@@ -37,6 +48,7 @@ with input as (
       session_id = i.session_id, delivery = i.delivery, started_at = now(), progress = null, ${linkHistory}
   from input i
   where j.id = i.id and j.state = ${JobState.Ready} and i.session_id in (select session_id from held)
+    and (j.options is null or not j.options ? 'inFlight')
   returning j.id, j.lane_id, j.state, j.revision, j.attempt, j.attempts_max, j.fencing_token, j.session_id, j.delivery,
     j.payload, j.content_type, j.options, j.checkpoint_sequence, j.deadline, j.submitted_at,
     j.prior_at, j.prior_writer, j.prior_batch,
@@ -55,7 +67,7 @@ where id = any($1) and state = ${JobState.Leased}
 
 const checkpointText = "select job_id, state from checkpoint where job_id = any($1)";
 
-interface GrantRow {
+export interface GrantRow {
   readonly id: string;
   readonly lane_id: number;
   readonly fencing_token: string;
@@ -94,33 +106,47 @@ export const claimJobs: BatchStatement<ClaimItem, ClaimResult> = {
     });
     const rows = on.isRetry ? await readHeld(on, ids, sessions, deliveries) : claimed;
     const grants = await toGrants((query) => on.connection.query(query), rows);
-    const held = rows.length < distinct.length ? await readHeldSessions(on, holders) : null;
+    const held = rows.length < distinct.length ? await readHeldSessions(on, holders, uuidArray(ids)) : null;
     const granted = new Map(distinct.map((item) => [item, grants.get(item.jobId) ?? null]));
     const results = items.map((item): ClaimResult => {
       const grant = granted.get(item);
       if (grant) return grant;
       if (held?.sessionIds.has(item.sessionId) === false) return "superseded";
-      return held && held.gateEpoch !== gateEpoch ? "gates_changed" : null;
+      if (held && held.gateEpoch !== gateEpoch) return "gates_changed";
+      return held?.meteredIds.has(item.jobId) ? "metered" : null;
     });
     return { results, wrotePage: claimed.length > 0 };
   },
 };
 
-async function readHeldSessions(
+export async function readHeldSessions(
   on: BatchContext,
   sessionIds: string,
-): Promise<{ readonly gateEpoch: number; readonly sessionIds: ReadonlySet<string> }> {
-  const { rows } = await on.connection.query<{ gate_epoch: string; session_ids: string[] }>({
+  jobIds: string,
+): Promise<{
+  readonly gateEpoch: number;
+  readonly sessionIds: ReadonlySet<string>;
+  readonly meteredIds: ReadonlySet<string>;
+}> {
+  const { rows } = await on.connection.query<{
+    gate_epoch: string;
+    session_ids: string[];
+    metered_ids: string[];
+  }>({
     name: "read_held_sessions",
     text: heldSessionsText,
-    values: [on.writerId, sessionIds],
+    values: [on.writerId, sessionIds, jobIds],
   });
   const [row] = rows;
-  return { gateEpoch: Number(row?.gate_epoch), sessionIds: new Set(row?.session_ids) };
+  return {
+    gateEpoch: Number(row?.gate_epoch),
+    sessionIds: new Set(row?.session_ids),
+    meteredIds: new Set(row?.metered_ids),
+  };
 }
 
 /** After a lost connection: what this try or the one before granted to these very deliveries. */
-async function readHeld(
+export async function readHeld(
   on: BatchContext,
   ids: readonly string[],
   sessions: string,
@@ -146,7 +172,7 @@ export async function readGrants(
 type Query = <Row extends object>(config: pg.QueryConfig) => Promise<pg.QueryResult<Row & pg.QueryResultRow>>;
 
 /** Leases with what few of them have: a checkpoint, or children. */
-async function toGrants(query: Query, rows: readonly GrantRow[]): Promise<Map<string, GrantedLease>> {
+export async function toGrants(query: Query, rows: readonly GrantRow[]): Promise<Map<string, GrantedLease>> {
   const states = await readCheckpoints(query, rows);
   const grants = new Map(rows.map((row) => [row.id, toGrant(row, states.get(row.id))]));
   for (const { id, options } of rows) {

@@ -25,7 +25,8 @@ export function heldForGrants(sessionIds: string, gateEpoch: string): string {
 
 const currentEpoch = "(select epoch from gate_epoch where is_only)";
 
-/** Why a claim was not granted: which sessions are held, and what the gates' epoch is. */
+/** Why a claim was not granted: which sessions are held, what the gates' epoch is, which jobs declare a key. */
 export const heldSessionsText = `
 select ${currentEpoch} as gate_epoch,
-  array(select session_id from session where session_id = any($2::uuid[]) and ${isHeld}) as session_ids`;
+  array(select session_id from session where session_id = any($2::uuid[]) and ${isHeld}) as session_ids,
+  array(select id from job where id = any($3::uuid[]) and state = 3 and options ? 'inFlight') as metered_ids`;

@@ -9,8 +9,11 @@ import type { Operator } from "../domain/operation.js";
 import type { WeightChange } from "../domain/product.js";
 import type { Woken } from "../domain/wait.js";
 import * as keys from "./api-keys.js";
+import * as budgets from "./budgets.js";
 import { type CancelItem, type CancelResult, cancelJobs } from "./cancel-job.js";
-import { type ClaimItem, type ClaimResult, claimJobs, readGrants } from "./claim-jobs.js";
+import { claimAll } from "./claim-all.js";
+import { type ClaimItem, readGrants } from "./claim-jobs.js";
+import type { MeteredResult } from "./claim-metered.js";
 import { compareLeases, type RememberedLease } from "./compare-leases.js";
 import * as deadLetters from "./dead-letters.js";
 import { dealLanePage } from "./deal-lane-page.js";
@@ -38,9 +41,11 @@ import * as inbox from "./inbox.js";
 import { InboxListener } from "./inbox-listener.js";
 import { readNotes } from "./job-notes.js";
 import * as lanes from "./lanes.js";
+import * as meters from "./meters.js";
 import { migrate, partitionDaysAhead } from "./migrate.js";
 import { type CloseItem, closeSessions, type OpenSessionItem, openSessions } from "./open-sessions.js";
 import { listOperations } from "./operations.js";
+import { type FiredGraces, firePreemptGraces, type Preempted, type PreemptItem, preempt } from "./preempt.js";
 import * as products from "./products.js";
 import { raiseLowKeys } from "./raise-low-keys.js";
 import * as fleet from "./read-fleet.js";
@@ -51,6 +56,7 @@ import * as runs from "./read-runs.js";
 import { countSuspended } from "./read-suspended.js";
 import { readWaitedFor, readWaitingPlace, readWorkerNames } from "./read-waiting.js";
 import { type ProgressItem, recordProgress } from "./record-progress.js";
+import { recordSpend, type SpendItem } from "./record-spend.js";
 import { type RenewItem, type RenewResult, renewSessions } from "./renew-sessions.js";
 import { type ReopenItem, reopenParked } from "./reopen-parked.js";
 import { type ReplayItem, type ReplayResult, replayJobs } from "./replay-jobs.js";
@@ -128,13 +134,20 @@ export async function openLedger(options: LedgerOptions) {
     readChildren: (tenantId: number, runId: string, bounds: runs.ChildrenBounds) =>
       runs.readChildren((query) => db.query(query), tenantId, runId, bounds),
     /** Rejects with SUPERSEDED when another hub holds a session by now; what was granted before, that hub takes over. */
-    claim: async (items: readonly ClaimItem[]): Committed<Exclude<ClaimResult, "superseded">> =>
-      (await writes.commit(claimJobs, items, patience.streamMs)).map((result) => {
+    claim: async (items: readonly ClaimItem[]): Committed<Exclude<MeteredResult, "superseded">> =>
+      (await claimAll(writes, items, patience.streamMs)).map((result) => {
         if (result !== "superseded") return result;
         throw new Fault("SUPERSEDED", "Another hub holds this session by now.");
       }),
+    readMeterLevels: (meterIds: readonly number[]) => meters.readMeterLevels(db, meterIds),
+    readParkedAsks: (meterId: number, limit: number) => meters.readParkedAsks(db, meterId, limit),
+    readKeyLevel: (tenantId: number, key: string) => meters.readKeyLevel(db, tenantId, key),
+    forgetIdleKeys: (idleMs: number, limit: number) => meters.forgetIdleKeys(db, idleMs, limit),
     /** Jobs that were linked only after their leases were granted are noticed by the ledger, and reported again. */
     report: async (items: readonly ReportItem[]): Committed<ReportVerdict> => {
+      // Before the result: that ends the lease, and what it holds is settled at what was said by then.
+      const spends = items.flatMap(({ spend, ...item }) => (spend ? [{ ...item, ...spend }] : []));
+      if (spends.length > 0) await writes.commit(recordSpend, spends, patience.streamMs);
       const results = await writes.commit(reportResults, items, patience.streamMs);
       const linked = items.filter((_, at) => isLeftAsLinked(results[at]));
       if (linked.length === 0) return results as readonly (ReportVerdict | Fault)[];
@@ -147,6 +160,13 @@ export async function openLedger(options: LedgerOptions) {
         return verdict;
       });
     },
+    /** Takes the seat of a job of lower priority for a critical one; null when there is none to take. */
+    preempt: (item: PreemptItem): Promise<Preempted | null> =>
+      one(writes.commit(preempt, [item], patience.callMs)),
+    firePreemptGraces: (limit: number): Promise<FiredGraces> =>
+      one(writes.commit(firePreemptGraces, [limit], patience.callMs)),
+    recordSpend: (items: readonly SpendItem[]): Committed<boolean> =>
+      writes.commit(recordSpend, items, patience.streamMs),
     returnLeases: (items: readonly ReturnItem[]): Committed<ReturnResult> =>
       writes.commit(returnLeases, items, patience.streamMs),
     saveCheckpoints: (items: readonly CheckpointItem[]): Committed<CheckpointResult> =>
@@ -288,6 +308,12 @@ export async function openLedger(options: LedgerOptions) {
     /** Parked jobs of one gate become ready, in score order. */
     reopenParked: (item: ReopenItem): Promise<readonly Ref[]> =>
       one(writes.commit(reopenParked, [item], patience.callMs)),
+
+    accrueSpend: (...accrual: DropFirst<Parameters<typeof budgets.accrueSpend>>) =>
+      budgets.accrueSpend(db, ...accrual),
+    tellBudget: (...notice: DropFirst<Parameters<typeof budgets.tellBudget>>) =>
+      budgets.tellBudget(db, ...notice),
+    isTimeZone: (name: string) => budgets.isTimeZone(db, name),
 
     listOperations: (tenantId: number, target: string, beforeId: string, limit: number) =>
       listOperations(db, tenantId, target, beforeId, limit),

@@ -1,3 +1,4 @@
+import type { Spend } from "../domain/job-spec.js";
 import { JobState } from "../domain/job-state.js";
 import type { Outcome, OutcomeDecision } from "../domain/outcome.js";
 import { outcomeFingerprint } from "../domain/outcome.js";
@@ -21,6 +22,8 @@ export interface ReportItem {
   readonly fencingToken: bigint;
   readonly outcome: Outcome;
   readonly decision: OutcomeDecision;
+  /** What the attempt has spent; absent when its worker has not said. */
+  readonly spend?: Spend;
   /** Its end may concern other jobs. When in doubt, true: plain jobs take the shorter way. */
   readonly isLinked: boolean;
 }

@@ -38,8 +38,12 @@ const stateLeft = `returned_state(j.cancel_by is not null, ${attemptLeft}, j.att
 
 const returnText = `
 with input as (
-  select * from unnest($3::uuid[], $4::uuid[], $5::bigint[], $6::smallint[], $7::boolean[], $8::bigint[],
-    $9::boolean[]) as i (id, session_id, fencing_token, event, is_started, ready_key, must_hold)
+  select i.id, i.session_id, i.fencing_token, i.ready_key, i.must_hold,
+    case when h.job_id is null then i.event else ${JobEventType.Preempted} end as event,
+    i.is_started and h.job_id is null as is_started
+  from unnest($3::uuid[], $4::uuid[], $5::bigint[], $6::smallint[], $7::boolean[], $8::bigint[], $9::boolean[])
+    as i (id, session_id, fencing_token, event, is_started, ready_key, must_hold)
+  left join hold h on h.job_id = i.id and h.is_preempted
 ), ${heldSessions("$10")}, returned as (
   update job j set
       state = ${stateLeft},
@@ -57,7 +61,10 @@ with input as (
 ), ${writePage("returned")}
 select state, event_session as session_id, asked_token as fencing_token, ${refColumns} from returned`;
 
-/** Takes leases back from a session: ready again with their checkpoints, in the retry lane. */
+/**
+ * Takes leases back from a session: ready again with their checkpoints, in the retry lane. The attempt of a lease that is
+ * being preempted does not count.
+ */
 export const returnLeases: BatchStatement<ReturnItem, ReturnResult> = {
   name: "return_leases",
   itemsMax: 512,

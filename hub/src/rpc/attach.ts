@@ -27,6 +27,7 @@ import {
   toProgress,
   toReleases,
   toResults,
+  toSpends,
   toThrottle,
 } from "./worker-messages.js";
 
@@ -130,6 +131,8 @@ function take(parts: AttachParts, to: Attached, request: AttachRequest): Promise
     case "progress":
       reports.progress(session, toProgress(message.value.progress, "progress.progress"));
       return null;
+    case "spend":
+      return reports.spend(session, toSpends(message.value.spends, "spend.spends"));
     case "throttle":
       reports.throttled(session, toThrottle(message.value, "throttle"));
       return null;

@@ -79,6 +79,9 @@ export function checkEnum<Value extends number>(
   return value;
 }
 
+/** Keys that others make, with capitals: the form of fairness keys. */
+export const checkKey = checkFairnessKey;
+
 export function checkUuid(field: string, text: string): string {
   if (!isUuid(text)) throw invalid(field, "must be a UUID in its canonical lower-case form");
   return text;

@@ -50,6 +50,7 @@ const codes: Readonly<Record<FaultReason, Code>> = {
   CREDIT_OVERFLOW: Code.InvalidArgument,
   STREAM_LIMIT: Code.ResourceExhausted,
   LIMIT_COUNT: Code.ResourceExhausted,
+  IN_FLIGHT_FULL: Code.ResourceExhausted,
   PRODUCT_LIMIT: Code.ResourceExhausted,
   LANE_LIMIT: Code.ResourceExhausted,
   CHANNEL_LIMIT: Code.ResourceExhausted,

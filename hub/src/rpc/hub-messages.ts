@@ -157,12 +157,18 @@ const checkpointVerdicts = {
   stale: Verdict.STALE,
 } as const;
 
+const revokeReasons = {
+  cancelled: RevokeReason.CANCELLED,
+  deadline: RevokeReason.DEADLINE,
+  preempted: RevokeReason.PREEMPTED,
+} as const;
+
 export function toRevokeMessage(leases: readonly RevokedLease[]): MessageInitShape<typeof RevokeSchema> {
   return {
     leases: leases.map(({ jobId, fencingToken, reason, graceMs, message }) => ({
       jobId,
       fencingToken,
-      reason: reason === "cancelled" ? RevokeReason.CANCELLED : RevokeReason.DEADLINE,
+      reason: revokeReasons[reason],
       grace: durationFromMs(graceMs),
       message,
     })),

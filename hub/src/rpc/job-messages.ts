@@ -5,6 +5,8 @@ import type {
   AwaitedPlaceSchema,
   Fairness as FairnessMessage,
   FairnessSchema,
+  InFlight as InFlightMessage,
+  InFlightSchema,
   JobCauseSchema,
   JobEventSchema,
   JobNoteSchema,
@@ -13,16 +15,21 @@ import type {
   OutcomeSchema,
   ProgressSchema,
   RetryPolicy as RetryPolicyMessage,
+  Spend as SpendMessage,
+  SpendSchema,
 } from "@holdfast/gen/holdfast/v1/job_pb";
 import { DisconnectPolicy } from "@holdfast/gen/holdfast/v1/job_pb";
 import { FailureClass } from "../domain/failure-class.js";
 import type { JobNote } from "../domain/job-note.js";
 import {
   type Fairness,
+  type InFlight,
+  InFlightPolicy,
   type JobOptions,
   type JobSpec,
   noFairness,
   Priority,
+  type Spend,
   UniquePolicy,
 } from "../domain/job-spec.js";
 import type { JobEvent, JobView } from "../domain/job-view.js";
@@ -36,6 +43,7 @@ import {
   checkEnum,
   checkFairnessKey,
   checkInteger,
+  checkKey,
   checkName,
   checkSource,
   checkText,
@@ -98,6 +106,8 @@ function toOptions(
     }),
     ...(idempotencyKey !== "" && { idempotencyKey }),
     ...(message.startBy && { startByMs: checkTime(at("start_by"), message.startBy) ?? 0 }),
+    ...(message.inFlight && { inFlight: toInFlight(message.inFlight, at("in_flight")) }),
+    ...(message.estimate && { estimate: toSpend(message.estimate, at("estimate")) }),
     ...(message.unique && {
       unique: {
         key: checkText(at("unique.key"), message.unique.key, 256, 1),
@@ -110,6 +120,32 @@ function toOptions(
       },
     }),
   };
+}
+
+function toInFlight(message: InFlightMessage, path: string): InFlight {
+  return {
+    key: checkKey(`${path}.key`, message.key),
+    jobsMax: message.max === 0 ? null : checkInteger(`${path}.max`, message.max, 1, 1_000_000),
+    policy: checkEnum(`${path}.policy`, message.policy as number, InFlightPolicy, InFlightPolicy.Wait),
+  };
+}
+
+/** A billion dollars. Amounts are whole numbers, and stay exact. */
+export const amountMax = 1_000_000_000_000_000;
+
+export function toSpend(message: SpendMessage, path: string): Spend {
+  return {
+    costMicroUsd: checkInteger(`${path}.cost_micro_usd`, message.costMicroUsd, 0, amountMax),
+    tokens: checkInteger(`${path}.tokens`, message.tokens, 0, amountMax),
+  };
+}
+
+export function toSpendMessage({ costMicroUsd, tokens }: Spend): MessageInitShape<typeof SpendSchema> {
+  return { costMicroUsd: BigInt(costMicroUsd), tokens: BigInt(tokens) };
+}
+
+function toInFlightMessage({ key, jobsMax, policy }: InFlight): MessageInitShape<typeof InFlightSchema> {
+  return { key, max: jobsMax ?? 0, policy: policy as number };
 }
 
 function toFairness(message: FairnessMessage | undefined, path: string): Fairness {
@@ -214,6 +250,8 @@ export function toJobMessage(job: JobView): MessageInitShape<typeof JobSchema> {
     ...optionalTime("startBy", job.options.startByMs ?? null),
     source: job.source,
     ...optionalFairness(job.fairness),
+    ...(job.options.inFlight && { inFlight: toInFlightMessage(job.options.inFlight) }),
+    ...(job.options.estimate && { estimate: toSpendMessage(job.options.estimate) }),
     causes: toCauses(job.options),
     ...(job.awaits && { awaits: toAwaitsMessage(job.awaits) }),
   };

@@ -1,19 +1,44 @@
 // Limits between the protocol and the domain: one place per type of limit where its settings are checked, and shown.
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import {
   type Blackout,
+  type Budget,
+  type Cap,
   type LimitSchema,
   type LimitSettings,
   type LimitSettingsSchema,
   type LimitTarget,
   type LimitTargetSchema,
   LimitType,
+  type LimitUseSchema,
+  type Seats,
 } from "@holdfast/gen/holdfast/v1/limit_service_pb";
 import { type BlackoutSettings, isTimeZone } from "../domain/blackout.js";
-import { type Gate, type GateSettings, type GateTarget, GateType, isRateGate } from "../domain/gate.js";
+import {
+  type BudgetSettings,
+  type CapSettings,
+  type Gate,
+  type GateSettings,
+  type GateTarget,
+  GateType,
+  isRateGate,
+  type SeatsSettings,
+} from "../domain/gate.js";
+import type { ReadLevel } from "../domain/meter.js";
 import { type LimitView, parkedCountMax } from "../services/limits.js";
-import { checkCount, checkInteger, checkName, checkSource, checkText, invalid } from "./check.js";
-import { optionalTime } from "./job-messages.js";
+import {
+  checkCount,
+  checkDuration,
+  checkEnum,
+  checkInteger,
+  checkKey,
+  checkName,
+  checkSource,
+  checkText,
+  invalid,
+} from "./check.js";
+import { amountMax, optionalTime, toSpendMessage } from "./job-messages.js";
 import type { JustificationNeed } from "./operation-service.js";
 import { toBreaker, toBucket, toQuota, toRateSettings, toRateState } from "./rate-messages.js";
 
@@ -30,11 +55,13 @@ export function toTarget(message: LimitTarget | undefined): GateTarget {
         product: checkName("target.queue.product", message.target.value.product),
         queue: checkName("target.queue.queue", message.target.value.queue),
       };
+    case "key":
+      return { type: "key", key: checkKey("target.key", message.target.value) };
     case "source":
       if (message.target.value === "") throw invalid("target.source", "must not be empty");
       return { type: "source", source: checkSource("target.source", message.target.value) };
     case undefined:
-      throw invalid("target", "is required: tenant, product, queue or source");
+      throw invalid("target", "is required: tenant, product, queue, source or key");
   }
 }
 
@@ -48,15 +75,20 @@ export function toTargetMessage(target: GateTarget): MessageInitShape<typeof Lim
       return { target: { case: "queue", value: { product: target.product, queue: target.queue } } };
     case "source":
       return { target: { case: "source", value: target.source } };
+    case "key":
+      return { target: { case: "key", value: target.key } };
   }
 }
 
 const typesByLimit: Readonly<Record<Exclude<LimitType, LimitType.UNSPECIFIED>, GateType>> = {
   [LimitType.PAUSE]: GateType.Pause,
+  [LimitType.BUDGET]: GateType.Budget,
   [LimitType.BLACKOUT]: GateType.Blackout,
   [LimitType.BREAKER]: GateType.Breaker,
   [LimitType.BUCKET]: GateType.Bucket,
   [LimitType.QUOTA]: GateType.Quota,
+  [LimitType.CAP]: GateType.Cap,
+  [LimitType.SEATS]: GateType.Seats,
 };
 
 /** null: any; only where that is a choice. */
@@ -101,6 +133,15 @@ export function toSettings(message: LimitSettings | undefined, note: string): Ga
       return { type: GateType.Bucket, settings: { note, ...toBucket(settings.value) } };
     case "quota":
       return { type: GateType.Quota, settings: { note, ...toQuota(settings.value) } };
+    case "budget":
+      return {
+        type: GateType.Budget,
+        settings: { note, ...toBudget(settings.value, "settings.budget"), isPaused: settings.value.paused },
+      };
+    case "cap":
+      return { type: GateType.Cap, settings: { note, ...toCap(settings.value) } };
+    case "seats":
+      return { type: GateType.Seats, settings: { note, ...toSeats(settings.value) } };
     case undefined:
       throw invalid("settings", "is required: exactly one kind of limit");
   }
@@ -127,6 +168,66 @@ function toBlackout({ timeZone, windows }: Blackout): BlackoutSettings {
   };
 }
 
+/**
+ * A limit of some types stands before some targets only.
+ *
+ * @throws Fault INVALID_FIELD
+ */
+export function checkTargetOf(target: GateTarget, { type, settings }: GateSettings): void {
+  if ((type === GateType.Budget || type === GateType.Seats) && target.type !== "product")
+    throw invalid("target", "must be a product");
+  if (target.type !== "key") return;
+  if (type !== GateType.Cap) throw invalid("target", "may be a key for a cap only");
+  if (settings.costMax !== null || settings.tokensMax !== null)
+    throw invalid("settings.cap", "must set nothing but jobs_max before a key");
+}
+
+/** 0 means that there is no bound. */
+function checkBound(field: string, bound: number | bigint, max: number): number | null {
+  const number = checkInteger(field, bound, 0, max);
+  return number === 0 ? null : number;
+}
+
+function toCap(message: Cap): CapSettings {
+  const limits = {
+    jobsMax: checkBound("settings.cap.jobs_max", message.jobsMax, leasesMax),
+    costMax: checkBound("settings.cap.cost_micro_usd_max", message.costMicroUsdMax, amountMax),
+    tokensMax: checkBound("settings.cap.tokens_max", message.tokensMax, amountMax),
+  };
+  if (limits.jobsMax === null && limits.costMax === null && limits.tokensMax === null)
+    throw invalid("settings.cap", "must set at least one of jobs_max, cost_micro_usd_max and tokens_max");
+  return limits;
+}
+
+function toSeats({ max, preemption, grace }: Seats): SeatsSettings {
+  return {
+    seatsMax: checkInteger("settings.seats.max", max, 1, leasesMax),
+    isPreemptive: preemption,
+    graceMs: checkDuration("settings.seats.grace", grace, 3_600_000, 0),
+  };
+}
+
+export function toBudget(message: Budget, path: string): Omit<BudgetSettings, "isPaused"> {
+  const { timeZone, alertPercent } = message;
+  const costMax = checkBound(`${path}.cost_micro_usd_max`, message.costMicroUsdMax, amountMax);
+  const tokensMax = checkBound(`${path}.tokens_max`, message.tokensMax, amountMax);
+  if (costMax === null && tokensMax === null)
+    throw invalid(path, "must set at least one of cost_micro_usd_max and tokens_max");
+  const window = checkEnum(`${path}.window`, message.window as number, budgetWindows, budgetWindows.month);
+  const zone = checkText(`${path}.time_zone`, timeZone || "UTC", 64, 1);
+  if (!isTimeZone(zone)) throw invalid(`${path}.time_zone`, "must be an IANA name, like Europe/Berlin");
+  return {
+    costMax,
+    tokensMax,
+    window: window === budgetWindows.day ? "day" : "month",
+    timeZone: zone,
+    alertPercent: alertPercent === 0 ? 80 : checkInteger(`${path}.alert_percent`, alertPercent, 1, 100),
+  };
+}
+
+const leasesMax = 1_000_000;
+const budgetWindows = { day: 1, month: 2 } as const;
+
 function toSettingsMessage(gate: Gate): MessageInitShape<typeof LimitSettingsSchema> {
   switch (gate.type) {
     case GateType.Pause:
@@ -140,7 +241,45 @@ function toSettingsMessage(gate: Gate): MessageInitShape<typeof LimitSettingsSch
     case GateType.Bucket:
     case GateType.Quota:
       return { settings: toRateSettings(gate) };
+    case GateType.Budget: {
+      const { costMax, tokensMax, window, timeZone, alertPercent, isPaused } = gate.settings;
+      const value = {
+        costMicroUsdMax: BigInt(costMax ?? 0),
+        tokensMax: BigInt(tokensMax ?? 0),
+        window: budgetWindows[window] as number,
+        timeZone,
+        alertPercent,
+        paused: isPaused,
+      };
+      return { settings: { case: "budget", value } };
+    }
+    case GateType.Cap: {
+      const { jobsMax, costMax, tokensMax } = gate.settings;
+      const value = {
+        jobsMax: jobsMax ?? 0,
+        costMicroUsdMax: BigInt(costMax ?? 0),
+        tokensMax: BigInt(tokensMax ?? 0),
+      };
+      return { settings: { case: "cap", value } };
+    }
+    case GateType.Seats: {
+      const { seatsMax, isPreemptive, graceMs } = gate.settings;
+      const value = { max: seatsMax, preemption: isPreemptive, grace: durationFromMs(graceMs) };
+      return { settings: { case: "seats", value } };
+    }
   }
+}
+
+function toUseMessage(level: ReadLevel): MessageInitShape<typeof LimitUseSchema> {
+  const held = { costMicroUsd: level.cost - level.spentCost, tokens: level.tokens - level.spentTokens };
+  const spent = { costMicroUsd: level.spentCost, tokens: level.spentTokens };
+  return {
+    jobs: level.jobs,
+    held: toSpendMessage(held),
+    ...(level.windowBeganAtMs !== null && { spent: toSpendMessage(spent) }),
+    ...optionalTime("windowBeganAt", level.windowBeganAtMs),
+    ...optionalTime("windowEndsAt", level.windowBeganAtMs === null ? null : level.turnsAtMs),
+  };
 }
 
 export function toLimitMessage(view: LimitView): MessageInitShape<typeof LimitSchema> {
@@ -157,6 +296,7 @@ export function toLimitMessage(view: LimitView): MessageInitShape<typeof LimitSc
     parkedJobs: Math.min(view.parkedJobs, parkedCountMax),
     parkedAtLeast: view.parkedJobs > parkedCountMax,
     ...optionalTime("parkedSince", view.parkedSinceMs),
+    ...(view.level && { use: toUseMessage(view.level) }),
     waiting: view.waiting.map(({ lane, stats, headReadyAtMs }) => ({
       product: lane.product,
       queue: lane.queue,

@@ -7,13 +7,14 @@ import type {
   Hello,
   JobResult,
   LeaseProgress,
+  LeaseSpend,
   ReleasedLease,
   ThrottleReport,
 } from "@holdfast/gen/holdfast/v1/worker_service_pb";
 import { Fault } from "../domain/fault.js";
 import type { Outcome } from "../domain/outcome.js";
 import type { IncomingCheckpoint, IncomingResult, WorkerHello } from "../services/session-messages.js";
-import type { IncomingProgress, IncomingThrottle } from "../services/session-reports.js";
+import type { IncomingProgress, IncomingSpend, IncomingThrottle } from "../services/session-reports.js";
 import {
   checkBytes,
   checkCount,
@@ -25,6 +26,7 @@ import {
   invalid,
 } from "./check.js";
 import { toRefusal } from "./errors.js";
+import { toSpend } from "./job-messages.js";
 import { dayMs, type EdgeLimits, heldLeasesMax, reportResultsMax } from "./limits.js";
 import { toWeights } from "./score-messages.js";
 
@@ -83,6 +85,7 @@ export function toResults(
     jobId: checkUuid(`${path}[${at}].job_id`, message.jobId),
     fencingToken: checkToken(`${path}[${at}].fencing_token`, message.fencingToken),
     outcome: toOutcome(message.outcome, `${path}[${at}].outcome`, limits),
+    ...(message.spend && { spend: toSpend(message.spend, `${path}[${at}].spend`) }),
   }));
 }
 
@@ -160,6 +163,18 @@ export function toProgress(messages: readonly LeaseProgress[], path: string): In
       fencingToken: checkToken(`${path}[${at}].fencing_token`, message.fencingToken),
       percent,
       message: checkText(`${path}[${at}].progress.message`, message.progress?.message ?? "", 1024),
+    };
+  });
+}
+
+export function toSpends(messages: readonly LeaseSpend[], path: string): IncomingSpend[] {
+  checkCount(path, messages.length, 1, 1_000);
+  return messages.map((message, at) => {
+    if (!message.spend) throw invalid(`${path}[${at}].spend`, "is required");
+    return {
+      jobId: checkUuid(`${path}[${at}].job_id`, message.jobId),
+      fencingToken: checkToken(`${path}[${at}].fencing_token`, message.fencingToken),
+      ...toSpend(message.spend, `${path}[${at}].spend`),
     };
   });
 }

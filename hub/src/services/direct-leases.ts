@@ -100,11 +100,11 @@ export class DirectLeases {
   }
 }
 
-/** Jobs that wait for no time, by their lane. */
+/** Jobs that wait for no time and are not judged by what is in flight, by their lane. */
 function byLane(jobs: readonly NewJob[]): { readonly lane: Lane; readonly places: number[] }[] {
   const groups = new Map<number, { readonly lane: Lane; readonly places: number[] }>();
   for (const [place, { lane, spec }] of jobs.entries()) {
-    if (spec.runAtMs !== null) continue;
+    if (spec.runAtMs !== null || spec.options.inFlight) continue;
     const group = groups.get(lane.laneId);
     if (group) group.places.push(place);
     else groups.set(lane.laneId, { lane, places: [place] });

@@ -48,6 +48,10 @@ class BoundedLanes implements LaneGates {
     this.take(laneId, -jobs);
   }
 
+  metersOf(): readonly number[] {
+    return [];
+  }
+
   changed(): void {
     this.refused += 1;
   }
@@ -102,6 +106,7 @@ async function openDesk(lanes: readonly Lane[], limits: { perMessage?: number; i
       granted: (session, _epoch, _delivery, leases) =>
         void granted.push({ sessionId: session.sessionId, jobIds: leases.map(({ lease }) => lease.jobId) }),
       claimLost: (session) => void lost.push(session.sessionId),
+      stopped: () => undefined,
       starved: (laneId) => void starved.add(laneId),
     },
   );

@@ -13,10 +13,12 @@
 //  3. At most `claimsInFlightMax` refs are on their way to the ledger: the rest wait in their lanes, in order.
 import { setTimeout as delay } from "node:timers/promises";
 import type { Credit } from "../domain/credit.js";
-import { Fault } from "../domain/fault.js";
 import { canServe, type Lane, type Ref, type WorkerProfile } from "../domain/lane.js";
+import type { GrantedLease } from "../domain/lease.js";
+import { timelessScore } from "../domain/score.js";
 import { defaultScoreWeights, mergeWeights, type ScoreWeights } from "../domain/score-weights.js";
 import type { Lanes } from "../lanes/lanes.js";
+import type { StoppedJob } from "../ledger/claim-jobs.js";
 import type { Ledger } from "../ledger/ledger.js";
 import type { LaneBook } from "./lane-book.js";
 import type { ChoiceParts } from "./lane-choice.js";
@@ -42,6 +44,8 @@ export interface DispatcherHooks {
   ) => void;
   /** The ledger stayed away: whether the claim was granted is unknown until the session is resumed. */
   readonly claimLost: (session: WorkerSession, epoch: number) => void;
+  /** A meter stopped a job that the session would have got. */
+  readonly stopped: (session: WorkerSession, ref: Ref, stop: StoppedJob) => void;
   /** A lane that hungry sessions could serve has an empty window. */
   readonly starved: (laneId: number) => void;
 }
@@ -152,7 +156,8 @@ export class Dispatcher {
   reserve(lane: Lane, jobs: readonly Sized[]): Reservation | null {
     if (this.#isStopped || this.#inFlight >= this.#limits.claimsInFlightMax) return null;
     if (!this.#lanes.isEmpty(lane.laneId)) return null;
-    const startsMax = this.#gates.startsMax(lane);
+    // What meters stand before is judged in a claim.
+    const startsMax = this.#gates.metersOf(lane).length > 0 ? 0 : this.#gates.startsMax(lane);
     for (const group of this.#groups.values()) {
       const session = canServe(group.profile, lane) ? firstOf(group.hungry) : undefined;
       if (!session?.isHungry) continue;
@@ -265,11 +270,26 @@ export class Dispatcher {
     const reservation = this.#setAside(session, refs);
     const { delivery, gateEpoch } = reservation;
     const { sessionId } = session;
-    const items = refs.map(({ jobId }) => ({ jobId, sessionId, delivery, gateEpoch }));
+    const items = refs.map((ref) => {
+      const lane = this.#book.get(ref.laneId);
+      return {
+        jobId: ref.jobId,
+        sessionId,
+        delivery,
+        gateEpoch,
+        score: lane ? timelessScore(this.#weightsOf(lane), lane, ref) : Number.MIN_SAFE_INTEGER,
+        meterIds: lane ? this.#gates.metersOf(lane) : [],
+      };
+    });
     this.#ledger.claim(items).then(
       (grants) => this.#claimed(reservation, refs, grants),
       () => this.#claimFailed(reservation, refs),
     );
+  }
+
+  /** By which jobs of different sessions are compared: those of the product, whoever claims. */
+  #weightsOf(lane: Lane): ScoreWeights {
+    return mergeWeights(defaultScoreWeights, this.#products.weightsOf(lane));
   }
 
   #claimed(
@@ -282,13 +302,14 @@ export class Dispatcher {
     const early: Ref[] = [];
     for (const [at, ref] of refs.entries()) {
       const answer = grants[at];
-      const lease = answer instanceof Fault || answer === "gates_changed" ? null : answer;
+      const lease = isLease(answer) ? answer : null;
       const lane = lease ? this.#book.get(lease.laneId) : undefined;
       if (lane && lease) leases.push({ lease, lane });
       else gone.push(ref);
-      if (answer === "gates_changed") early.push(ref);
+      if (answer === "gates_changed" || answer === "contended") early.push(ref);
+      if (isStopped(answer)) this.#hooks.stopped(reservation.session, ref, answer);
     }
-    if (early.length > 0) this.#gates.changed();
+    if (grants.includes("gates_changed")) this.#gates.changed();
     this.#lanes.settle(early.length > 0 ? refs.filter((ref) => !early.includes(ref)) : refs);
     this.#lanes.giveBack(early);
     this.grant(reservation, leases, gone);
@@ -310,6 +331,16 @@ export class Dispatcher {
     this.#inFlight += jobs.length;
     return { session, epoch: session.epoch, delivery, jobs, gateEpoch: this.#gates.epoch };
   }
+}
+
+type Answer = Awaited<ReturnType<Ledger["claim"]>>[number] | undefined;
+
+function isLease(answer: Answer): answer is GrantedLease {
+  return typeof answer === "object" && answer !== null && "jobId" in answer;
+}
+
+function isStopped(answer: Answer): answer is StoppedJob {
+  return typeof answer === "object" && answer !== null && "stoppedAt" in answer;
 }
 
 function spend(session: WorkerSession, jobs: readonly Sized[], sign: 1 | -1) {

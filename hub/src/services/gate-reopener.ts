@@ -1,34 +1,58 @@
 // Lets parked jobs back into their lanes when their gate is open, best score first and never more at once than the gate
-// has room for: what the claim would stop again stays where it is. Hubs share the work; any of them may do it.
-import { type Gate, holdOf } from "../domain/gate.js";
+// has room for: what the claim would stop again stays where it is. Hubs share the work; any of them may do it. The same
+// look tells the lanes behind metered gates how much room there is.
+import { holdOf, isMetered } from "../domain/gate.js";
+import { fittingFrom, isFull, type MeterLevel, type ReadLevel } from "../domain/meter.js";
 import type { Lanes } from "../lanes/lanes.js";
 import type { Ledger } from "../ledger/ledger.js";
 import type { GateBook } from "./gate-book.js";
+import type { GateRooms } from "./gate-rooms.js";
 import type { JobFeed } from "./job-feed.js";
 import { Rounds } from "./rounds.js";
 
 const roundIntervalMs = 500;
+/** Leases that end in quick succession are looked at together. */
+const roomSpacingMs = 10;
 /** Jobs of one gate that return in one round, however much room it has: a gate that opens is no flood. */
 const jobsPerRoundMax = 1_000;
+/** Of jobs that ask for amounts, so many are looked at in a round. */
+const asksPerRoundMax = 100;
+
+type ReopenerLedger = Pick<Ledger, "listParkedGates" | "reopenParked" | "readMeterLevels" | "readParkedAsks">;
 
 export class GateReopener {
-  readonly #ledger: Pick<Ledger, "listParkedGates" | "reopenParked">;
+  readonly #ledger: ReopenerLedger;
   readonly #book: Pick<GateBook, "get">;
+  readonly #rooms: GateRooms;
   readonly #lanes: Pick<Lanes, "offer">;
   readonly #feed: Pick<JobFeed, "changed">;
+  readonly #onRoom: () => void;
+  readonly #onLevels: (levels: readonly ReadLevel[]) => Promise<void>;
   readonly #rounds: Rounds;
+  #isAwaited = true;
+  #soon: NodeJS.Timeout | undefined;
 
+  /**
+   * @param onRoom lanes may have got room
+   * @param onLevels how full metered gates are
+   */
   constructor(
-    ledger: Pick<Ledger, "listParkedGates" | "reopenParked">,
+    ledger: ReopenerLedger,
     book: Pick<GateBook, "get">,
+    rooms: GateRooms,
     lanes: Pick<Lanes, "offer">,
     feed: Pick<JobFeed, "changed">,
+    onRoom: () => void,
+    onLevels: (levels: readonly ReadLevel[]) => Promise<void>,
     onError: (error: unknown) => void,
   ) {
     this.#ledger = ledger;
     this.#book = book;
+    this.#rooms = rooms;
     this.#lanes = lanes;
     this.#feed = feed;
+    this.#onRoom = onRoom;
+    this.#onLevels = onLevels;
     this.#rounds = new Rounds(() => this.#round(), roundIntervalMs, onError);
   }
 
@@ -41,22 +65,71 @@ export class GateReopener {
     this.#rounds.hurry();
   }
 
+  /** A claim found a meter full. */
+  stopped(meterId: number): void {
+    this.#isAwaited = true;
+    this.#rooms.stopped(meterId);
+  }
+
+  /** A lease that held something of a meter has ended here. */
+  meteredLeaseEnded(): void {
+    if (!this.#isAwaited) return;
+    this.#soon ??= setTimeout(() => {
+      this.#soon = undefined;
+      this.#rounds.hurry();
+    }, roomSpacingMs);
+  }
+
   async stop(): Promise<void> {
+    clearTimeout(this.#soon);
     await this.#rounds.stop();
   }
 
   async #round(): Promise<void> {
-    for (const gateId of await this.#ledger.listParkedGates()) {
-      const jobsMax = Math.min(this.#roomOf(this.#book.get(gateId)), jobsPerRoundMax);
+    const parkedAt = await this.#ledger.listParkedGates();
+    const watched = this.#rooms.watched();
+    const metered = [...new Set([...parkedAt.filter((gateId) => this.#isMetered(gateId)), ...watched])];
+    const levels = metered.length > 0 ? await this.#ledger.readMeterLevels(metered) : new Map();
+    for (const gateId of parkedAt) {
+      const jobsMax = Math.min(await this.#roomOf(gateId, levels.get(gateId)), jobsPerRoundMax);
       if (jobsMax === 0) continue;
       const refs = await this.#ledger.reopenParked({ gateId, jobsMax });
       this.#lanes.offer(refs);
       for (const { jobId } of refs) this.#feed.changed(jobId);
     }
+    for (const gateId of watched) {
+      const level = levels.get(gateId);
+      this.#rooms.found(gateId, roomForLanes(level), level);
+    }
+    await this.#onLevels([...levels.values()]);
+    this.#isAwaited = parkedAt.length > 0 || this.#rooms.isBounding();
+    if (watched.length > 0) this.#onRoom();
+  }
+
+  #isMetered(gateId: number): boolean {
+    const gate = this.#book.get(gateId);
+    return gate ? isMetered(gate) : gateId < 0;
   }
 
   /** A gate that was removed stops nothing. */
-  #roomOf(gate: Gate | undefined): number {
-    return gate && holdOf(gate, Date.now()) ? 0 : jobsPerRoundMax;
+  async #roomOf(gateId: number, level: MeterLevel | undefined): Promise<number> {
+    const gate = this.#book.get(gateId);
+    if (gate && holdOf(gate, Date.now())) return 0;
+    if (!level || !this.#isMetered(gateId)) return jobsPerRoundMax;
+    if (isFull(level)) return 0;
+    const { jobsMax, costMax, tokensMax } = level.limits;
+    const places = jobsMax === null ? jobsPerRoundMax : jobsMax - level.jobs;
+    // Jobs that declare a key bring a limit with them, and amounts differ from job to job.
+    if (gate && costMax === null && tokensMax === null) return places;
+    const waiting = await this.#ledger.readParkedAsks(gateId, Math.min(places, asksPerRoundMax));
+    return fittingFrom(level, waiting);
   }
+}
+
+function roomForLanes(level: MeterLevel | undefined): number {
+  if (!level) return Number.POSITIVE_INFINITY;
+  if (isFull(level)) return 0;
+  const { jobsMax } = level.limits;
+  const room = jobsMax === null ? jobsPerRoundMax : jobsMax - level.jobs - level.promised;
+  return room >= jobsPerRoundMax ? Number.POSITIVE_INFINITY : Math.max(room, 0);
 }

@@ -138,6 +138,30 @@ export function watchGates(
     });
 }
 
+/** Counts what operators are told of budgets. */
+export function budgetCounter(): (notice: string) => void {
+  const counter = metrics.getMeter("holdfast").createCounter("holdfast.budget.notices", {
+    description: "Budgets that were found nearly spent, or spent, once per window",
+  });
+  return (notice) => counter.add(1, { notice });
+}
+
+/** Counts jobs that a claim stopped at a gate. */
+export function gateStopCounter(): (gate: string) => void {
+  const counter = metrics.getMeter("holdfast").createCounter("holdfast.gate.stops", {
+    description: "Jobs that were parked when they were claimed, by the type of the gate",
+  });
+  return (gate) => counter.add(1, { gate });
+}
+
+/** Counts jobs whose seat a critical job took. */
+export function preemptionCounter(): () => void {
+  const counter = metrics.getMeter("holdfast").createCounter("holdfast.preemptions", {
+    description: "Leases that were ended for a critical job",
+  });
+  return () => counter.add(1);
+}
+
 /** What shared lanes and looks into the ledger are watched by. */
 export function laneMetrics() {
   const meter = metrics.getMeter("holdfast");

@@ -1,10 +1,11 @@
 import { v7 as uuidv7 } from "uuid";
 import { Fault } from "../domain/fault.js";
 import type { JobNotes } from "../domain/job-note.js";
-import type { JobSpec } from "../domain/job-spec.js";
+import { type InFlight, InFlightPolicy, type JobSpec } from "../domain/job-spec.js";
 import { isTerminal } from "../domain/job-state.js";
 import type { JobEvent, JobFilter, JobPage, JobView } from "../domain/job-view.js";
 import type { Lane, Ref } from "../domain/lane.js";
+import { jobsLimit } from "../domain/meter.js";
 import type { Principal } from "../domain/scope.js";
 import type { Lanes } from "../lanes/lanes.js";
 import type { Ledger } from "../ledger/ledger.js";
@@ -46,7 +47,15 @@ interface Watcher {
 
 type JobsLedger = Pick<
   Ledger,
-  "submit" | "readJob" | "listJobs" | "readHistory" | "readNotes" | "cancel" | "revive"
+  | "submit"
+  | "readJob"
+  | "listJobs"
+  | "readHistory"
+  | "readNotes"
+  | "cancel"
+  | "revive"
+  | "readKeyLevel"
+  | "findKeys"
 >;
 
 const historyEventsMax = 1_000;
@@ -89,8 +98,9 @@ export class Jobs {
   /** Submits jobs (D1, D2); answers per job, in order. A Fault in place of a job passes through. */
   async submit(principal: Principal, specs: readonly (JobSpec | Fault)[]): Promise<Submitted[]> {
     const { tenantId } = principal;
-    const lanes = await Promise.all(specs.map((spec) => this.#laneOf(principal, spec)));
-    const jobs = specs.flatMap((spec, at): NewJob[] => {
+    const admitted = await this.#admit(tenantId, specs);
+    const lanes = await Promise.all(admitted.map((spec) => this.#laneOf(principal, spec)));
+    const jobs = admitted.flatMap((spec, at): NewJob[] => {
       const lane = lanes[at];
       if (spec instanceof Fault || !lane || lane instanceof Fault) return [];
       return [{ jobId: uuidv7(), tenantId, lane, spec }];
@@ -279,6 +289,35 @@ export class Jobs {
     if (job.revision <= afterRevision) return [];
     // The job may have changed since it was read: a limit by its revision would cut off the oldest of the rest.
     return this.#ledger.readHistory(principal.tenantId, job.jobId, afterRevision, revisionMax);
+  }
+
+  /**
+   * Refuses jobs that want a place for their key now or not at all, when there is none; not those that were submitted
+   * before. Others may take the last place meanwhile: then the job waits.
+   */
+  async #admit(tenantId: number, specs: readonly (JobSpec | Fault)[]): Promise<readonly (JobSpec | Fault)[]> {
+    const isUnwilling = (spec: JobSpec | Fault): spec is JobSpec =>
+      !(spec instanceof Fault) && spec.options.inFlight?.policy === InFlightPolicy.Refuse;
+    const unwilling = specs.filter(isUnwilling);
+    if (unwilling.length === 0) return specs;
+    const keys = [...new Set(unwilling.map((spec) => spec.options.inFlight?.key ?? ""))];
+    const found = await Promise.all(keys.map((key) => this.#ledger.readKeyLevel(tenantId, key)));
+    const levels = new Map(keys.map((key, at) => [key, found[at] ?? null]));
+    const idempotencyKeys = unwilling.map((spec) => spec.idempotencyKey).filter((key) => key !== "");
+    const known = await this.#ledger.findKeys(tenantId, idempotencyKeys);
+    return specs.map((spec) => {
+      if (!isUnwilling(spec) || known.has(spec.idempotencyKey)) return spec;
+      const { key, jobsMax } = spec.options.inFlight as InFlight;
+      const level = levels.get(key);
+      const max = level ? jobsLimit(level, { declared: { meterId: level.meterId, jobsMax } }) : null;
+      if (!level || max === null || level.jobs < max) return spec;
+      return new Fault(
+        "IN_FLIGHT_FULL",
+        `${level.jobs} jobs of the key ${key} are in flight; ${max} may be.`,
+        { key, limit: "in_flight", value: String(max) },
+        { retryAfterMs: 1_000 },
+      );
+    });
   }
 
   /** The job's lane, or why it has none. */

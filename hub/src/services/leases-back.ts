@@ -27,6 +27,7 @@ export function leaseReturner(
   ledger: Pick<Ledger, "returnLeases">,
   lanes: Lanes,
   feed: JobFeed,
+  onEnded: () => void,
 ): ReturnLeases {
   return async (leases, why) => {
     const event = why === "released" ? JobEventType.Released : JobEventType.Expired;
@@ -38,6 +39,7 @@ export function leaseReturner(
       if (result.type === "ready") lanes.offer([result.ref]);
       feed.changed((leases[at] as LeaseToReturn).jobId);
     }
+    if (current > 0) onEnded();
     const refused = results.find((result) => result instanceof Fault);
     if (refused) throw refused;
     return current;

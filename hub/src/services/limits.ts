@@ -8,9 +8,11 @@ import {
   type GateType,
   gateTypeName,
   type Hold,
+  isMetered,
   targetText,
 } from "../domain/gate.js";
 import type { Lane } from "../domain/lane.js";
+import type { ReadLevel } from "../domain/meter.js";
 import type { Operator } from "../domain/operation.js";
 import type { Principal } from "../domain/scope.js";
 import type { LaneStats, Lanes } from "../lanes/lanes.js";
@@ -20,7 +22,7 @@ import type { LaneBook } from "./lane-book.js";
 import type { GatedLanes } from "./lane-gates.js";
 import type { Peers } from "./peers.js";
 
-type LimitLedger = Pick<Ledger, "setGate" | "removeGate" | "readParked">;
+type LimitLedger = Pick<Ledger, "setGate" | "removeGate" | "readParked" | "readMeterLevels">;
 
 const limitsPerTenantMax = 1_000;
 /** Parked jobs are counted up to here. */
@@ -32,6 +34,8 @@ export interface LimitView {
   readonly gate: Gate;
   /** null while it is open. */
   readonly hold: Hold | null;
+  /** How much is taken; null where nothing is metered. */
+  readonly level: ReadLevel | null;
   readonly parkedJobs: number;
   readonly parkedSinceMs: number | null;
   readonly waiting: readonly {
@@ -92,7 +96,7 @@ export class Limits {
   }
 
   /** @throws Fault LIMIT_NOT_FOUND */
-  async get(principal: Principal, target: GateTarget, type: GateType): Promise<LimitView> {
+  async get(principal: Pick<Principal, "tenantId">, target: GateTarget, type: GateType): Promise<LimitView> {
     await this.#gates.load();
     const gate = this.#find(principal.tenantId, target, type);
     if (!gate) throw notFound(target, type);
@@ -138,9 +142,12 @@ export class Limits {
       gates.map(({ gateId }) => gateId),
       parkedCountMax + 1,
     );
+    const metered = gates.filter(isMetered).map(({ gateId }) => gateId);
+    const levels = metered.length > 0 ? await this.#ledger.readMeterLevels(metered) : new Map();
     return gates.map((gate) => ({
       gate,
       hold: this.#gated.holdAt(gate),
+      level: levels.get(gate.gateId) ?? null,
       parkedJobs: parked.get(gate.gateId)?.jobs ?? 0,
       parkedSinceMs: parked.get(gate.gateId)?.sinceMs ?? null,
       waiting: this.#waitingAt(gate),

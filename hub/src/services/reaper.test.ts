@@ -29,7 +29,7 @@ it("a delivery is kept as long as one of its leases is not back, and holds up no
       items.map((item) => (item.sessionId === refused ? fault : ({ type: "stale" } as const))),
   };
   const feed = new JobFeed({ changed: () => undefined, watching: () => undefined });
-  const returnLeases = leaseReturner(ledger, createMemoryLanes({ windowRefsMax: 10 }), feed);
+  const returnLeases = leaseReturner(ledger, createMemoryLanes({ windowRefsMax: 10 }), feed, () => undefined);
   const reaper = new Reaper(
     ledger,
     returnLeases,

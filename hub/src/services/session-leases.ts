@@ -31,6 +31,7 @@ export class SessionLeases {
         options: lease.options,
         laneId: lease.laneId,
         grantedAtMs,
+        ...(lease.isMetered && { isMetered: true }),
       });
     if (session.epoch !== epoch || !link || session.state.type === "draining") {
       this.giveBack(

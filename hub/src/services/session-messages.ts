@@ -1,3 +1,4 @@
+import type { Spend } from "../domain/job-spec.js";
 import type { JobState } from "../domain/job-state.js";
 import type { Lane } from "../domain/lane.js";
 import type { GrantedLease } from "../domain/lease.js";
@@ -34,6 +35,8 @@ export interface IncomingResult {
   readonly jobId: string;
   readonly fencingToken: bigint;
   readonly outcome: Outcome | { readonly type: "refused"; readonly refusal: Refusal };
+  /** What the attempt has spent; absent when its worker does not say. */
+  readonly spend?: Spend;
 }
 
 export interface ResultVerdict {
@@ -83,7 +86,7 @@ export interface WaitVerdict {
 export interface RevokedLease {
   readonly jobId: string;
   readonly fencingToken: bigint;
-  readonly reason: "cancelled" | "deadline";
+  readonly reason: "cancelled" | "deadline" | "preempted";
   readonly graceMs: number;
   readonly message: string;
 }

@@ -1,6 +1,7 @@
 // What comes up a session: results, checkpoints, progress and released leases. Each is compared with its fencing
 // token in the ledger; nothing here decides whether it still counts.
 import { Fault } from "../domain/fault.js";
+import type { Spend } from "../domain/job-spec.js";
 import { decideOutcome, type Outcome } from "../domain/outcome.js";
 import { defaultRetryPolicy } from "../domain/retry.js";
 import type { Ledger } from "../ledger/ledger.js";
@@ -15,6 +16,11 @@ import type {
 } from "./session-messages.js";
 import type { WorkOutcomes } from "./work-outcomes.js";
 import type { WorkerSession } from "./worker-session.js";
+
+export interface IncomingSpend extends Spend {
+  readonly jobId: string;
+  readonly fencingToken: bigint;
+}
 
 export interface IncomingProgress {
   readonly jobId: string;
@@ -34,22 +40,24 @@ const progressFlushMs = 250;
 const progressJobsMax = 20_000;
 
 export class SessionReports {
-  readonly #ledger: Pick<Ledger, "report" | "saveCheckpoints" | "recordProgress">;
+  readonly #ledger: Pick<Ledger, "report" | "saveCheckpoints" | "recordProgress" | "recordSpend">;
   readonly #feed: JobFeed;
   readonly #returnLeases: ReturnLeases;
   readonly #noteDue: (dueAtMs: number) => void;
   readonly #countVerdicts: (verdict: string, count: number) => void;
   readonly #outcomes: Pick<WorkOutcomes, "ended" | "throttled">;
+  readonly #onMeteredEnd: () => void;
   readonly #progress = new Map<string, IncomingProgress & { readonly sessionId: string }>();
   #flushing: NodeJS.Timeout | undefined;
 
   constructor(
-    ledger: Pick<Ledger, "report" | "saveCheckpoints" | "recordProgress">,
+    ledger: Pick<Ledger, "report" | "saveCheckpoints" | "recordProgress" | "recordSpend">,
     feed: JobFeed,
     returnLeases: ReturnLeases,
     noteDue: (dueAtMs: number) => void,
     countVerdicts: (verdict: string, count: number) => void,
     outcomes: Pick<WorkOutcomes, "ended" | "throttled">,
+    onMeteredEnd: () => void,
   ) {
     this.#ledger = ledger;
     this.#feed = feed;
@@ -57,13 +65,14 @@ export class SessionReports {
     this.#noteDue = noteDue;
     this.#countVerdicts = countVerdicts;
     this.#outcomes = outcomes;
+    this.#onMeteredEnd = onMeteredEnd;
   }
 
   /** Commits results; answers a verdict per result, in order, once it is final. */
   async report(session: WorkerSession, results: readonly IncomingResult[]): Promise<ResultVerdict[]> {
     const acceptable = results.filter(hasOutcome);
     const committed = await this.#ledger.report(
-      acceptable.map(({ jobId, fencingToken, outcome }) => {
+      acceptable.map(({ jobId, fencingToken, outcome, spend }) => {
         const held = session.leases.get(jobId);
         const policy = held?.options.retry ?? defaultRetryPolicy;
         const attemptsMax = held?.attemptsMax ?? policy.maxAttempts;
@@ -74,7 +83,8 @@ export class SessionReports {
           Math.random(),
         );
         const isLinked = held === undefined || held.options.run !== undefined;
-        return { jobId, sessionId: session.sessionId, fencingToken, outcome, decision, isLinked };
+        const reported = { jobId, sessionId: session.sessionId, fencingToken, outcome, decision, isLinked };
+        return spend ? { ...reported, spend } : reported;
       }),
     );
     let at = 0;
@@ -89,6 +99,7 @@ export class SessionReports {
       const held = session.leases.get(jobId);
       session.letGo(jobId, fencingToken);
       if (verdict.type === "committed") {
+        if (held?.isMetered) this.#onMeteredEnd();
         if (held?.fencingToken === fencingToken) this.#outcomes.ended(held, result.outcome);
         this.#progress.delete(jobId);
         if (verdict.dueAtMs !== null) this.#noteDue(verdict.dueAtMs);
@@ -139,6 +150,12 @@ export class SessionReports {
   throttled(session: WorkerSession, { jobId, fencingToken, retryAfterMs }: IncomingThrottle): void {
     const held = session.leases.get(jobId);
     if (held?.fencingToken === fencingToken) this.#outcomes.throttled(held, retryAfterMs);
+  }
+
+  /** What attempts have spent so far, of those that are current. */
+  async spend(session: WorkerSession, spends: readonly IncomingSpend[]): Promise<void> {
+    const { sessionId } = session;
+    await this.#ledger.recordSpend(spends.map((spend) => ({ ...spend, sessionId })));
   }
 
   async release(

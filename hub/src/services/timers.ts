@@ -3,6 +3,7 @@
 import type { Lanes } from "../lanes/lanes.js";
 import type { FiredEnds } from "../ledger/fire-timers.js";
 import type { Ledger } from "../ledger/ledger.js";
+import type { FiredGraces } from "../ledger/preempt.js";
 import type { JobFeed } from "./job-feed.js";
 import type { RevokedLease } from "./session-messages.js";
 import type { Wakes } from "./wakes.js";
@@ -15,7 +16,7 @@ const lookSpacingMs = 5;
 export class Timers {
   readonly #ledger: Pick<
     Ledger,
-    "fireReadyTimers" | "fireDeadlines" | "fireStartDeadlines" | "fireCancelGraces"
+    "fireReadyTimers" | "fireDeadlines" | "fireStartDeadlines" | "fireCancelGraces" | "firePreemptGraces"
   >;
   readonly #lanes: Lanes;
   readonly #feed: JobFeed;
@@ -28,7 +29,10 @@ export class Timers {
   #looking: Promise<void> = Promise.resolve();
 
   constructor(
-    ledger: Pick<Ledger, "fireReadyTimers" | "fireDeadlines" | "fireStartDeadlines" | "fireCancelGraces">,
+    ledger: Pick<
+      Ledger,
+      "fireReadyTimers" | "fireDeadlines" | "fireStartDeadlines" | "fireCancelGraces" | "firePreemptGraces"
+    >,
     lanes: Lanes,
     feed: JobFeed,
     wakes: Pick<Wakes, "look">,
@@ -82,13 +86,24 @@ export class Timers {
       this.#ended(lateStarts, "deadline", "The job's time to start passed.");
       const cancels = await this.#ledger.fireCancelGraces(timersPerLookMax);
       this.#ended(cancels, "cancelled", "The cancel's grace period is over.");
+      const graces = await this.#ledger.firePreemptGraces(timersPerLookMax);
+      this.#preempted(graces);
       const isMoreToWake = await this.#wakes.look(timersPerLookMax);
-      const mostTaken = Math.max(ready.taken, deadlines.taken, lateStarts.taken, cancels.taken);
-      const isMore = isMoreToWake || mostTaken === timersPerLookMax;
+      const fired = [ready, deadlines, lateStarts, cancels, graces];
+      const isMore = isMoreToWake || fired.some(({ taken }) => taken === timersPerLookMax);
       this.noteDue(isMore ? Date.now() : Date.now() + lookIntervalMs);
     } catch (error) {
       this.#onError(error);
       this.noteDue(Date.now() + lookIntervalMs);
+    }
+  }
+
+  #preempted({ ended }: FiredGraces): void {
+    const message = "The grace of the preempted lease is over.";
+    this.#lanes.offer(ended.map(({ ref }) => ref));
+    for (const { lease } of ended) {
+      this.#revoke(lease.sessionId, { ...lease, reason: "preempted", graceMs: 0, message });
+      this.#feed.changed(lease.jobId);
     }
   }
 

@@ -80,6 +80,8 @@ export interface HeldLease {
   readonly laneId: number;
   /** When this hub granted it, on the monotonic clock; 0 when another did. */
   readonly grantedAtMs: number;
+  /** Its end makes room at a meter. */
+  readonly isMetered?: boolean;
 }
 
 export class WorkerSession {

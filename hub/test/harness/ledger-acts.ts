@@ -66,8 +66,8 @@ export async function claimAll(
 ): Promise<(GrantedLease | null)[]> {
   const items = jobIds.map((jobId) => ({ jobId, sessionId, delivery, gateEpoch: firstGateEpoch }));
   return unrefused(await ledger.claim(items)).map((result) => {
-    if (result === "gates_changed") throw new Error("The gates of this ledger have changed.");
-    return result;
+    if (result === null || (typeof result === "object" && "jobId" in result)) return result;
+    throw new Error(`Gates stand in the way: ${JSON.stringify(result)}`);
   });
 }
 

@@ -5,6 +5,7 @@ import {
   type DependencySchema,
   DisconnectPolicy,
   FailureClass,
+  InFlightPolicy,
   type JobSpecSchema,
   Priority,
   UniquePolicy,
@@ -36,6 +37,13 @@ export type JobInit = {
    * throws UNIQUE_KEY_HELD, "replace" cancels it and takes its place unless it has started.
    */
   readonly unique?: { readonly key: string; readonly policy?: "existing" | "refuse" | "replace" };
+  /**
+   * So many jobs that declare the key may be leased at once; without `max` as many as an operator allows. When there is no
+   * place, "wait" (the default) lets the job wait; "refuse" throws IN_FLIGHT_FULL at the submit.
+   */
+  readonly inFlight?: { readonly key: string; readonly max?: number; readonly policy?: "wait" | "refuse" };
+  /** What an attempt is expected to spend, in millionths of a US dollar and in tokens: held when it starts (D18). */
+  readonly estimate?: { readonly costMicroUsd?: number; readonly tokens?: number };
   /** Not before this time. */
   readonly runAt?: Date;
   /** It must have been given to a worker by then. */
@@ -107,6 +115,8 @@ const uniquePolicies = {
   replace: UniquePolicy.REPLACE,
 } as const;
 
+const inFlightPolicies = { wait: InFlightPolicy.WAIT, refuse: InFlightPolicy.REFUSE } as const;
+
 const fields: ReadonlySet<string> = new Set<keyof JobInit>([
   "kind",
   "payload",
@@ -120,6 +130,8 @@ const fields: ReadonlySet<string> = new Set<keyof JobInit>([
   "fairness",
   "idempotencyKey",
   "unique",
+  "inFlight",
+  "estimate",
   "runAt",
   "deadline",
   "startBy",
@@ -160,6 +172,23 @@ export function jobSpec(job: JobInit, caller: string): MessageInitShape<typeof J
     ...(job.unique === undefined
       ? {}
       : { unique: { key: job.unique.key, policy: uniquePolicies[job.unique.policy ?? "existing"] } }),
+    ...(job.inFlight === undefined
+      ? {}
+      : {
+          inFlight: {
+            key: job.inFlight.key,
+            max: job.inFlight.max ?? 0,
+            policy: inFlightPolicies[job.inFlight.policy ?? "wait"],
+          },
+        }),
+    ...(job.estimate === undefined
+      ? {}
+      : {
+          estimate: {
+            costMicroUsd: BigInt(job.estimate.costMicroUsd ?? 0),
+            tokens: BigInt(job.estimate.tokens ?? 0),
+          },
+        }),
     ...(job.runAt === undefined ? {} : { runAt: timestampFromDate(job.runAt) }),
     ...(job.startBy === undefined ? {} : { startBy: timestampFromDate(job.startBy) }),
     ...(job.deadline === undefined ? {} : { deadline: timestampFromDate(job.deadline) }),
@@ -205,6 +234,7 @@ function problemsOf(job: JobInit): Problem[] {
   const date = (value: unknown) => value instanceof Date && !Number.isNaN(value.getTime());
   const milliseconds = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
   const text = (value: unknown) => typeof value === "string";
+  const amount = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
   const weight = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 1;
   const dependencies = (value: unknown) =>
     Array.isArray(value) &&
@@ -231,6 +261,16 @@ function problemsOf(job: JobInit): Problem[] {
       (value) => Object.hasOwn(uniquePolicies, String(value)),
       oneOf(uniquePolicies),
     ),
+    ...(job.inFlight === undefined ? [] : formed("inFlight.key", job.inFlight?.key, text, "a string", true)),
+    ...formed("inFlight.max", job.inFlight?.max, weight, "a whole number from 1 on"),
+    ...formed(
+      "inFlight.policy",
+      job.inFlight?.policy,
+      (value) => Object.hasOwn(inFlightPolicies, String(value)),
+      oneOf(inFlightPolicies),
+    ),
+    ...formed("estimate.costMicroUsd", job.estimate?.costMicroUsd, amount, "a whole number"),
+    ...formed("estimate.tokens", job.estimate?.tokens, amount, "a whole number"),
     ...formed("source", job.source, text, "a string"),
     ...(job.fairness === undefined ? [] : formed("fairness.key", job.fairness?.key, text, "a string", true)),
     ...formed("fairness.weight", job.fairness?.weight, weight, "a whole number from 1 on"),

@@ -89,6 +89,13 @@ export type JobContext = {
   /** Tells people how far the job is, 0 to 100. Best effort, a few times a second at most. */
   progress(percent: number, message?: string): void;
   /**
+   * Adds to what this attempt has spent: money in millionths of a US dollar, and tokens, both whole numbers. The sum is
+   * told to the hub at each call, and goes with the result; it replaces the job's estimate in the budget (D18), also when
+   * the attempt is lost. An attempt that says nothing is settled at the estimate, or refunded when it is lost.
+   */
+  spend(spent: { readonly costMicroUsd?: number; readonly tokens?: number }): void;
+
+  /**
    * Says that the service that the job calls asked to slow down, for handlers that wait and try again themselves: an
    * adaptive bucket before the job's source then lets fewer jobs start, on all workers. Best effort. A handler that
    * fails with a code such as HTTP_429 need not say it.

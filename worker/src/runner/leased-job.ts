@@ -9,6 +9,7 @@ import type { HubProducer, PublishOptions } from "../signals/producer.js";
 import type { ReceivedSignal } from "../signals/received-signal.js";
 import type { Published } from "../signals/waiting-signals.js";
 import type { ScannedLease } from "../wire/lease-scan.js";
+import { nothingSpent, type Spent, spendField } from "../wire/spend-field.js";
 import { CheckpointSlot } from "./checkpoint-slot.js";
 import type {
   AwaitedChannel,
@@ -31,6 +32,7 @@ export type JobOutlet = {
   wait(job: LeasedJob, requestId: string, wait: Uint8Array): void;
   progress(job: LeasedJob, percent: number, message: string): void;
   throttled(job: LeasedJob, retryAfterMs: number): void;
+  spent(job: LeasedJob, spent: Spent): void;
   /** Opens a producer for a channel of the job. */
   producer(job: LeasedJob, channel: string): HubProducer;
   readonly limits: Pick<HubLimits, "checkpointBytesMax" | "effectResultBytesMax">;
@@ -71,6 +73,7 @@ export class LeasedJob implements JobContext {
   #effects: JobEffects | undefined;
   #producers: Map<string, HubProducer> | undefined;
   #unpublished: unknown;
+  #spent: Spent | undefined;
   #random: (() => number) | undefined;
   #waits: JobWaits | undefined;
 
@@ -328,6 +331,20 @@ export class LeasedJob implements JobContext {
     if (this.phase === "running") this.#outlet.throttled(this, Math.ceil(retryAfterMs));
   }
 
+  get spendField(): Uint8Array {
+    return this.#spent === undefined ? noField : spendField(this.#spent);
+  }
+
+  spend({ costMicroUsd = 0, tokens = 0 }: { costMicroUsd?: number; tokens?: number }): void {
+    const before = this.#spent ?? nothingSpent;
+    const after = { costMicroUsd: before.costMicroUsd + costMicroUsd, tokens: before.tokens + tokens };
+    for (const amount of [costMicroUsd, tokens, after.costMicroUsd, after.tokens])
+      if (!Number.isSafeInteger(amount) || amount < 0)
+        throw new RangeError("what is spent must be whole numbers that are not negative");
+    this.#spent = after;
+    if (this.phase === "running") this.#outlet.spent(this, after);
+  }
+
   /** The lease is gone while the handler runs: it is told to stop, and how it ends does not matter any more. */
   abandon(reason: Error): void {
     this.phase = "abandoned";
@@ -348,6 +365,7 @@ export class LeasedJob implements JobContext {
   }
 }
 
+const noField = new Uint8Array();
 const timeoutMaxMs = 366 * 86_400_000;
 
 function checkWait({ after = 0, timeoutMs }: WaitOptions): void {

@@ -1,6 +1,7 @@
 import type { HubLimits, Port, ProgressItem, ToRunner, ToSession } from "../port.js";
 import type { HubProducer } from "../signals/producer.js";
 import { ResultBatch } from "../wire/result-batch.js";
+import type { Spent } from "../wire/spend-field.js";
 import type { EncodedValue } from "./job-outcome.js";
 import type { JobOutlet, LeasedJob } from "./leased-job.js";
 
@@ -64,6 +65,10 @@ export class RunnerOutbox implements JobOutlet {
 
   wait(job: LeasedJob, requestId: string, wait: Uint8Array): void {
     this.#port.post({ type: "wait", ref: job.ref, requestId, wait });
+  }
+
+  spent({ ref }: LeasedJob, spent: Spent): void {
+    this.#port.post({ type: "spend", ref, ...spent });
   }
 
   /** Of several things that a job says in short order only the newest is passed on. */

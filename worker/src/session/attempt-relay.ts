@@ -6,10 +6,12 @@ import {
   type CheckpointSaved,
   CheckpointSchema,
   ProgressReportSchema,
+  SpendReportSchema,
   ThrottleReportSchema,
   Verdict,
 } from "@holdfast/gen/holdfast/v1/worker_service_pb";
 import type { ProgressItem, ToRunner } from "../port.js";
+import type { Spent } from "../wire/spend-field.js";
 import { type LeaseTable, leaseKey, type TabledLease } from "./lease-table.js";
 import type { Outlet } from "./outlet.js";
 
@@ -122,6 +124,17 @@ export class AttemptRelay {
       jobId,
       fencingToken: BigInt(fencingToken),
       retryAfter: durationFromMs(retryAfterMs),
+    });
+  }
+
+  /** Best effort too: the result says it again, and this only matters if there comes none. */
+  spend(ref: number, { costMicroUsd, tokens }: Spent): void {
+    const lease = this.#table.byRef(ref);
+    if (lease === undefined || lease.phase === "lost") return;
+    const spend = { costMicroUsd: BigInt(costMicroUsd), tokens: BigInt(tokens) };
+    const { jobId, fencingToken } = lease;
+    this.#outlet.send("spend", SpendReportSchema, {
+      spends: [{ jobId, fencingToken: BigInt(fencingToken), spend }],
     });
   }
 

@@ -124,6 +124,8 @@ export class Session implements AttachmentEvents {
         return this.#relay.progress(message.items);
       case "throttled":
         return this.#relay.throttled(message.ref, message.retryAfterMs);
+      case "spend":
+        return this.#relay.spend(message.ref, message);
       case "drain":
         if (this.#leaving === "no") this.#leaving = "draining";
         return this.#sayDrain();

@@ -17,7 +17,8 @@ export const requestField = {
   release: 6,
   heartbeat: 7,
   drain: 8,
-  throttle: 9,
+  spend: 9,
+  throttle: 14,
   effect: 12,
   wait: 13,
 } as const;

@@ -19,6 +19,8 @@ export type ResultIdentity = {
   readonly jobIdStart: number;
   readonly jobIdEnd: number;
   readonly token: number;
+  /** JobResult.spend with its tag; empty when nothing was said. */
+  readonly spendField?: Uint8Array;
 };
 
 export type EncodedResults = {
@@ -68,18 +70,23 @@ export class ResultBatch {
       writer.varint(contentType.length);
       writer.text(contentType);
     }
-    this.#ends.push(writer.length);
+    this.#close(identity);
   }
 
   /** Adds any outcome, given as the bytes of a holdfast.v1.Outcome. */
   addOutcome(ref: number, identity: ResultIdentity, outcome: Uint8Array): void {
     this.#open(ref, identity, outcome.length);
     this.#writer.copy(outcome, 0, outcome.length);
+    this.#close(identity);
+  }
+
+  #close({ spendField }: ResultIdentity): void {
+    if (spendField) this.#writer.copy(spendField, 0, spendField.length);
     this.#ends.push(this.#writer.length);
   }
 
   #open(ref: number, identity: ResultIdentity, outcomeLength: number): void {
-    const { bytes, jobIdStart, jobIdEnd, token } = identity;
+    const { bytes, jobIdStart, jobIdEnd, token, spendField } = identity;
     const idLength = jobIdEnd - jobIdStart;
     const length =
       1 +
@@ -89,7 +96,8 @@ export class ResultBatch {
       varintLength(token) +
       1 +
       varintLength(outcomeLength) +
-      outcomeLength;
+      outcomeLength +
+      (spendField?.length ?? 0);
     const writer = this.#writer;
     writer.reserve(1 + varintLength(length) + length);
     writer.byte(entryTag);

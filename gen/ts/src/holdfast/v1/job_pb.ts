@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdfast/v1/job.proto.
  */
 export const file_holdfast_v1_job: GenFile = /*@__PURE__*/
-  fileDesc("ChVob2xkZmFzdC92MS9qb2IucHJvdG8SC2hvbGRmYXN0LnYxIqgGCgdKb2JTcGVjEgwKBGtpbmQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRInCghwcmlvcml0eRgEIAEoDjIVLmhvbGRmYXN0LnYxLlByaW9yaXR5EhQKDGNhcGFiaWxpdGllcxgFIAMoCRIPCgdwYXlsb2FkGAYgASgMEhQKDGNvbnRlbnRfdHlwZRgHIAEoCRIwCgZsYWJlbHMYCCADKAsyIC5ob2xkZmFzdC52MS5Kb2JTcGVjLkxhYmVsc0VudHJ5EhcKD2lkZW1wb3RlbmN5X2tleRgJIAEoCRIqCgZydW5fYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKBXJldHJ5GAsgASgLMhguaG9sZGZhc3QudjEuUmV0cnlQb2xpY3kSLAoIZGVhZGxpbmUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjgKEWRpc2Nvbm5lY3RfcG9saWN5GA0gASgOMh0uaG9sZGZhc3QudjEuRGlzY29ubmVjdFBvbGljeRIzChBkaXNjb25uZWN0X2xpbWl0GA4gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXRyYWNlX2NvbnRleHQYDyABKAsyGS5ob2xkZmFzdC52MS5UcmFjZUNvbnRleHQSKwoKZGVwZW5kc19vbhgQIAMoCzIXLmhvbGRmYXN0LnYxLkRlcGVuZGVuY3kSLwoMY29tcGVuc2F0aW9uGBEgASgLMhkuaG9sZGZhc3QudjEuQ29tcGVuc2F0aW9uEiYKBnVuaXF1ZRgUIAEoCzIWLmhvbGRmYXN0LnYxLlVuaXF1ZUtleRIsCghzdGFydF9ieRgVIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc291cmNlGBYgASgJEicKCGZhaXJuZXNzGBcgASgLMhUuaG9sZGZhc3QudjEuRmFpcm5lc3MaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASInCghGYWlybmVzcxILCgNrZXkYASABKAkSDgoGd2VpZ2h0GAIgASgFImoKCkRlcGVuZGVuY3kSEAoGam9iX2lkGAEgASgJSAASGQoPaWRlbXBvdGVuY3lfa2V5GAIgASgJSAASKQoEa2luZBgDIAEoDjIbLmhvbGRmYXN0LnYxLkRlcGVuZGVuY3lLaW5kQgQKAm9uIkkKDENvbXBlbnNhdGlvbhIhCgNqb2IYASABKAsyFC5ob2xkZmFzdC52MS5Kb2JTcGVjEhYKDm9uX3J1bl9mYWlsdXJlGAIgASgIIpIBCgxDaGlsZE91dGNvbWUSDgoGam9iX2lkGAEgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgCIAEoCRIMCgRraW5kGAMgASgJEiQKBXN0YXRlGAQgASgOMhUuaG9sZGZhc3QudjEuSm9iU3RhdGUSJQoHb3V0Y29tZRgFIAEoCzIULmhvbGRmYXN0LnYxLk91dGNvbWUiZAoNQ2hpbGRPdXRjb21lcxINCgV0b3RhbBgBIAEoBRIrCghvdXRjb21lcxgCIAMoCzIZLmhvbGRmYXN0LnYxLkNoaWxkT3V0Y29tZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAyABKAkiQwoJVW5pcXVlS2V5EgsKA2tleRgBIAEoCRIpCgZwb2xpY3kYAiABKA4yGS5ob2xkZmFzdC52MS5VbmlxdWVQb2xpY3ki5gEKC1JldHJ5UG9saWN5EhQKDG1heF9hdHRlbXB0cxgBIAEoBRIyCg9pbml0aWFsX2JhY2tvZmYYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDgoGZmFjdG9yGAMgASgBEi4KC21heF9iYWNrb2ZmGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhcKD3Blcm1hbmVudF9jb2RlcxgFIAMoCRI0ChFwZXJtYW5lbnRfY2xhc3NlcxgGIAMoDjIZLmhvbGRmYXN0LnYxLkZhaWx1cmVDbGFzcyI3CgxUcmFjZUNvbnRleHQSEwoLdHJhY2VwYXJlbnQYASABKAkSEgoKdHJhY2VzdGF0ZRgCIAEoCSLDBwoDSm9iEgoKAmlkGAEgASgJEg8KB3Byb2R1Y3QYAiABKAkSDQoFcXVldWUYAyABKAkSDAoEa2luZBgEIAEoCRInCghwcmlvcml0eRgFIAEoDjIVLmhvbGRmYXN0LnYxLlByaW9yaXR5EhQKDGNhcGFiaWxpdGllcxgGIAMoCRIsCgZsYWJlbHMYByADKAsyHC5ob2xkZmFzdC52MS5Kb2IuTGFiZWxzRW50cnkSJAoFc3RhdGUYCCABKA4yFS5ob2xkZmFzdC52MS5Kb2JTdGF0ZRIPCgdhdHRlbXB0GAkgASgFEhQKDG1heF9hdHRlbXB0cxgKIAEoBRIVCg1mZW5jaW5nX3Rva2VuGAsgASgDEhAKCHJldmlzaW9uGAwgASgFEjAKDHN1Ym1pdHRlZF9hdBgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKgoGcnVuX2F0GA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydGVkX2F0GA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtmaW5pc2hlZF9hdBgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZGVhZGxpbmUYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnNlc3Npb25faWQYEiABKAkSJQoHb3V0Y29tZRgTIAEoCzIULmhvbGRmYXN0LnYxLk91dGNvbWUSJwoIcHJvZ3Jlc3MYFCABKAsyFS5ob2xkZmFzdC52MS5Qcm9ncmVzcxIbChNjaGVja3BvaW50X3NlcXVlbmNlGBUgASgDEg8KB3BheWxvYWQYFiABKAwSFAoMY29udGVudF90eXBlGBcgASgJEg4KBnJ1bl9pZBgYIAEoCRISCgp1bmlxdWVfa2V5GB4gASgJEiwKCHN0YXJ0X2J5GB8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZzb3VyY2UYICABKAkSJwoIZmFpcm5lc3MYISABKAsyFS5ob2xkZmFzdC52MS5GYWlybmVzcxIlCgZjYXVzZXMYPCADKAsyFS5ob2xkZmFzdC52MS5Kb2JDYXVzZRIpCgZhd2FpdHMYKCABKAsyGS5ob2xkZmFzdC52MS5Bd2FpdGVkUGxhY2UaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKhAQoISm9iQ2F1c2USKgoGcmVwbGF5GAEgASgLMhguaG9sZGZhc3QudjEuUmVwbGF5Q2F1c2VIABI2Cgxjb21wZW5zYXRpb24YAiABKAsyHi5ob2xkZmFzdC52MS5Db21wZW5zYXRpb25DYXVzZUgAEigKBXJldHJ5GAMgASgLMhcuaG9sZGZhc3QudjEuUmV0cnlDYXVzZUgAQgcKBWNhdXNlIjAKC1JlcGxheUNhdXNlEhEKCXJlcGxheV9pZBgBIAEoCRIOCgZqb2JfaWQYAiABKAkiIwoRQ29tcGVuc2F0aW9uQ2F1c2USDgoGam9iX2lkGAEgASgJIkQKClJldHJ5Q2F1c2USJgoCYXQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnJlYXNvbhgCIAEoCSKrAQoMQXdhaXRlZFBsYWNlEg0KBW93bmVyGAEgASgJEg8KB2NoYW5uZWwYAiABKAkSEQoJcGFydGl0aW9uGAMgASgFEg0KBWFmdGVyGAQgASgDEikKBXNpbmNlGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp0aW1lb3V0X2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKTAQoHT3V0Y29tZRInCgdzdWNjZXNzGAEgASgLMhQuaG9sZGZhc3QudjEuU3VjY2Vzc0gAEicKB2ZhaWx1cmUYAiABKAsyFC5ob2xkZmFzdC52MS5GYWlsdXJlSAASKwoJY2FuY2VsbGVkGAMgASgLMhYuaG9sZGZhc3QudjEuQ2FuY2VsbGVkSABCCQoHb3V0Y29tZSIvCgdTdWNjZXNzEg4KBnJlc3VsdBgBIAEoDBIUCgxjb250ZW50X3R5cGUYAiABKAkiawoHRmFpbHVyZRIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEQoJcGVybWFuZW50GAMgASgIEi4KC3JldHJ5X2FmdGVyGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIhsKCUNhbmNlbGxlZBIOCgZyZWFzb24YASABKAkiVAoIUHJvZ3Jlc3MSDwoHcGVyY2VudBgBIAEoARIPCgdtZXNzYWdlGAIgASgJEiYKAmF0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCL7AQoISm9iRXZlbnQSCgoCaWQYASABKAkSDgoGam9iX2lkGAIgASgJEicKBHR5cGUYAyABKA4yGS5ob2xkZmFzdC52MS5Kb2JFdmVudFR5cGUSJAoFc3RhdGUYBCABKA4yFS5ob2xkZmFzdC52MS5Kb2JTdGF0ZRIQCghyZXZpc2lvbhgFIAEoBRIPCgdhdHRlbXB0GAYgASgFEhUKDWZlbmNpbmdfdG9rZW4YByABKAMSEgoKc2Vzc2lvbl9pZBgIIAEoCRIOCgZyZWFzb24YCSABKAkSJgoCYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIqkBCgdKb2JOb3RlEg4KBm51bWJlchgBIAEoAxImCgR0eXBlGAIgASgOMhguaG9sZGZhc3QudjEuSm9iTm90ZVR5cGUSDAoEbmFtZRgDIAEoCRINCgVieXRlcxgEIAEoBRImCgJhdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHc2lnbmFscxgGIAEoBRIQCghwcm9kdWNlchgHIAEoCSplCg5EZXBlbmRlbmN5S2luZBIfChtERVBFTkRFTkNZX0tJTkRfVU5TUEVDSUZJRUQQABIYChRERVBFTkRFTkNZX0tJTkRfSEFSRBABEhgKFERFUEVOREVOQ1lfS0lORF9TT0ZUEAIqiwEKDUZhaWx1cmVQb2xpY3kSHgoaRkFJTFVSRV9QT0xJQ1lfVU5TUEVDSUZJRUQQABIcChhGQUlMVVJFX1BPTElDWV9GQUlMX0ZBU1QQARIbChdGQUlMVVJFX1BPTElDWV9DT05USU5VRRACEh8KG0ZBSUxVUkVfUE9MSUNZX1dBSVRfRk9SX0FMTBADKn4KDFVuaXF1ZVBvbGljeRIdChlVTklRVUVfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGgoWVU5JUVVFX1BPTElDWV9FWElTVElORxABEhgKFFVOSVFVRV9QT0xJQ1lfUkVGVVNFEAISGQoVVU5JUVVFX1BPTElDWV9SRVBMQUNFEAMqdQoIUHJpb3JpdHkSGAoUUFJJT1JJVFlfVU5TUEVDSUZJRUQQABIQCgxQUklPUklUWV9MT1cQARITCg9QUklPUklUWV9OT1JNQUwQAhIRCg1QUklPUklUWV9ISUdIEAMSFQoRUFJJT1JJVFlfQ1JJVElDQUwQBCqwAwoMRmFpbHVyZUNsYXNzEh0KGUZBSUxVUkVfQ0xBU1NfVU5TUEVDSUZJRUQQABIeChpGQUlMVVJFX0NMQVNTX1JBVEVfTElNSVRFRBABEh4KGkZBSUxVUkVfQ0xBU1NfU0VSVkVSX0VSUk9SEAISHgoaRkFJTFVSRV9DTEFTU19DTElFTlRfRVJST1IQAxIYChRGQUlMVVJFX0NMQVNTX0RFTklFRBAEEhsKF0ZBSUxVUkVfQ0xBU1NfTk9UX0ZPVU5EEAUSGQoVRkFJTFVSRV9DTEFTU19USU1FT1VUEAYSHAoYRkFJTFVSRV9DTEFTU19DT05ORUNUSU9OEAcSIQodRkFJTFVSRV9DTEFTU19TQ0hFTUFfTUlTTUFUQ0gQCBIdChlGQUlMVVJFX0NMQVNTX1BBUlNFX0VSUk9SEAkSGwoXRkFJTFVSRV9DTEFTU19FWEhBVVNURUQQChIaChZGQUlMVVJFX0NMQVNTX0RFQURMSU5FEAsSHQoZRkFJTFVSRV9DTEFTU19XT1JLRVJfTE9TVBAMEhcKE0ZBSUxVUkVfQ0xBU1NfT1RIRVIQDSp6ChBEaXNjb25uZWN0UG9saWN5EiEKHURJU0NPTk5FQ1RfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGgoWRElTQ09OTkVDVF9QT0xJQ1lfU1RPUBABEicKI0RJU0NPTk5FQ1RfUE9MSUNZX0ZJTklTSF9BTkRfUkVQT1JUEAIq3AEKCEpvYlN0YXRlEhkKFUpPQl9TVEFURV9VTlNQRUNJRklFRBAAEhUKEUpPQl9TVEFURV9CTE9DS0VEEAESFwoTSk9CX1NUQVRFX1NDSEVEVUxFRBACEhMKD0pPQl9TVEFURV9SRUFEWRADEhQKEEpPQl9TVEFURV9QQVJLRUQQBBIUChBKT0JfU1RBVEVfTEVBU0VEEAUSFwoTSk9CX1NUQVRFX1NVQ0NFRURFRBAGEhIKDkpPQl9TVEFURV9ERUFEEAcSFwoTSk9CX1NUQVRFX0NBTkNFTExFRBAIKpkBCgtKb2JOb3RlVHlwZRIdChlKT0JfTk9URV9UWVBFX1VOU1BFQ0lGSUVEEAASIgoeSk9CX05PVEVfVFlQRV9FRkZFQ1RfQ09NUExFVEVEEAESIgoeSk9CX05PVEVfVFlQRV9FRkZFQ1RfQUJBTkRPTkVEEAISIwofSk9CX05PVEVfVFlQRV9TSUdOQUxTX1BVQkxJU0hFRBADKvIDCgxKb2JFdmVudFR5cGUSHgoaSk9CX0VWRU5UX1RZUEVfVU5TUEVDSUZJRUQQABIcChhKT0JfRVZFTlRfVFlQRV9TVUJNSVRURUQQARIYChRKT0JfRVZFTlRfVFlQRV9SRUFEWRACEhkKFUpPQl9FVkVOVF9UWVBFX0xFQVNFRBADEhsKF0pPQl9FVkVOVF9UWVBFX1JFTEVBU0VEEAQSGgoWSk9CX0VWRU5UX1RZUEVfRVhQSVJFRBAFEiIKHkpPQl9FVkVOVF9UWVBFX1JFVFJZX1NDSEVEVUxFRBAGEhwKGEpPQl9FVkVOVF9UWVBFX1NVQ0NFRURFRBAHEhcKE0pPQl9FVkVOVF9UWVBFX0RFQUQQCBIcChhKT0JfRVZFTlRfVFlQRV9DQU5DRUxMRUQQCRIjCh9KT0JfRVZFTlRfVFlQRV9DQU5DRUxfUkVRVUVTVEVEEAoSGgoWSk9CX0VWRU5UX1RZUEVfUkVWSVZFRBALEiMKH0pPQl9FVkVOVF9UWVBFX0VGRkVDVF9DT01QTEVURUQQDBIcChhKT0JfRVZFTlRfVFlQRV9VTkJMT0NLRUQQDRIbChdKT0JfRVZFTlRfVFlQRV9ERUZFUlJFRBAOEhwKGEpPQl9FVkVOVF9UWVBFX1NVU1BFTkRFRBAPYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChVob2xkZmFzdC92MS9qb2IucHJvdG8SC2hvbGRmYXN0LnYxIvgGCgdKb2JTcGVjEgwKBGtpbmQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRInCghwcmlvcml0eRgEIAEoDjIVLmhvbGRmYXN0LnYxLlByaW9yaXR5EhQKDGNhcGFiaWxpdGllcxgFIAMoCRIPCgdwYXlsb2FkGAYgASgMEhQKDGNvbnRlbnRfdHlwZRgHIAEoCRIwCgZsYWJlbHMYCCADKAsyIC5ob2xkZmFzdC52MS5Kb2JTcGVjLkxhYmVsc0VudHJ5EhcKD2lkZW1wb3RlbmN5X2tleRgJIAEoCRIqCgZydW5fYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKBXJldHJ5GAsgASgLMhguaG9sZGZhc3QudjEuUmV0cnlQb2xpY3kSLAoIZGVhZGxpbmUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjgKEWRpc2Nvbm5lY3RfcG9saWN5GA0gASgOMh0uaG9sZGZhc3QudjEuRGlzY29ubmVjdFBvbGljeRIzChBkaXNjb25uZWN0X2xpbWl0GA4gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXRyYWNlX2NvbnRleHQYDyABKAsyGS5ob2xkZmFzdC52MS5UcmFjZUNvbnRleHQSKwoKZGVwZW5kc19vbhgQIAMoCzIXLmhvbGRmYXN0LnYxLkRlcGVuZGVuY3kSLwoMY29tcGVuc2F0aW9uGBEgASgLMhkuaG9sZGZhc3QudjEuQ29tcGVuc2F0aW9uEiYKBnVuaXF1ZRgUIAEoCzIWLmhvbGRmYXN0LnYxLlVuaXF1ZUtleRIsCghzdGFydF9ieRgVIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc291cmNlGBYgASgJEicKCGZhaXJuZXNzGBcgASgLMhUuaG9sZGZhc3QudjEuRmFpcm5lc3MSKAoJaW5fZmxpZ2h0GBggASgLMhUuaG9sZGZhc3QudjEuSW5GbGlnaHQSJAoIZXN0aW1hdGUYGSABKAsyEi5ob2xkZmFzdC52MS5TcGVuZBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlEKCEluRmxpZ2h0EgsKA2tleRgBIAEoCRILCgNtYXgYAiABKAUSKwoGcG9saWN5GAMgASgOMhsuaG9sZGZhc3QudjEuSW5GbGlnaHRQb2xpY3kiLwoFU3BlbmQSFgoOY29zdF9taWNyb191c2QYASABKAMSDgoGdG9rZW5zGAIgASgDIicKCEZhaXJuZXNzEgsKA2tleRgBIAEoCRIOCgZ3ZWlnaHQYAiABKAUiagoKRGVwZW5kZW5jeRIQCgZqb2JfaWQYASABKAlIABIZCg9pZGVtcG90ZW5jeV9rZXkYAiABKAlIABIpCgRraW5kGAMgASgOMhsuaG9sZGZhc3QudjEuRGVwZW5kZW5jeUtpbmRCBAoCb24iSQoMQ29tcGVuc2F0aW9uEiEKA2pvYhgBIAEoCzIULmhvbGRmYXN0LnYxLkpvYlNwZWMSFgoOb25fcnVuX2ZhaWx1cmUYAiABKAgikgEKDENoaWxkT3V0Y29tZRIOCgZqb2JfaWQYASABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAIgASgJEgwKBGtpbmQYAyABKAkSJAoFc3RhdGUYBCABKA4yFS5ob2xkZmFzdC52MS5Kb2JTdGF0ZRIlCgdvdXRjb21lGAUgASgLMhQuaG9sZGZhc3QudjEuT3V0Y29tZSJkCg1DaGlsZE91dGNvbWVzEg0KBXRvdGFsGAEgASgFEisKCG91dGNvbWVzGAIgAygLMhkuaG9sZGZhc3QudjEuQ2hpbGRPdXRjb21lEhcKD25leHRfcGFnZV90b2tlbhgDIAEoCSJDCglVbmlxdWVLZXkSCwoDa2V5GAEgASgJEikKBnBvbGljeRgCIAEoDjIZLmhvbGRmYXN0LnYxLlVuaXF1ZVBvbGljeSLmAQoLUmV0cnlQb2xpY3kSFAoMbWF4X2F0dGVtcHRzGAEgASgFEjIKD2luaXRpYWxfYmFja29mZhgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZmYWN0b3IYAyABKAESLgoLbWF4X2JhY2tvZmYYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFwoPcGVybWFuZW50X2NvZGVzGAUgAygJEjQKEXBlcm1hbmVudF9jbGFzc2VzGAYgAygOMhkuaG9sZGZhc3QudjEuRmFpbHVyZUNsYXNzIjcKDFRyYWNlQ29udGV4dBITCgt0cmFjZXBhcmVudBgBIAEoCRISCgp0cmFjZXN0YXRlGAIgASgJIpMICgNKb2ISCgoCaWQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRIMCgRraW5kGAQgASgJEicKCHByaW9yaXR5GAUgASgOMhUuaG9sZGZhc3QudjEuUHJpb3JpdHkSFAoMY2FwYWJpbGl0aWVzGAYgAygJEiwKBmxhYmVscxgHIAMoCzIcLmhvbGRmYXN0LnYxLkpvYi5MYWJlbHNFbnRyeRIkCgVzdGF0ZRgIIAEoDjIVLmhvbGRmYXN0LnYxLkpvYlN0YXRlEg8KB2F0dGVtcHQYCSABKAUSFAoMbWF4X2F0dGVtcHRzGAogASgFEhUKDWZlbmNpbmdfdG9rZW4YCyABKAMSEAoIcmV2aXNpb24YDCABKAUSMAoMc3VibWl0dGVkX2F0GA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIqCgZydW5fYXQYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0ZWRfYXQYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2ZpbmlzaGVkX2F0GBAgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghkZWFkbGluZRgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKc2Vzc2lvbl9pZBgSIAEoCRIlCgdvdXRjb21lGBMgASgLMhQuaG9sZGZhc3QudjEuT3V0Y29tZRInCghwcm9ncmVzcxgUIAEoCzIVLmhvbGRmYXN0LnYxLlByb2dyZXNzEhsKE2NoZWNrcG9pbnRfc2VxdWVuY2UYFSABKAMSDwoHcGF5bG9hZBgWIAEoDBIUCgxjb250ZW50X3R5cGUYFyABKAkSDgoGcnVuX2lkGBggASgJEhIKCnVuaXF1ZV9rZXkYHiABKAkSLAoIc3RhcnRfYnkYHyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnNvdXJjZRggIAEoCRInCghmYWlybmVzcxghIAEoCzIVLmhvbGRmYXN0LnYxLkZhaXJuZXNzEigKCWluX2ZsaWdodBgyIAEoCzIVLmhvbGRmYXN0LnYxLkluRmxpZ2h0EiQKCGVzdGltYXRlGDMgASgLMhIuaG9sZGZhc3QudjEuU3BlbmQSJQoGY2F1c2VzGDwgAygLMhUuaG9sZGZhc3QudjEuSm9iQ2F1c2USKQoGYXdhaXRzGCggASgLMhkuaG9sZGZhc3QudjEuQXdhaXRlZFBsYWNlGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEioQEKCEpvYkNhdXNlEioKBnJlcGxheRgBIAEoCzIYLmhvbGRmYXN0LnYxLlJlcGxheUNhdXNlSAASNgoMY29tcGVuc2F0aW9uGAIgASgLMh4uaG9sZGZhc3QudjEuQ29tcGVuc2F0aW9uQ2F1c2VIABIoCgVyZXRyeRgDIAEoCzIXLmhvbGRmYXN0LnYxLlJldHJ5Q2F1c2VIAEIHCgVjYXVzZSIwCgtSZXBsYXlDYXVzZRIRCglyZXBsYXlfaWQYASABKAkSDgoGam9iX2lkGAIgASgJIiMKEUNvbXBlbnNhdGlvbkNhdXNlEg4KBmpvYl9pZBgBIAEoCSJECgpSZXRyeUNhdXNlEiYKAmF0GAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZyZWFzb24YAiABKAkiqwEKDEF3YWl0ZWRQbGFjZRINCgVvd25lchgBIAEoCRIPCgdjaGFubmVsGAIgASgJEhEKCXBhcnRpdGlvbhgDIAEoBRINCgVhZnRlchgEIAEoAxIpCgVzaW5jZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKdGltZW91dF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAikwEKB091dGNvbWUSJwoHc3VjY2VzcxgBIAEoCzIULmhvbGRmYXN0LnYxLlN1Y2Nlc3NIABInCgdmYWlsdXJlGAIgASgLMhQuaG9sZGZhc3QudjEuRmFpbHVyZUgAEisKCWNhbmNlbGxlZBgDIAEoCzIWLmhvbGRmYXN0LnYxLkNhbmNlbGxlZEgAQgkKB291dGNvbWUiLwoHU3VjY2VzcxIOCgZyZXN1bHQYASABKAwSFAoMY29udGVudF90eXBlGAIgASgJImsKB0ZhaWx1cmUSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEhEKCXBlcm1hbmVudBgDIAEoCBIuCgtyZXRyeV9hZnRlchgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIbCglDYW5jZWxsZWQSDgoGcmVhc29uGAEgASgJIlQKCFByb2dyZXNzEg8KB3BlcmNlbnQYASABKAESDwoHbWVzc2FnZRgCIAEoCRImCgJhdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi+wEKCEpvYkV2ZW50EgoKAmlkGAEgASgJEg4KBmpvYl9pZBgCIAEoCRInCgR0eXBlGAMgASgOMhkuaG9sZGZhc3QudjEuSm9iRXZlbnRUeXBlEiQKBXN0YXRlGAQgASgOMhUuaG9sZGZhc3QudjEuSm9iU3RhdGUSEAoIcmV2aXNpb24YBSABKAUSDwoHYXR0ZW1wdBgGIAEoBRIVCg1mZW5jaW5nX3Rva2VuGAcgASgDEhIKCnNlc3Npb25faWQYCCABKAkSDgoGcmVhc29uGAkgASgJEiYKAmF0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKpAQoHSm9iTm90ZRIOCgZudW1iZXIYASABKAMSJgoEdHlwZRgCIAEoDjIYLmhvbGRmYXN0LnYxLkpvYk5vdGVUeXBlEgwKBG5hbWUYAyABKAkSDQoFYnl0ZXMYBCABKAUSJgoCYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3NpZ25hbHMYBiABKAUSEAoIcHJvZHVjZXIYByABKAkqagoOSW5GbGlnaHRQb2xpY3kSIAocSU5fRkxJR0hUX1BPTElDWV9VTlNQRUNJRklFRBAAEhkKFUlOX0ZMSUdIVF9QT0xJQ1lfV0FJVBABEhsKF0lOX0ZMSUdIVF9QT0xJQ1lfUkVGVVNFEAIqZQoORGVwZW5kZW5jeUtpbmQSHwobREVQRU5ERU5DWV9LSU5EX1VOU1BFQ0lGSUVEEAASGAoUREVQRU5ERU5DWV9LSU5EX0hBUkQQARIYChRERVBFTkRFTkNZX0tJTkRfU09GVBACKosBCg1GYWlsdXJlUG9saWN5Eh4KGkZBSUxVUkVfUE9MSUNZX1VOU1BFQ0lGSUVEEAASHAoYRkFJTFVSRV9QT0xJQ1lfRkFJTF9GQVNUEAESGwoXRkFJTFVSRV9QT0xJQ1lfQ09OVElOVUUQAhIfChtGQUlMVVJFX1BPTElDWV9XQUlUX0ZPUl9BTEwQAyp+CgxVbmlxdWVQb2xpY3kSHQoZVU5JUVVFX1BPTElDWV9VTlNQRUNJRklFRBAAEhoKFlVOSVFVRV9QT0xJQ1lfRVhJU1RJTkcQARIYChRVTklRVUVfUE9MSUNZX1JFRlVTRRACEhkKFVVOSVFVRV9QT0xJQ1lfUkVQTEFDRRADKnUKCFByaW9yaXR5EhgKFFBSSU9SSVRZX1VOU1BFQ0lGSUVEEAASEAoMUFJJT1JJVFlfTE9XEAESEwoPUFJJT1JJVFlfTk9STUFMEAISEQoNUFJJT1JJVFlfSElHSBADEhUKEVBSSU9SSVRZX0NSSVRJQ0FMEAQqsAMKDEZhaWx1cmVDbGFzcxIdChlGQUlMVVJFX0NMQVNTX1VOU1BFQ0lGSUVEEAASHgoaRkFJTFVSRV9DTEFTU19SQVRFX0xJTUlURUQQARIeChpGQUlMVVJFX0NMQVNTX1NFUlZFUl9FUlJPUhACEh4KGkZBSUxVUkVfQ0xBU1NfQ0xJRU5UX0VSUk9SEAMSGAoURkFJTFVSRV9DTEFTU19ERU5JRUQQBBIbChdGQUlMVVJFX0NMQVNTX05PVF9GT1VORBAFEhkKFUZBSUxVUkVfQ0xBU1NfVElNRU9VVBAGEhwKGEZBSUxVUkVfQ0xBU1NfQ09OTkVDVElPThAHEiEKHUZBSUxVUkVfQ0xBU1NfU0NIRU1BX01JU01BVENIEAgSHQoZRkFJTFVSRV9DTEFTU19QQVJTRV9FUlJPUhAJEhsKF0ZBSUxVUkVfQ0xBU1NfRVhIQVVTVEVEEAoSGgoWRkFJTFVSRV9DTEFTU19ERUFETElORRALEh0KGUZBSUxVUkVfQ0xBU1NfV09SS0VSX0xPU1QQDBIXChNGQUlMVVJFX0NMQVNTX09USEVSEA0qegoQRGlzY29ubmVjdFBvbGljeRIhCh1ESVNDT05ORUNUX1BPTElDWV9VTlNQRUNJRklFRBAAEhoKFkRJU0NPTk5FQ1RfUE9MSUNZX1NUT1AQARInCiNESVNDT05ORUNUX1BPTElDWV9GSU5JU0hfQU5EX1JFUE9SVBACKtwBCghKb2JTdGF0ZRIZChVKT0JfU1RBVEVfVU5TUEVDSUZJRUQQABIVChFKT0JfU1RBVEVfQkxPQ0tFRBABEhcKE0pPQl9TVEFURV9TQ0hFRFVMRUQQAhITCg9KT0JfU1RBVEVfUkVBRFkQAxIUChBKT0JfU1RBVEVfUEFSS0VEEAQSFAoQSk9CX1NUQVRFX0xFQVNFRBAFEhcKE0pPQl9TVEFURV9TVUNDRUVERUQQBhISCg5KT0JfU1RBVEVfREVBRBAHEhcKE0pPQl9TVEFURV9DQU5DRUxMRUQQCCqZAQoLSm9iTm90ZVR5cGUSHQoZSk9CX05PVEVfVFlQRV9VTlNQRUNJRklFRBAAEiIKHkpPQl9OT1RFX1RZUEVfRUZGRUNUX0NPTVBMRVRFRBABEiIKHkpPQl9OT1RFX1RZUEVfRUZGRUNUX0FCQU5ET05FRBACEiMKH0pPQl9OT1RFX1RZUEVfU0lHTkFMU19QVUJMSVNIRUQQAyqQBAoMSm9iRXZlbnRUeXBlEh4KGkpPQl9FVkVOVF9UWVBFX1VOU1BFQ0lGSUVEEAASHAoYSk9CX0VWRU5UX1RZUEVfU1VCTUlUVEVEEAESGAoUSk9CX0VWRU5UX1RZUEVfUkVBRFkQAhIZChVKT0JfRVZFTlRfVFlQRV9MRUFTRUQQAxIbChdKT0JfRVZFTlRfVFlQRV9SRUxFQVNFRBAEEhoKFkpPQl9FVkVOVF9UWVBFX0VYUElSRUQQBRIiCh5KT0JfRVZFTlRfVFlQRV9SRVRSWV9TQ0hFRFVMRUQQBhIcChhKT0JfRVZFTlRfVFlQRV9TVUNDRUVERUQQBxIXChNKT0JfRVZFTlRfVFlQRV9ERUFEEAgSHAoYSk9CX0VWRU5UX1RZUEVfQ0FOQ0VMTEVEEAkSIwofSk9CX0VWRU5UX1RZUEVfQ0FOQ0VMX1JFUVVFU1RFRBAKEhoKFkpPQl9FVkVOVF9UWVBFX1JFVklWRUQQCxIjCh9KT0JfRVZFTlRfVFlQRV9FRkZFQ1RfQ09NUExFVEVEEAwSHAoYSk9CX0VWRU5UX1RZUEVfVU5CTE9DS0VEEA0SGwoXSk9CX0VWRU5UX1RZUEVfREVGRVJSRUQQDhIcChhKT0JfRVZFTlRfVFlQRV9TVVNQRU5ERUQQDxIcChhKT0JfRVZFTlRfVFlQRV9QUkVFTVBURUQQEGIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * What a submitter asks for. Every limit named here is a default of the hub's
@@ -194,6 +194,22 @@ export type JobSpec = Message<"holdfast.v1.JobSpec"> & {
    * @generated from field: holdfast.v1.Fairness fairness = 23;
    */
   fairness?: Fairness | undefined;
+
+  /**
+   * How many jobs may be in flight at once that declare the same key. Default:
+   * the job declares none.
+   *
+   * @generated from field: holdfast.v1.InFlight in_flight = 24;
+   */
+  inFlight?: InFlight | undefined;
+
+  /**
+   * What an attempt is expected to spend: held against budgets and caps when
+   * it starts (D18). Default nothing.
+   *
+   * @generated from field: holdfast.v1.Spend estimate = 25;
+   */
+  estimate?: Spend | undefined;
 };
 
 /**
@@ -202,6 +218,72 @@ export type JobSpec = Message<"holdfast.v1.JobSpec"> & {
  */
 export const JobSpecSchema: GenMessage<JobSpec> = /*@__PURE__*/
   messageDesc(file_holdfast_v1_job, 0);
+
+/**
+ * A key whose jobs share a number of places, for example a customer.
+ *
+ * @generated from message holdfast.v1.InFlight
+ */
+export type InFlight = Message<"holdfast.v1.InFlight"> & {
+  /**
+   * 1 to 128 characters of [A-Za-z0-9._:/-], starting with a letter or digit.
+   * Required. Scope: the tenant.
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * At most so many of the key's jobs are leased at once, 1 to 1,000,000.
+   * Default 0: as many as an operator allows. With both, the lower holds. Jobs
+   * of one key should declare the same; each is judged by its own.
+   *
+   * @generated from field: int32 max = 2;
+   */
+  max: number;
+
+  /**
+   * What happens when all places are taken. Default IN_FLIGHT_POLICY_WAIT.
+   *
+   * @generated from field: holdfast.v1.InFlightPolicy policy = 3;
+   */
+  policy: InFlightPolicy;
+};
+
+/**
+ * Describes the message holdfast.v1.InFlight.
+ * Use `create(InFlightSchema)` to create a new message.
+ */
+export const InFlightSchema: GenMessage<InFlight> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job, 1);
+
+/**
+ * Money and tokens, in whole numbers.
+ *
+ * @generated from message holdfast.v1.Spend
+ */
+export type Spend = Message<"holdfast.v1.Spend"> & {
+  /**
+   * In millionths of a US dollar. 0 to 1,000,000,000,000,000.
+   *
+   * @generated from field: int64 cost_micro_usd = 1;
+   */
+  costMicroUsd: bigint;
+
+  /**
+   * 0 to 1,000,000,000,000,000.
+   *
+   * @generated from field: int64 tokens = 2;
+   */
+  tokens: bigint;
+};
+
+/**
+ * Describes the message holdfast.v1.Spend.
+ * Use `create(SpendSchema)` to create a new message.
+ */
+export const SpendSchema: GenMessage<Spend> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job, 2);
 
 /**
  * Whose share of the service a job takes. While several keys have jobs of one
@@ -233,7 +315,7 @@ export type Fairness = Message<"holdfast.v1.Fairness"> & {
  * Use `create(FairnessSchema)` to create a new message.
  */
 export const FairnessSchema: GenMessage<Fairness> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 1);
+  messageDesc(file_holdfast_v1_job, 3);
 
 /**
  * One job that another waits for.
@@ -278,7 +360,7 @@ export type Dependency = Message<"holdfast.v1.Dependency"> & {
  * Use `create(DependencySchema)` to create a new message.
  */
 export const DependencySchema: GenMessage<Dependency> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 2);
+  messageDesc(file_holdfast_v1_job, 4);
 
 /**
  * A job that undoes what another has done. It is submitted at most once, in
@@ -311,7 +393,7 @@ export type Compensation = Message<"holdfast.v1.Compensation"> & {
  * Use `create(CompensationSchema)` to create a new message.
  */
 export const CompensationSchema: GenMessage<Compensation> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 3);
+  messageDesc(file_holdfast_v1_job, 5);
 
 /**
  * What became of a child, for its parent.
@@ -360,7 +442,7 @@ export type ChildOutcome = Message<"holdfast.v1.ChildOutcome"> & {
  * Use `create(ChildOutcomeSchema)` to create a new message.
  */
 export const ChildOutcomeSchema: GenMessage<ChildOutcome> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 4);
+  messageDesc(file_holdfast_v1_job, 6);
 
 /**
  * Children of a leased parent.
@@ -396,7 +478,7 @@ export type ChildOutcomes = Message<"holdfast.v1.ChildOutcomes"> & {
  * Use `create(ChildOutcomesSchema)` to create a new message.
  */
 export const ChildOutcomesSchema: GenMessage<ChildOutcomes> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 5);
+  messageDesc(file_holdfast_v1_job, 7);
 
 /**
  * A key that at most one open job of a tenant has. It is free again when the
@@ -426,7 +508,7 @@ export type UniqueKey = Message<"holdfast.v1.UniqueKey"> & {
  * Use `create(UniqueKeySchema)` to create a new message.
  */
 export const UniqueKeySchema: GenMessage<UniqueKey> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 6);
+  messageDesc(file_holdfast_v1_job, 8);
 
 /**
  * How failures of a job are retried. The delay before attempt n + 1 is
@@ -487,7 +569,7 @@ export type RetryPolicy = Message<"holdfast.v1.RetryPolicy"> & {
  * Use `create(RetryPolicySchema)` to create a new message.
  */
 export const RetryPolicySchema: GenMessage<RetryPolicy> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 7);
+  messageDesc(file_holdfast_v1_job, 9);
 
 /**
  * W3C trace context (https://www.w3.org/TR/trace-context/).
@@ -515,7 +597,7 @@ export type TraceContext = Message<"holdfast.v1.TraceContext"> & {
  * Use `create(TraceContextSchema)` to create a new message.
  */
 export const TraceContextSchema: GenMessage<TraceContext> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 8);
+  messageDesc(file_holdfast_v1_job, 10);
 
 /**
  * A job as the ledger knows it.
@@ -723,6 +805,20 @@ export type Job = Message<"holdfast.v1.Job"> & {
   fairness?: Fairness | undefined;
 
   /**
+   * The key as declared; absent for none.
+   *
+   * @generated from field: holdfast.v1.InFlight in_flight = 50;
+   */
+  inFlight?: InFlight | undefined;
+
+  /**
+   * What an attempt is expected to spend; absent for nothing.
+   *
+   * @generated from field: holdfast.v1.Spend estimate = 51;
+   */
+  estimate?: Spend | undefined;
+
+  /**
    * Why it is there, or open again, when that was not its submitter's doing:
    * at most one of each.
    *
@@ -744,7 +840,7 @@ export type Job = Message<"holdfast.v1.Job"> & {
  * Use `create(JobSchema)` to create a new message.
  */
 export const JobSchema: GenMessage<Job> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 9);
+  messageDesc(file_holdfast_v1_job, 11);
 
 /**
  * What brought a job about, or back.
@@ -789,7 +885,7 @@ export type JobCause = Message<"holdfast.v1.JobCause"> & {
  * Use `create(JobCauseSchema)` to create a new message.
  */
 export const JobCauseSchema: GenMessage<JobCause> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 10);
+  messageDesc(file_holdfast_v1_job, 12);
 
 /**
  * A job that repeats another.
@@ -817,7 +913,7 @@ export type ReplayCause = Message<"holdfast.v1.ReplayCause"> & {
  * Use `create(ReplayCauseSchema)` to create a new message.
  */
 export const ReplayCauseSchema: GenMessage<ReplayCause> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 11);
+  messageDesc(file_holdfast_v1_job, 13);
 
 /**
  * A job that undoes another.
@@ -838,7 +934,7 @@ export type CompensationCause = Message<"holdfast.v1.CompensationCause"> & {
  * Use `create(CompensationCauseSchema)` to create a new message.
  */
 export const CompensationCauseSchema: GenMessage<CompensationCause> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 12);
+  messageDesc(file_holdfast_v1_job, 14);
 
 /**
  * A dead letter that lives again.
@@ -866,7 +962,7 @@ export type RetryCause = Message<"holdfast.v1.RetryCause"> & {
  * Use `create(RetryCauseSchema)` to create a new message.
  */
 export const RetryCauseSchema: GenMessage<RetryCause> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 13);
+  messageDesc(file_holdfast_v1_job, 15);
 
 /**
  * What a suspended job waits for: any signal of a partition after a sequence.
@@ -922,7 +1018,7 @@ export type AwaitedPlace = Message<"holdfast.v1.AwaitedPlace"> & {
  * Use `create(AwaitedPlaceSchema)` to create a new message.
  */
 export const AwaitedPlaceSchema: GenMessage<AwaitedPlace> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 14);
+  messageDesc(file_holdfast_v1_job, 16);
 
 /**
  * How an attempt, or the job, ended.
@@ -967,7 +1063,7 @@ export type Outcome = Message<"holdfast.v1.Outcome"> & {
  * Use `create(OutcomeSchema)` to create a new message.
  */
 export const OutcomeSchema: GenMessage<Outcome> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 15);
+  messageDesc(file_holdfast_v1_job, 17);
 
 /**
  * A finished piece of work.
@@ -996,7 +1092,7 @@ export type Success = Message<"holdfast.v1.Success"> & {
  * Use `create(SuccessSchema)` to create a new message.
  */
 export const SuccessSchema: GenMessage<Success> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 16);
+  messageDesc(file_holdfast_v1_job, 18);
 
 /**
  * A failed attempt.
@@ -1043,7 +1139,7 @@ export type Failure = Message<"holdfast.v1.Failure"> & {
  * Use `create(FailureSchema)` to create a new message.
  */
 export const FailureSchema: GenMessage<Failure> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 17);
+  messageDesc(file_holdfast_v1_job, 19);
 
 /**
  * A cancelled piece of work.
@@ -1064,7 +1160,7 @@ export type Cancelled = Message<"holdfast.v1.Cancelled"> & {
  * Use `create(CancelledSchema)` to create a new message.
  */
 export const CancelledSchema: GenMessage<Cancelled> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 18);
+  messageDesc(file_holdfast_v1_job, 20);
 
 /**
  * How far a running attempt is, for people.
@@ -1099,7 +1195,7 @@ export type Progress = Message<"holdfast.v1.Progress"> & {
  * Use `create(ProgressSchema)` to create a new message.
  */
 export const ProgressSchema: GenMessage<Progress> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 19);
+  messageDesc(file_holdfast_v1_job, 21);
 
 /**
  * One state change of a job. Written in the same transaction as the change
@@ -1186,7 +1282,7 @@ export type JobEvent = Message<"holdfast.v1.JobEvent"> & {
  * Use `create(JobEventSchema)` to create a new message.
  */
 export const JobEventSchema: GenMessage<JobEvent> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 20);
+  messageDesc(file_holdfast_v1_job, 22);
 
 /**
  * One line of a job's summary, for people. Written in the same transaction as
@@ -1252,7 +1348,43 @@ export type JobNote = Message<"holdfast.v1.JobNote"> & {
  * Use `create(JobNoteSchema)` to create a new message.
  */
 export const JobNoteSchema: GenMessage<JobNote> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 21);
+  messageDesc(file_holdfast_v1_job, 23);
+
+/**
+ * What becomes of a job whose key has no place left.
+ *
+ * @generated from enum holdfast.v1.InFlightPolicy
+ */
+export enum InFlightPolicy {
+  /**
+   * Not set; read as IN_FLIGHT_POLICY_WAIT.
+   *
+   * @generated from enum value: IN_FLIGHT_POLICY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It is parked and returns when there is a place, the best score first.
+   *
+   * @generated from enum value: IN_FLIGHT_POLICY_WAIT = 1;
+   */
+  WAIT = 1,
+
+  /**
+   * The submit is refused as IN_FLIGHT_FULL. Full is: as many leases of the key
+   * are open, at the moment of the submit, as the job declares. A job that was
+   * accepted and finds no place when it is claimed waits.
+   *
+   * @generated from enum value: IN_FLIGHT_POLICY_REFUSE = 2;
+   */
+  REFUSE = 2,
+}
+
+/**
+ * Describes the enum holdfast.v1.InFlightPolicy.
+ */
+export const InFlightPolicySchema: GenEnum<InFlightPolicy> = /*@__PURE__*/
+  enumDesc(file_holdfast_v1_job, 0);
 
 /**
  * How strongly a job depends on another.
@@ -1287,7 +1419,7 @@ export enum DependencyKind {
  * Describes the enum holdfast.v1.DependencyKind.
  */
 export const DependencyKindSchema: GenEnum<DependencyKind> = /*@__PURE__*/
-  enumDesc(file_holdfast_v1_job, 0);
+  enumDesc(file_holdfast_v1_job, 1);
 
 /**
  * What becomes of a parent and its other children when a child ends without
@@ -1333,7 +1465,7 @@ export enum FailurePolicy {
  * Describes the enum holdfast.v1.FailurePolicy.
  */
 export const FailurePolicySchema: GenEnum<FailurePolicy> = /*@__PURE__*/
-  enumDesc(file_holdfast_v1_job, 1);
+  enumDesc(file_holdfast_v1_job, 2);
 
 /**
  * What becomes of a submit when an open job has its unique key.
@@ -1375,7 +1507,7 @@ export enum UniquePolicy {
  * Describes the enum holdfast.v1.UniquePolicy.
  */
 export const UniquePolicySchema: GenEnum<UniquePolicy> = /*@__PURE__*/
-  enumDesc(file_holdfast_v1_job, 2);
+  enumDesc(file_holdfast_v1_job, 3);
 
 /**
  * Priority class of a job. Lanes of a higher class score higher; they do not
@@ -1424,7 +1556,7 @@ export enum Priority {
  * Describes the enum holdfast.v1.Priority.
  */
 export const PrioritySchema: GenEnum<Priority> = /*@__PURE__*/
-  enumDesc(file_holdfast_v1_job, 3);
+  enumDesc(file_holdfast_v1_job, 4);
 
 /**
  * Kinds of failures that are dealt with alike, told from code and message.
@@ -1535,7 +1667,7 @@ export enum FailureClass {
  * Describes the enum holdfast.v1.FailureClass.
  */
 export const FailureClassSchema: GenEnum<FailureClass> = /*@__PURE__*/
-  enumDesc(file_holdfast_v1_job, 4);
+  enumDesc(file_holdfast_v1_job, 5);
 
 /**
  * What a worker does with a running handler when its trust window has passed.
@@ -1570,7 +1702,7 @@ export enum DisconnectPolicy {
  * Describes the enum holdfast.v1.DisconnectPolicy.
  */
 export const DisconnectPolicySchema: GenEnum<DisconnectPolicy> = /*@__PURE__*/
-  enumDesc(file_holdfast_v1_job, 5);
+  enumDesc(file_holdfast_v1_job, 6);
 
 /**
  * State of a job. The table of allowed transitions is in the hub's domain
@@ -1647,7 +1779,7 @@ export enum JobState {
  * Describes the enum holdfast.v1.JobState.
  */
 export const JobStateSchema: GenEnum<JobState> = /*@__PURE__*/
-  enumDesc(file_holdfast_v1_job, 6);
+  enumDesc(file_holdfast_v1_job, 7);
 
 /**
  * What a note tells of.
@@ -1688,7 +1820,7 @@ export enum JobNoteType {
  * Describes the enum holdfast.v1.JobNoteType.
  */
 export const JobNoteTypeSchema: GenEnum<JobNoteType> = /*@__PURE__*/
-  enumDesc(file_holdfast_v1_job, 7);
+  enumDesc(file_holdfast_v1_job, 8);
 
 /**
  * What happened to a job.
@@ -1808,11 +1940,18 @@ export enum JobEventType {
    * @generated from enum value: JOB_EVENT_TYPE_SUSPENDED = 15;
    */
   SUSPENDED = 15,
+
+  /**
+   * A critical job took its seat: it is ready again, with its checkpoint.
+   *
+   * @generated from enum value: JOB_EVENT_TYPE_PREEMPTED = 16;
+   */
+  PREEMPTED = 16,
 }
 
 /**
  * Describes the enum holdfast.v1.JobEventType.
  */
 export const JobEventTypeSchema: GenEnum<JobEventType> = /*@__PURE__*/
-  enumDesc(file_holdfast_v1_job, 8);
+  enumDesc(file_holdfast_v1_job, 9);
 

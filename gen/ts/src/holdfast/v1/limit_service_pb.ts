@@ -6,7 +6,7 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Priority } from "./job_pb.js";
+import type { Priority, Spend } from "./job_pb.js";
 import { file_holdfast_v1_job } from "./job_pb.js";
 import type { Justification } from "./operation_service_pb.js";
 import { file_holdfast_v1_operation_service } from "./operation_service_pb.js";
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdfast/v1/limit_service.proto.
  */
 export const file_holdfast_v1_limit_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9ob2xkZmFzdC92MS9saW1pdF9zZXJ2aWNlLnByb3RvEgtob2xkZmFzdC52MSKUAQoLTGltaXRUYXJnZXQSKgoGdGVuYW50GAEgASgLMhguaG9sZGZhc3QudjEuV2hvbGVUZW5hbnRIABIRCgdwcm9kdWN0GAIgASgJSAASKgoFcXVldWUYAyABKAsyGS5ob2xkZmFzdC52MS5MaW1pdGVkUXVldWVIABIQCgZzb3VyY2UYBCABKAlIAEIICgZ0YXJnZXQiDQoLV2hvbGVUZW5hbnQiLgoMTGltaXRlZFF1ZXVlEg8KB3Byb2R1Y3QYASABKAkSDQoFcXVldWUYAiABKAki4AEKDUxpbWl0U2V0dGluZ3MSIwoFcGF1c2UYASABKAsyEi5ob2xkZmFzdC52MS5QYXVzZUgAEikKCGJsYWNrb3V0GAMgASgLMhUuaG9sZGZhc3QudjEuQmxhY2tvdXRIABInCgdicmVha2VyGAQgASgLMhQuaG9sZGZhc3QudjEuQnJlYWtlckgAEiUKBmJ1Y2tldBgFIAEoCzITLmhvbGRmYXN0LnYxLkJ1Y2tldEgAEiMKBXF1b3RhGAcgASgLMhIuaG9sZGZhc3QudjEuUXVvdGFIAEIKCghzZXR0aW5ncyIHCgVQYXVzZSJLCghCbGFja291dBIRCgl0aW1lX3pvbmUYASABKAkSLAoHd2luZG93cxgCIAMoCzIbLmhvbGRmYXN0LnYxLkJsYWNrb3V0V2luZG93IkYKDkJsYWNrb3V0V2luZG93EgwKBGRheXMYASADKAUSEwoLZnJvbV9taW51dGUYAiABKAUSEQoJdG9fbWludXRlGAMgASgFItABCgdCcmVha2VyEhUKDWZhaWx1cmVfcmF0aW8YASABKAESEwoLbWluX3NhbXBsZXMYAiABKAUSKQoGd2luZG93GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiwKCWNvb2xfZG93bhgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIwCg1tYXhfY29vbF9kb3duGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBnByb2JlcxgGIAEoBSJgCgZCdWNrZXQSFwoPcmF0ZV9wZXJfc2Vjb25kGAEgASgBEhAKCGNhcGFjaXR5GAIgASgDEisKCGFkYXB0aXZlGAMgASgLMhkuaG9sZGZhc3QudjEuQWRhcHRpdmVSYXRlIlUKDEFkYXB0aXZlUmF0ZRIYChBmbG9vcl9wZXJfc2Vjb25kGAEgASgBEisKCHJlY292ZXJ5GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkYKBVF1b3RhEhIKCm1heF9zdGFydHMYASABKAMSKQoGd2luZG93GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uImkKC0JyZWFrZXJUdXJuEiYKAmF0GAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIlCgJ0bxgCIAEoDjIZLmhvbGRmYXN0LnYxLkJyZWFrZXJQaGFzZRILCgN3aHkYAyABKAkirgEKDEJyZWFrZXJTdGF0ZRIoCgVwaGFzZRgBIAEoDjIZLmhvbGRmYXN0LnYxLkJyZWFrZXJQaGFzZRIpCgVzaW5jZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIYW5zd2VyZWQYAyABKAMSDgoGZmFpbGVkGAQgASgDEicKBXR1cm5zGAUgAygLMhguaG9sZGZhc3QudjEuQnJlYWtlclR1cm4ipAEKC0J1Y2tldFN0YXRlEhcKD3JhdGVfcGVyX3NlY29uZBgBIAEoARINCgVsZXZlbBgCIAEoARINCgVkcmF3bhgDIAEoAxItCglzbG93ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3dhaXRzX3VudGlsGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJLCgpRdW90YVN0YXRlEgwKBHVzZWQYASABKAMSLwoLd2luZG93X2VuZHMYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIuoDCgVMaW1pdBIoCgZ0YXJnZXQYASABKAsyGC5ob2xkZmFzdC52MS5MaW1pdFRhcmdldBIsCghzZXR0aW5ncxgCIAEoCzIaLmhvbGRmYXN0LnYxLkxpbWl0U2V0dGluZ3MSDAoEbm90ZRgDIAEoCRIpCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEc2h1dBgFIAEoCBIOCgZyZWFzb24YBiABKAkSKQoFdW50aWwYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC3BhcmtlZF9qb2JzGAggASgFEhcKD3BhcmtlZF9hdF9sZWFzdBgJIAEoCBIwCgxwYXJrZWRfc2luY2UYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKB3dhaXRpbmcYCyADKAsyGC5ob2xkZmFzdC52MS5XYWl0aW5nTGFuZRIqCgdicmVha2VyGA4gASgLMhkuaG9sZGZhc3QudjEuQnJlYWtlclN0YXRlEigKBmJ1Y2tldBgPIAEoCzIYLmhvbGRmYXN0LnYxLkJ1Y2tldFN0YXRlEiYKBXF1b3RhGBEgASgLMhcuaG9sZGZhc3QudjEuUXVvdGFTdGF0ZSLGAQoLV2FpdGluZ0xhbmUSDwoHcHJvZHVjdBgBIAEoCRINCgVxdWV1ZRgCIAEoCRIMCgRraW5kGAMgASgJEicKCHByaW9yaXR5GAQgASgOMhUuaG9sZGZhc3QudjEuUHJpb3JpdHkSDgoGc291cmNlGAUgASgJEg4KBndpbmRvdxgGIAEoBRIQCghoYXNfcmVzdBgHIAEoCBIuCgpoZWFkX3NpbmNlGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKjAQoWTGltaXRTZXJ2aWNlU2V0UmVxdWVzdBIoCgZ0YXJnZXQYASABKAsyGC5ob2xkZmFzdC52MS5MaW1pdFRhcmdldBIsCghzZXR0aW5ncxgCIAEoCzIaLmhvbGRmYXN0LnYxLkxpbWl0U2V0dGluZ3MSMQoNanVzdGlmaWNhdGlvbhgDIAEoCzIaLmhvbGRmYXN0LnYxLkp1c3RpZmljYXRpb24iPAoXTGltaXRTZXJ2aWNlU2V0UmVzcG9uc2USIQoFbGltaXQYASABKAsyEi5ob2xkZmFzdC52MS5MaW1pdCKeAQoZTGltaXRTZXJ2aWNlUmVtb3ZlUmVxdWVzdBIoCgZ0YXJnZXQYASABKAsyGC5ob2xkZmFzdC52MS5MaW1pdFRhcmdldBIkCgR0eXBlGAIgASgOMhYuaG9sZGZhc3QudjEuTGltaXRUeXBlEjEKDWp1c3RpZmljYXRpb24YAyABKAsyGi5ob2xkZmFzdC52MS5KdXN0aWZpY2F0aW9uIhwKGkxpbWl0U2VydmljZVJlbW92ZVJlc3BvbnNlImgKFkxpbWl0U2VydmljZUdldFJlcXVlc3QSKAoGdGFyZ2V0GAEgASgLMhguaG9sZGZhc3QudjEuTGltaXRUYXJnZXQSJAoEdHlwZRgCIAEoDjIWLmhvbGRmYXN0LnYxLkxpbWl0VHlwZSI8ChdMaW1pdFNlcnZpY2VHZXRSZXNwb25zZRIhCgVsaW1pdBgBIAEoCzISLmhvbGRmYXN0LnYxLkxpbWl0InkKF0xpbWl0U2VydmljZUxpc3RSZXF1ZXN0EiQKBHR5cGUYASABKA4yFi5ob2xkZmFzdC52MS5MaW1pdFR5cGUSEQoJc2h1dF9vbmx5GAIgASgIEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJIlcKGExpbWl0U2VydmljZUxpc3RSZXNwb25zZRIiCgZsaW1pdHMYASADKAsyEi5ob2xkZmFzdC52MS5MaW1pdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkqmwEKCUxpbWl0VHlwZRIaChZMSU1JVF9UWVBFX1VOU1BFQ0lGSUVEEAASFAoQTElNSVRfVFlQRV9QQVVTRRABEhcKE0xJTUlUX1RZUEVfQkxBQ0tPVVQQAxIWChJMSU1JVF9UWVBFX0JSRUFLRVIQBBIVChFMSU1JVF9UWVBFX0JVQ0tFVBAFEhQKEExJTUlUX1RZUEVfUVVPVEEQByp8CgxCcmVha2VyUGhhc2USHQoZQlJFQUtFUl9QSEFTRV9VTlNQRUNJRklFRBAAEhgKFEJSRUFLRVJfUEhBU0VfQ0xPU0VEEAESFgoSQlJFQUtFUl9QSEFTRV9PUEVOEAISGwoXQlJFQUtFUl9QSEFTRV9IQUxGX09QRU4QAzLiAgoMTGltaXRTZXJ2aWNlElAKA1NldBIjLmhvbGRmYXN0LnYxLkxpbWl0U2VydmljZVNldFJlcXVlc3QaJC5ob2xkZmFzdC52MS5MaW1pdFNlcnZpY2VTZXRSZXNwb25zZRJZCgZSZW1vdmUSJi5ob2xkZmFzdC52MS5MaW1pdFNlcnZpY2VSZW1vdmVSZXF1ZXN0GicuaG9sZGZhc3QudjEuTGltaXRTZXJ2aWNlUmVtb3ZlUmVzcG9uc2USUAoDR2V0EiMuaG9sZGZhc3QudjEuTGltaXRTZXJ2aWNlR2V0UmVxdWVzdBokLmhvbGRmYXN0LnYxLkxpbWl0U2VydmljZUdldFJlc3BvbnNlElMKBExpc3QSJC5ob2xkZmFzdC52MS5MaW1pdFNlcnZpY2VMaXN0UmVxdWVzdBolLmhvbGRmYXN0LnYxLkxpbWl0U2VydmljZUxpc3RSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_holdfast_v1_job, file_holdfast_v1_operation_service]);
+  fileDesc("Ch9ob2xkZmFzdC92MS9saW1pdF9zZXJ2aWNlLnByb3RvEgtob2xkZmFzdC52MSKjAQoLTGltaXRUYXJnZXQSKgoGdGVuYW50GAEgASgLMhguaG9sZGZhc3QudjEuV2hvbGVUZW5hbnRIABIRCgdwcm9kdWN0GAIgASgJSAASKgoFcXVldWUYAyABKAsyGS5ob2xkZmFzdC52MS5MaW1pdGVkUXVldWVIABIQCgZzb3VyY2UYBCABKAlIABINCgNrZXkYBSABKAlIAEIICgZ0YXJnZXQiDQoLV2hvbGVUZW5hbnQiLgoMTGltaXRlZFF1ZXVlEg8KB3Byb2R1Y3QYASABKAkSDQoFcXVldWUYAiABKAkizQIKDUxpbWl0U2V0dGluZ3MSIwoFcGF1c2UYASABKAsyEi5ob2xkZmFzdC52MS5QYXVzZUgAEiUKBmJ1ZGdldBgCIAEoCzITLmhvbGRmYXN0LnYxLkJ1ZGdldEgAEikKCGJsYWNrb3V0GAMgASgLMhUuaG9sZGZhc3QudjEuQmxhY2tvdXRIABInCgdicmVha2VyGAQgASgLMhQuaG9sZGZhc3QudjEuQnJlYWtlckgAEiUKBmJ1Y2tldBgFIAEoCzITLmhvbGRmYXN0LnYxLkJ1Y2tldEgAEiMKBXF1b3RhGAcgASgLMhIuaG9sZGZhc3QudjEuUXVvdGFIABIfCgNjYXAYBiABKAsyEC5ob2xkZmFzdC52MS5DYXBIABIjCgVzZWF0cxgIIAEoCzISLmhvbGRmYXN0LnYxLlNlYXRzSABCCgoIc2V0dGluZ3MiBwoFUGF1c2UiSwoIQmxhY2tvdXQSEQoJdGltZV96b25lGAEgASgJEiwKB3dpbmRvd3MYAiADKAsyGy5ob2xkZmFzdC52MS5CbGFja291dFdpbmRvdyJHCgNDYXASEAoIam9ic19tYXgYASABKAUSGgoSY29zdF9taWNyb191c2RfbWF4GAIgASgDEhIKCnRva2Vuc19tYXgYAyABKAMinQEKBkJ1ZGdldBIaChJjb3N0X21pY3JvX3VzZF9tYXgYASABKAMSEgoKdG9rZW5zX21heBgCIAEoAxIpCgZ3aW5kb3cYAyABKA4yGS5ob2xkZmFzdC52MS5CdWRnZXRXaW5kb3cSEQoJdGltZV96b25lGAQgASgJEhUKDWFsZXJ0X3BlcmNlbnQYBSABKAUSDgoGcGF1c2VkGAYgASgIIlIKBVNlYXRzEgsKA21heBgBIAEoBRISCgpwcmVlbXB0aW9uGAIgASgIEigKBWdyYWNlGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIsYBCghMaW1pdFVzZRIMCgRqb2JzGAEgASgFEiAKBGhlbGQYAiABKAsyEi5ob2xkZmFzdC52MS5TcGVuZBIhCgVzcGVudBgDIAEoCzISLmhvbGRmYXN0LnYxLlNwZW5kEjMKD3dpbmRvd19iZWdhbl9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoOd2luZG93X2VuZHNfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkYKDkJsYWNrb3V0V2luZG93EgwKBGRheXMYASADKAUSEwoLZnJvbV9taW51dGUYAiABKAUSEQoJdG9fbWludXRlGAMgASgFItABCgdCcmVha2VyEhUKDWZhaWx1cmVfcmF0aW8YASABKAESEwoLbWluX3NhbXBsZXMYAiABKAUSKQoGd2luZG93GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiwKCWNvb2xfZG93bhgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIwCg1tYXhfY29vbF9kb3duGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBnByb2JlcxgGIAEoBSJgCgZCdWNrZXQSFwoPcmF0ZV9wZXJfc2Vjb25kGAEgASgBEhAKCGNhcGFjaXR5GAIgASgDEisKCGFkYXB0aXZlGAMgASgLMhkuaG9sZGZhc3QudjEuQWRhcHRpdmVSYXRlIlUKDEFkYXB0aXZlUmF0ZRIYChBmbG9vcl9wZXJfc2Vjb25kGAEgASgBEisKCHJlY292ZXJ5GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkYKBVF1b3RhEhIKCm1heF9zdGFydHMYASABKAMSKQoGd2luZG93GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uImkKC0JyZWFrZXJUdXJuEiYKAmF0GAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIlCgJ0bxgCIAEoDjIZLmhvbGRmYXN0LnYxLkJyZWFrZXJQaGFzZRILCgN3aHkYAyABKAkirgEKDEJyZWFrZXJTdGF0ZRIoCgVwaGFzZRgBIAEoDjIZLmhvbGRmYXN0LnYxLkJyZWFrZXJQaGFzZRIpCgVzaW5jZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIYW5zd2VyZWQYAyABKAMSDgoGZmFpbGVkGAQgASgDEicKBXR1cm5zGAUgAygLMhguaG9sZGZhc3QudjEuQnJlYWtlclR1cm4ipAEKC0J1Y2tldFN0YXRlEhcKD3JhdGVfcGVyX3NlY29uZBgBIAEoARINCgVsZXZlbBgCIAEoARINCgVkcmF3bhgDIAEoAxItCglzbG93ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3dhaXRzX3VudGlsGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJLCgpRdW90YVN0YXRlEgwKBHVzZWQYASABKAMSLwoLd2luZG93X2VuZHMYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIo4ECgVMaW1pdBIoCgZ0YXJnZXQYASABKAsyGC5ob2xkZmFzdC52MS5MaW1pdFRhcmdldBIsCghzZXR0aW5ncxgCIAEoCzIaLmhvbGRmYXN0LnYxLkxpbWl0U2V0dGluZ3MSDAoEbm90ZRgDIAEoCRIpCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEc2h1dBgFIAEoCBIOCgZyZWFzb24YBiABKAkSKQoFdW50aWwYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC3BhcmtlZF9qb2JzGAggASgFEhcKD3BhcmtlZF9hdF9sZWFzdBgJIAEoCBIwCgxwYXJrZWRfc2luY2UYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKB3dhaXRpbmcYCyADKAsyGC5ob2xkZmFzdC52MS5XYWl0aW5nTGFuZRIqCgdicmVha2VyGA4gASgLMhkuaG9sZGZhc3QudjEuQnJlYWtlclN0YXRlEigKBmJ1Y2tldBgPIAEoCzIYLmhvbGRmYXN0LnYxLkJ1Y2tldFN0YXRlEiYKBXF1b3RhGBEgASgLMhcuaG9sZGZhc3QudjEuUXVvdGFTdGF0ZRIiCgN1c2UYFCABKAsyFS5ob2xkZmFzdC52MS5MaW1pdFVzZSLGAQoLV2FpdGluZ0xhbmUSDwoHcHJvZHVjdBgBIAEoCRINCgVxdWV1ZRgCIAEoCRIMCgRraW5kGAMgASgJEicKCHByaW9yaXR5GAQgASgOMhUuaG9sZGZhc3QudjEuUHJpb3JpdHkSDgoGc291cmNlGAUgASgJEg4KBndpbmRvdxgGIAEoBRIQCghoYXNfcmVzdBgHIAEoCBIuCgpoZWFkX3NpbmNlGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKjAQoWTGltaXRTZXJ2aWNlU2V0UmVxdWVzdBIoCgZ0YXJnZXQYASABKAsyGC5ob2xkZmFzdC52MS5MaW1pdFRhcmdldBIsCghzZXR0aW5ncxgCIAEoCzIaLmhvbGRmYXN0LnYxLkxpbWl0U2V0dGluZ3MSMQoNanVzdGlmaWNhdGlvbhgDIAEoCzIaLmhvbGRmYXN0LnYxLkp1c3RpZmljYXRpb24iPAoXTGltaXRTZXJ2aWNlU2V0UmVzcG9uc2USIQoFbGltaXQYASABKAsyEi5ob2xkZmFzdC52MS5MaW1pdCKeAQoZTGltaXRTZXJ2aWNlUmVtb3ZlUmVxdWVzdBIoCgZ0YXJnZXQYASABKAsyGC5ob2xkZmFzdC52MS5MaW1pdFRhcmdldBIkCgR0eXBlGAIgASgOMhYuaG9sZGZhc3QudjEuTGltaXRUeXBlEjEKDWp1c3RpZmljYXRpb24YAyABKAsyGi5ob2xkZmFzdC52MS5KdXN0aWZpY2F0aW9uIhwKGkxpbWl0U2VydmljZVJlbW92ZVJlc3BvbnNlImgKFkxpbWl0U2VydmljZUdldFJlcXVlc3QSKAoGdGFyZ2V0GAEgASgLMhguaG9sZGZhc3QudjEuTGltaXRUYXJnZXQSJAoEdHlwZRgCIAEoDjIWLmhvbGRmYXN0LnYxLkxpbWl0VHlwZSI8ChdMaW1pdFNlcnZpY2VHZXRSZXNwb25zZRIhCgVsaW1pdBgBIAEoCzISLmhvbGRmYXN0LnYxLkxpbWl0InkKF0xpbWl0U2VydmljZUxpc3RSZXF1ZXN0EiQKBHR5cGUYASABKA4yFi5ob2xkZmFzdC52MS5MaW1pdFR5cGUSEQoJc2h1dF9vbmx5GAIgASgIEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJIlcKGExpbWl0U2VydmljZUxpc3RSZXNwb25zZRIiCgZsaW1pdHMYASADKAsyEi5ob2xkZmFzdC52MS5MaW1pdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkq3AEKCUxpbWl0VHlwZRIaChZMSU1JVF9UWVBFX1VOU1BFQ0lGSUVEEAASFAoQTElNSVRfVFlQRV9QQVVTRRABEhUKEUxJTUlUX1RZUEVfQlVER0VUEAISFwoTTElNSVRfVFlQRV9CTEFDS09VVBADEhYKEkxJTUlUX1RZUEVfQlJFQUtFUhAEEhUKEUxJTUlUX1RZUEVfQlVDS0VUEAUSFAoQTElNSVRfVFlQRV9RVU9UQRAHEhIKDkxJTUlUX1RZUEVfQ0FQEAYSFAoQTElNSVRfVFlQRV9TRUFUUxAIKl0KDEJ1ZGdldFdpbmRvdxIdChlCVURHRVRfV0lORE9XX1VOU1BFQ0lGSUVEEAASFQoRQlVER0VUX1dJTkRPV19EQVkQARIXChNCVURHRVRfV0lORE9XX01PTlRIEAIqfAoMQnJlYWtlclBoYXNlEh0KGUJSRUFLRVJfUEhBU0VfVU5TUEVDSUZJRUQQABIYChRCUkVBS0VSX1BIQVNFX0NMT1NFRBABEhYKEkJSRUFLRVJfUEhBU0VfT1BFThACEhsKF0JSRUFLRVJfUEhBU0VfSEFMRl9PUEVOEAMy4gIKDExpbWl0U2VydmljZRJQCgNTZXQSIy5ob2xkZmFzdC52MS5MaW1pdFNlcnZpY2VTZXRSZXF1ZXN0GiQuaG9sZGZhc3QudjEuTGltaXRTZXJ2aWNlU2V0UmVzcG9uc2USWQoGUmVtb3ZlEiYuaG9sZGZhc3QudjEuTGltaXRTZXJ2aWNlUmVtb3ZlUmVxdWVzdBonLmhvbGRmYXN0LnYxLkxpbWl0U2VydmljZVJlbW92ZVJlc3BvbnNlElAKA0dldBIjLmhvbGRmYXN0LnYxLkxpbWl0U2VydmljZUdldFJlcXVlc3QaJC5ob2xkZmFzdC52MS5MaW1pdFNlcnZpY2VHZXRSZXNwb25zZRJTCgRMaXN0EiQuaG9sZGZhc3QudjEuTGltaXRTZXJ2aWNlTGlzdFJlcXVlc3QaJS5ob2xkZmFzdC52MS5MaW1pdFNlcnZpY2VMaXN0UmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_holdfast_v1_job, file_holdfast_v1_operation_service]);
 
 /**
  * What a limit holds back.
@@ -61,6 +61,14 @@ export type LimitTarget = Message<"holdfast.v1.LimitTarget"> & {
      */
     value: string;
     case: "source";
+  } | {
+    /**
+     * Jobs that declare this key (JobSpec.in_flight); only for a cap.
+     *
+     * @generated from field: string key = 5;
+     */
+    value: string;
+    case: "key";
   } | { case: undefined; value?: undefined };
 };
 
@@ -135,6 +143,14 @@ export type LimitSettings = Message<"holdfast.v1.LimitSettings"> & {
     case: "pause";
   } | {
     /**
+     * Shut when a window of time has spent its ceiling (BudgetService).
+     *
+     * @generated from field: holdfast.v1.Budget budget = 2;
+     */
+    value: Budget;
+    case: "budget";
+  } | {
+    /**
      * Shut at declared times of the week.
      *
      * @generated from field: holdfast.v1.Blackout blackout = 3;
@@ -165,6 +181,22 @@ export type LimitSettings = Message<"holdfast.v1.LimitSettings"> & {
      */
     value: Quota;
     case: "quota";
+  } | {
+    /**
+     * Shut while as much is in flight as may be.
+     *
+     * @generated from field: holdfast.v1.Cap cap = 6;
+     */
+    value: Cap;
+    case: "cap";
+  } | {
+    /**
+     * Shut while all seats are taken.
+     *
+     * @generated from field: holdfast.v1.Seats seats = 8;
+     */
+    value: Seats;
+    case: "seats";
   } | { case: undefined; value?: undefined };
 };
 
@@ -220,6 +252,189 @@ export const BlackoutSchema: GenMessage<Blackout> = /*@__PURE__*/
   messageDesc(file_holdfast_v1_limit_service, 5);
 
 /**
+ * At most so much is in flight at once: leases that began while the limit stood
+ * and have not ended. What they are expected to spend is their estimates. Judged
+ * by the ledger inside the claim, over all hubs together.
+ *
+ * @generated from message holdfast.v1.Cap
+ */
+export type Cap = Message<"holdfast.v1.Cap"> & {
+  /**
+   * Leases, 1 to 1,000,000. 0 means any number. At least one of the three must
+   * be set; for a key only this may be.
+   *
+   * @generated from field: int32 jobs_max = 1;
+   */
+  jobsMax: number;
+
+  /**
+   * Millionths of a US dollar. 0 means any amount.
+   *
+   * @generated from field: int64 cost_micro_usd_max = 2;
+   */
+  costMicroUsdMax: bigint;
+
+  /**
+   * Tokens. 0 means any number.
+   *
+   * @generated from field: int64 tokens_max = 3;
+   */
+  tokensMax: bigint;
+};
+
+/**
+ * Describes the message holdfast.v1.Cap.
+ * Use `create(CapSchema)` to create a new message.
+ */
+export const CapSchema: GenMessage<Cap> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_limit_service, 6);
+
+/**
+ * What the jobs of a product may spend in a window of time. At the ceiling
+ * nothing starts until the window turns or the ceiling is raised.
+ *
+ * @generated from message holdfast.v1.Budget
+ */
+export type Budget = Message<"holdfast.v1.Budget"> & {
+  /**
+   * Ceiling in millionths of a US dollar. 0 means none. At least one ceiling
+   * must be set.
+   *
+   * @generated from field: int64 cost_micro_usd_max = 1;
+   */
+  costMicroUsdMax: bigint;
+
+  /**
+   * Ceiling in tokens. 0 means none.
+   *
+   * @generated from field: int64 tokens_max = 2;
+   */
+  tokensMax: bigint;
+
+  /**
+   * How long a window is. Default BUDGET_WINDOW_MONTH.
+   *
+   * @generated from field: holdfast.v1.BudgetWindow window = 3;
+   */
+  window: BudgetWindow;
+
+  /**
+   * IANA name of the zone at whose midnight it turns. Default UTC.
+   *
+   * @generated from field: string time_zone = 4;
+   */
+  timeZone: string;
+
+  /**
+   * Operators are told, once in a window, when so many percent of a ceiling are
+   * spent or held; 1 to 100. Default 80.
+   *
+   * @generated from field: int32 alert_percent = 5;
+   */
+  alertPercent: number;
+
+  /**
+   * An operator paused it: nothing of the product starts until it is resumed.
+   *
+   * @generated from field: bool paused = 6;
+   */
+  paused: boolean;
+};
+
+/**
+ * Describes the message holdfast.v1.Budget.
+ * Use `create(BudgetSchema)` to create a new message.
+ */
+export const BudgetSchema: GenMessage<Budget> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_limit_service, 7);
+
+/**
+ * At most so many jobs of a product are in flight at once.
+ *
+ * @generated from message holdfast.v1.Seats
+ */
+export type Seats = Message<"holdfast.v1.Seats"> & {
+  /**
+   * Leases, 1 to 1,000,000.
+   *
+   * @generated from field: int32 max = 1;
+   */
+  max: number;
+
+  /**
+   * Critical jobs take the seat of the lowest-scoring job of lower priority that
+   * the same worker could do (docs/preemption.md). Default false.
+   *
+   * @generated from field: bool preemption = 2;
+   */
+  preemption: boolean;
+
+  /**
+   * How long a preempted worker may still save its work, 0 to 1 h. Default 0:
+   * its lease ends at once.
+   *
+   * @generated from field: google.protobuf.Duration grace = 3;
+   */
+  grace?: Duration | undefined;
+};
+
+/**
+ * Describes the message holdfast.v1.Seats.
+ * Use `create(SeatsSchema)` to create a new message.
+ */
+export const SeatsSchema: GenMessage<Seats> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_limit_service, 8);
+
+/**
+ * How much of a limit is taken.
+ *
+ * @generated from message holdfast.v1.LimitUse
+ */
+export type LimitUse = Message<"holdfast.v1.LimitUse"> & {
+  /**
+   * Leases that hold something of it.
+   *
+   * @generated from field: int32 jobs = 1;
+   */
+  jobs: number;
+
+  /**
+   * What they are expected to spend.
+   *
+   * @generated from field: holdfast.v1.Spend held = 2;
+   */
+  held?: Spend | undefined;
+
+  /**
+   * Of a budget: spent in the current window, what came from outside included.
+   *
+   * @generated from field: holdfast.v1.Spend spent = 3;
+   */
+  spent?: Spend | undefined;
+
+  /**
+   * Of a budget: when the current window began.
+   *
+   * @generated from field: google.protobuf.Timestamp window_began_at = 4;
+   */
+  windowBeganAt?: Timestamp | undefined;
+
+  /**
+   * Of a budget: when it ends.
+   *
+   * @generated from field: google.protobuf.Timestamp window_ends_at = 5;
+   */
+  windowEndsAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message holdfast.v1.LimitUse.
+ * Use `create(LimitUseSchema)` to create a new message.
+ */
+export const LimitUseSchema: GenMessage<LimitUse> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_limit_service, 9);
+
+/**
  * A time of the week, local to the time zone. On the day when clocks change it
  * lasts an hour longer or shorter.
  *
@@ -255,7 +470,7 @@ export type BlackoutWindow = Message<"holdfast.v1.BlackoutWindow"> & {
  * Use `create(BlackoutWindowSchema)` to create a new message.
  */
 export const BlackoutWindowSchema: GenMessage<BlackoutWindow> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 6);
+  messageDesc(file_holdfast_v1_limit_service, 10);
 
 /**
  * A circuit breaker, before a source only. It opens when too much of what calls
@@ -320,7 +535,7 @@ export type Breaker = Message<"holdfast.v1.Breaker"> & {
  * Use `create(BreakerSchema)` to create a new message.
  */
 export const BreakerSchema: GenMessage<Breaker> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 7);
+  messageDesc(file_holdfast_v1_limit_service, 11);
 
 /**
  * A token bucket, one for all hubs: so many starts a second in the long run
@@ -358,7 +573,7 @@ export type Bucket = Message<"holdfast.v1.Bucket"> & {
  * Use `create(BucketSchema)` to create a new message.
  */
 export const BucketSchema: GenMessage<Bucket> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 8);
+  messageDesc(file_holdfast_v1_limit_service, 12);
 
 /**
  * How a bucket slows down.
@@ -388,7 +603,7 @@ export type AdaptiveRate = Message<"holdfast.v1.AdaptiveRate"> & {
  * Use `create(AdaptiveRateSchema)` to create a new message.
  */
 export const AdaptiveRateSchema: GenMessage<AdaptiveRate> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 9);
+  messageDesc(file_holdfast_v1_limit_service, 13);
 
 /**
  * So many starts in a window of time, over all hubs. Windows stand fixed on the
@@ -418,7 +633,7 @@ export type Quota = Message<"holdfast.v1.Quota"> & {
  * Use `create(QuotaSchema)` to create a new message.
  */
 export const QuotaSchema: GenMessage<Quota> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 10);
+  messageDesc(file_holdfast_v1_limit_service, 14);
 
 /**
  * A change of phase.
@@ -453,7 +668,7 @@ export type BreakerTurn = Message<"holdfast.v1.BreakerTurn"> & {
  * Use `create(BreakerTurnSchema)` to create a new message.
  */
 export const BreakerTurnSchema: GenMessage<BreakerTurn> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 11);
+  messageDesc(file_holdfast_v1_limit_service, 15);
 
 /**
  * Live state of a breaker.
@@ -502,7 +717,7 @@ export type BreakerState = Message<"holdfast.v1.BreakerState"> & {
  * Use `create(BreakerStateSchema)` to create a new message.
  */
 export const BreakerStateSchema: GenMessage<BreakerState> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 12);
+  messageDesc(file_holdfast_v1_limit_service, 16);
 
 /**
  * Live state of a bucket.
@@ -551,7 +766,7 @@ export type BucketState = Message<"holdfast.v1.BucketState"> & {
  * Use `create(BucketStateSchema)` to create a new message.
  */
 export const BucketStateSchema: GenMessage<BucketState> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 13);
+  messageDesc(file_holdfast_v1_limit_service, 17);
 
 /**
  * Live state of a quota.
@@ -580,7 +795,7 @@ export type QuotaState = Message<"holdfast.v1.QuotaState"> & {
  * Use `create(QuotaStateSchema)` to create a new message.
  */
 export const QuotaStateSchema: GenMessage<QuotaState> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 14);
+  messageDesc(file_holdfast_v1_limit_service, 18);
 
 /**
  * A limit and its live state, as the answering hub knows it.
@@ -686,6 +901,13 @@ export type Limit = Message<"holdfast.v1.Limit"> & {
    * @generated from field: holdfast.v1.QuotaState quota = 17;
    */
   quota?: QuotaState | undefined;
+
+  /**
+   * How much of it is taken; only of a budget, a cap and seats.
+   *
+   * @generated from field: holdfast.v1.LimitUse use = 20;
+   */
+  use?: LimitUse | undefined;
 };
 
 /**
@@ -693,7 +915,7 @@ export type Limit = Message<"holdfast.v1.Limit"> & {
  * Use `create(LimitSchema)` to create a new message.
  */
 export const LimitSchema: GenMessage<Limit> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 15);
+  messageDesc(file_holdfast_v1_limit_service, 19);
 
 /**
  * A lane in which jobs wait.
@@ -763,7 +985,7 @@ export type WaitingLane = Message<"holdfast.v1.WaitingLane"> & {
  * Use `create(WaitingLaneSchema)` to create a new message.
  */
 export const WaitingLaneSchema: GenMessage<WaitingLane> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 16);
+  messageDesc(file_holdfast_v1_limit_service, 20);
 
 /**
  * Request of Set.
@@ -798,7 +1020,7 @@ export type LimitServiceSetRequest = Message<"holdfast.v1.LimitServiceSetRequest
  * Use `create(LimitServiceSetRequestSchema)` to create a new message.
  */
 export const LimitServiceSetRequestSchema: GenMessage<LimitServiceSetRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 17);
+  messageDesc(file_holdfast_v1_limit_service, 21);
 
 /**
  * Response of Set.
@@ -819,7 +1041,7 @@ export type LimitServiceSetResponse = Message<"holdfast.v1.LimitServiceSetRespon
  * Use `create(LimitServiceSetResponseSchema)` to create a new message.
  */
 export const LimitServiceSetResponseSchema: GenMessage<LimitServiceSetResponse> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 18);
+  messageDesc(file_holdfast_v1_limit_service, 22);
 
 /**
  * Request of Remove.
@@ -854,7 +1076,7 @@ export type LimitServiceRemoveRequest = Message<"holdfast.v1.LimitServiceRemoveR
  * Use `create(LimitServiceRemoveRequestSchema)` to create a new message.
  */
 export const LimitServiceRemoveRequestSchema: GenMessage<LimitServiceRemoveRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 19);
+  messageDesc(file_holdfast_v1_limit_service, 23);
 
 /**
  * Response of Remove.
@@ -869,7 +1091,7 @@ export type LimitServiceRemoveResponse = Message<"holdfast.v1.LimitServiceRemove
  * Use `create(LimitServiceRemoveResponseSchema)` to create a new message.
  */
 export const LimitServiceRemoveResponseSchema: GenMessage<LimitServiceRemoveResponse> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 20);
+  messageDesc(file_holdfast_v1_limit_service, 24);
 
 /**
  * Request of Get.
@@ -897,7 +1119,7 @@ export type LimitServiceGetRequest = Message<"holdfast.v1.LimitServiceGetRequest
  * Use `create(LimitServiceGetRequestSchema)` to create a new message.
  */
 export const LimitServiceGetRequestSchema: GenMessage<LimitServiceGetRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 21);
+  messageDesc(file_holdfast_v1_limit_service, 25);
 
 /**
  * Response of Get.
@@ -918,7 +1140,7 @@ export type LimitServiceGetResponse = Message<"holdfast.v1.LimitServiceGetRespon
  * Use `create(LimitServiceGetResponseSchema)` to create a new message.
  */
 export const LimitServiceGetResponseSchema: GenMessage<LimitServiceGetResponse> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 22);
+  messageDesc(file_holdfast_v1_limit_service, 26);
 
 /**
  * Request of List.
@@ -960,7 +1182,7 @@ export type LimitServiceListRequest = Message<"holdfast.v1.LimitServiceListReque
  * Use `create(LimitServiceListRequestSchema)` to create a new message.
  */
 export const LimitServiceListRequestSchema: GenMessage<LimitServiceListRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 23);
+  messageDesc(file_holdfast_v1_limit_service, 27);
 
 /**
  * A page of limits.
@@ -988,7 +1210,7 @@ export type LimitServiceListResponse = Message<"holdfast.v1.LimitServiceListResp
  * Use `create(LimitServiceListResponseSchema)` to create a new message.
  */
 export const LimitServiceListResponseSchema: GenMessage<LimitServiceListResponse> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 24);
+  messageDesc(file_holdfast_v1_limit_service, 28);
 
 /**
  * Which kind of limit. At most one of each kind stands before a target.
@@ -1009,6 +1231,13 @@ export enum LimitType {
    * @generated from enum value: LIMIT_TYPE_PAUSE = 1;
    */
   PAUSE = 1,
+
+  /**
+   * Shut when a window of time has spent its ceiling. Before products only.
+   *
+   * @generated from enum value: LIMIT_TYPE_BUDGET = 2;
+   */
+  BUDGET = 2,
 
   /**
    * Shut at declared times of the week.
@@ -1037,6 +1266,20 @@ export enum LimitType {
    * @generated from enum value: LIMIT_TYPE_QUOTA = 7;
    */
   QUOTA = 7,
+
+  /**
+   * Shut while as much is in flight as may be.
+   *
+   * @generated from enum value: LIMIT_TYPE_CAP = 6;
+   */
+  CAP = 6,
+
+  /**
+   * Shut while all seats are taken. Before products only.
+   *
+   * @generated from enum value: LIMIT_TYPE_SEATS = 8;
+   */
+  SEATS = 8,
 }
 
 /**
@@ -1044,6 +1287,40 @@ export enum LimitType {
  */
 export const LimitTypeSchema: GenEnum<LimitType> = /*@__PURE__*/
   enumDesc(file_holdfast_v1_limit_service, 0);
+
+/**
+ * How long a budget lasts.
+ *
+ * @generated from enum holdfast.v1.BudgetWindow
+ */
+export enum BudgetWindow {
+  /**
+   * Not set; read as BUDGET_WINDOW_MONTH.
+   *
+   * @generated from enum value: BUDGET_WINDOW_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * From midnight to midnight.
+   *
+   * @generated from enum value: BUDGET_WINDOW_DAY = 1;
+   */
+  DAY = 1,
+
+  /**
+   * From the first of a month to the first of the next.
+   *
+   * @generated from enum value: BUDGET_WINDOW_MONTH = 2;
+   */
+  MONTH = 2,
+}
+
+/**
+ * Describes the enum holdfast.v1.BudgetWindow.
+ */
+export const BudgetWindowSchema: GenEnum<BudgetWindow> = /*@__PURE__*/
+  enumDesc(file_holdfast_v1_limit_service, 1);
 
 /**
  * What a breaker is at.
@@ -1085,7 +1362,7 @@ export enum BreakerPhase {
  * Describes the enum holdfast.v1.BreakerPhase.
  */
 export const BreakerPhaseSchema: GenEnum<BreakerPhase> = /*@__PURE__*/
-  enumDesc(file_holdfast_v1_limit_service, 1);
+  enumDesc(file_holdfast_v1_limit_service, 2);
 
 /**
  * Limits: what operators set to hold work back. Each is a gate that stands

@@ -8,7 +8,7 @@ import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { EffectAct, EffectVerdict } from "./effect_pb.js";
 import { file_holdfast_v1_effect } from "./effect_pb.js";
-import type { ChildOutcomes, DisconnectPolicy, JobState, Outcome, Progress, TraceContext } from "./job_pb.js";
+import type { ChildOutcomes, DisconnectPolicy, JobState, Outcome, Progress, Spend, TraceContext } from "./job_pb.js";
 import { file_holdfast_v1_job } from "./job_pb.js";
 import type { Refusal } from "./job_service_pb.js";
 import { file_holdfast_v1_job_service } from "./job_service_pb.js";
@@ -22,7 +22,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdfast/v1/worker_service.proto.
  */
 export const file_holdfast_v1_worker_service: GenFile = /*@__PURE__*/
-  fileDesc("CiBob2xkZmFzdC92MS93b3JrZXJfc2VydmljZS5wcm90bxILaG9sZGZhc3QudjEijgQKDUF0dGFjaFJlcXVlc3QSIwoFaGVsbG8YASABKAsyEi5ob2xkZmFzdC52MS5IZWxsb0gAEiUKBmNyZWRpdBgCIAEoCzITLmhvbGRmYXN0LnYxLkNyZWRpdEgAEiUKBnJlcG9ydBgDIAEoCzITLmhvbGRmYXN0LnYxLlJlcG9ydEgAEi0KCmNoZWNrcG9pbnQYBCABKAsyFy5ob2xkZmFzdC52MS5DaGVja3BvaW50SAASLwoIcHJvZ3Jlc3MYBSABKAsyGy5ob2xkZmFzdC52MS5Qcm9ncmVzc1JlcG9ydEgAEicKB3JlbGVhc2UYBiABKAsyFC5ob2xkZmFzdC52MS5SZWxlYXNlSAASKwoJaGVhcnRiZWF0GAcgASgLMhYuaG9sZGZhc3QudjEuSGVhcnRiZWF0SAASKgoFZHJhaW4YCCABKAsyGS5ob2xkZmFzdC52MS5EcmFpblJlcXVlc3RIABIvCgh0aHJvdHRsZRgJIAEoCzIbLmhvbGRmYXN0LnYxLlRocm90dGxlUmVwb3J0SAASKAoGZWZmZWN0GAwgASgLMhYuaG9sZGZhc3QudjEuRWZmZWN0QWN0SAASIQoEd2FpdBgNIAEoCzIRLmhvbGRmYXN0LnYxLldhaXRIABIZChFkZWxpdmVyZWRfdGhyb3VnaBgPIAEoA0IJCgdtZXNzYWdlSgQIChAMIsEDCg5BdHRhY2hSZXNwb25zZRInCgd3ZWxjb21lGAEgASgLMhQuaG9sZGZhc3QudjEuV2VsY29tZUgAEiUKBmxlYXNlcxgCIAEoCzITLmhvbGRmYXN0LnYxLkxlYXNlc0gAEikKCHZlcmRpY3RzGAMgASgLMhUuaG9sZGZhc3QudjEuVmVyZGljdHNIABI4ChBjaGVja3BvaW50X3NhdmVkGAQgASgLMhwuaG9sZGZhc3QudjEuQ2hlY2twb2ludFNhdmVkSAASLwoJaGVhcnRiZWF0GAUgASgLMhouaG9sZGZhc3QudjEuSGVhcnRiZWF0RWNob0gAEiUKBnJldm9rZRgGIAEoCzITLmhvbGRmYXN0LnYxLlJldm9rZUgAEikKBWRyYWluGAcgASgLMhguaG9sZGZhc3QudjEuRHJhaW5Ob3RpY2VIABI0Cg5lZmZlY3RfdmVyZGljdBgMIAEoCzIaLmhvbGRmYXN0LnYxLkVmZmVjdFZlcmRpY3RIABIwCgx3YWl0X3ZlcmRpY3QYDSABKAsyGC5ob2xkZmFzdC52MS5XYWl0VmVyZGljdEgAQgkKB21lc3NhZ2VKBAgJEAwi4wEKBUhlbGxvEhgKEHByb3RvY29sX3ZlcnNpb24YASABKAUSEwoLd29ya2VyX25hbWUYAiABKAkSDQoFa2luZHMYAyADKAkSFAoMY2FwYWJpbGl0aWVzGAQgAygJEhAKCHByb2R1Y3RzGAUgAygJEg4KBnF1ZXVlcxgGIAMoCRISCgpzZXNzaW9uX2lkGAcgASgJEiQKBGhlbGQYCCADKAsyFi5ob2xkZmFzdC52MS5IZWxkTGVhc2USKgoHd2VpZ2h0cxgJIAEoCzIZLmhvbGRmYXN0LnYxLlNjb3JlV2VpZ2h0cyJPCglIZWxkTGVhc2USDgoGam9iX2lkGAEgASgJEhUKDWZlbmNpbmdfdG9rZW4YAiABKAMSGwoTY2hlY2twb2ludF9zZXF1ZW5jZRgDIAEoAyL3AQoHV2VsY29tZRISCgpzZXNzaW9uX2lkGAEgASgJEg8KB3Jlc3VtZWQYAiABKAgSLgoLc2Vzc2lvbl90dGwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNQoSaGVhcnRiZWF0X2ludGVydmFsGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiMKBmxpbWl0cxgFIAEoCzITLmhvbGRmYXN0LnYxLkxpbWl0cxImCgRoZWxkGAYgAygLMhguaG9sZGZhc3QudjEuSGVsZFZlcmRpY3QSEwoLaHViX3ZlcnNpb24YByABKAkisAEKBkxpbWl0cxIYChByZXN1bHRfYnl0ZXNfbWF4GAEgASgFEhwKFGNoZWNrcG9pbnRfYnl0ZXNfbWF4GAIgASgFEhoKEnJlcG9ydF9yZXN1bHRzX21heBgDIAEoBRIXCg9jcmVkaXRfam9ic19tYXgYBCABKAUSGAoQY3JlZGl0X2J5dGVzX21heBgFIAEoAxIfChdlZmZlY3RfcmVzdWx0X2J5dGVzX21heBgGIAEoBSJwCgtIZWxkVmVyZGljdBIOCgZqb2JfaWQYASABKAkSFQoNZmVuY2luZ190b2tlbhgCIAEoAxIMCgRrZXB0GAMgASgIEiwKC2xvc3RfcmVhc29uGAQgASgOMhcuaG9sZGZhc3QudjEuTG9zdFJlYXNvbiIlCgZDcmVkaXQSDAoEam9icxgBIAEoBRINCgVieXRlcxgCIAEoAyI+CgZMZWFzZXMSEAoIZGVsaXZlcnkYASABKAMSIgoGbGVhc2VzGAIgAygLMhIuaG9sZGZhc3QudjEuTGVhc2UimgUKBUxlYXNlEg4KBmpvYl9pZBgBIAEoCRIVCg1mZW5jaW5nX3Rva2VuGAIgASgDEg8KB2F0dGVtcHQYAyABKAUSFAoMbWF4X2F0dGVtcHRzGAQgASgFEgwKBGtpbmQYBSABKAkSDwoHcHJvZHVjdBgGIAEoCRINCgVxdWV1ZRgHIAEoCRIPCgdwYXlsb2FkGAggASgMEhQKDGNvbnRlbnRfdHlwZRgJIAEoCRIwCgpjaGVja3BvaW50GAogASgLMhwuaG9sZGZhc3QudjEuU2F2ZWRDaGVja3BvaW50EiwKCGRlYWRsaW5lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI4ChFkaXNjb25uZWN0X3BvbGljeRgMIAEoDjIdLmhvbGRmYXN0LnYxLkRpc2Nvbm5lY3RQb2xpY3kSMwoQZGlzY29ubmVjdF9saW1pdBgNIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIwCg10cmFjZV9jb250ZXh0GA4gASgLMhkuaG9sZGZhc3QudjEuVHJhY2VDb250ZXh0Ei4KBmxhYmVscxgPIAMoCzIeLmhvbGRmYXN0LnYxLkxlYXNlLkxhYmVsc0VudHJ5EhcKD2lkZW1wb3RlbmN5X2tleRgQIAEoCRIwCgxzdWJtaXR0ZWRfYXQYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGNoaWxkcmVuGBIgASgLMhouaG9sZGZhc3QudjEuQ2hpbGRPdXRjb21lcxIVCg1vcmlnaW5fam9iX2lkGDwgASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiMgoPU2F2ZWRDaGVja3BvaW50EhAKCHNlcXVlbmNlGAEgASgDEg0KBXN0YXRlGAIgASgMIjEKBlJlcG9ydBInCgdyZXN1bHRzGAEgAygLMhYuaG9sZGZhc3QudjEuSm9iUmVzdWx0IlkKCUpvYlJlc3VsdBIOCgZqb2JfaWQYASABKAkSFQoNZmVuY2luZ190b2tlbhgCIAEoAxIlCgdvdXRjb21lGAMgASgLMhQuaG9sZGZhc3QudjEuT3V0Y29tZSI1CghWZXJkaWN0cxIpCgh2ZXJkaWN0cxgBIAMoCzIXLmhvbGRmYXN0LnYxLkpvYlZlcmRpY3QipwEKCkpvYlZlcmRpY3QSDgoGam9iX2lkGAEgASgJEhUKDWZlbmNpbmdfdG9rZW4YAiABKAMSJQoHdmVyZGljdBgDIAEoDjIULmhvbGRmYXN0LnYxLlZlcmRpY3QSJAoFc3RhdGUYBCABKA4yFS5ob2xkZmFzdC52MS5Kb2JTdGF0ZRIlCgdyZWZ1c2FsGAUgASgLMhQuaG9sZGZhc3QudjEuUmVmdXNhbCJUCgpDaGVja3BvaW50Eg4KBmpvYl9pZBgBIAEoCRIVCg1mZW5jaW5nX3Rva2VuGAIgASgDEhAKCHNlcXVlbmNlGAMgASgDEg0KBXN0YXRlGAQgASgMIpgBCg9DaGVja3BvaW50U2F2ZWQSDgoGam9iX2lkGAEgASgJEhUKDWZlbmNpbmdfdG9rZW4YAiABKAMSEAoIc2VxdWVuY2UYAyABKAMSJQoHdmVyZGljdBgEIAEoDjIULmhvbGRmYXN0LnYxLlZlcmRpY3QSJQoHcmVmdXNhbBgFIAEoCzIULmhvbGRmYXN0LnYxLlJlZnVzYWwiPgoOUHJvZ3Jlc3NSZXBvcnQSLAoIcHJvZ3Jlc3MYASADKAsyGi5ob2xkZmFzdC52MS5MZWFzZVByb2dyZXNzIl8KDUxlYXNlUHJvZ3Jlc3MSDgoGam9iX2lkGAEgASgJEhUKDWZlbmNpbmdfdG9rZW4YAiABKAMSJwoIcHJvZ3Jlc3MYAyABKAsyFS5ob2xkZmFzdC52MS5Qcm9ncmVzcyJnCg5UaHJvdHRsZVJlcG9ydBIOCgZqb2JfaWQYASABKAkSFQoNZmVuY2luZ190b2tlbhgCIAEoAxIuCgtyZXRyeV9hZnRlchgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiI1CgdSZWxlYXNlEioKBmxlYXNlcxgBIAMoCzIaLmhvbGRmYXN0LnYxLlJlbGVhc2VkTGVhc2UiRwoNUmVsZWFzZWRMZWFzZRIOCgZqb2JfaWQYASABKAkSFQoNZmVuY2luZ190b2tlbhgCIAEoAxIPCgdzdGFydGVkGAMgASgIIigKCUhlYXJ0YmVhdBINCgVub25jZRgBIAEoAxIMCgRlY2hvGAIgASgDIloKDUhlYXJ0YmVhdEVjaG8SDAoEZWNobxgBIAEoAxINCgVub25jZRgCIAEoAxIsCgl0aW1lX2xlZnQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iMwoGUmV2b2tlEikKBmxlYXNlcxgBIAMoCzIZLmhvbGRmYXN0LnYxLlJldm9rZWRMZWFzZSKbAQoMUmV2b2tlZExlYXNlEg4KBmpvYl9pZBgBIAEoCRIVCg1mZW5jaW5nX3Rva2VuGAIgASgDEikKBnJlYXNvbhgDIAEoDjIZLmhvbGRmYXN0LnYxLlJldm9rZVJlYXNvbhIoCgVncmFjZRgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIPCgdtZXNzYWdlGAUgASgJIg4KDERyYWluUmVxdWVzdCI3CgtEcmFpbk5vdGljZRIoCgVncmFjZRgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiLDAQoMQ2xhaW1SZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCRIiCgZ3b3JrZXIYAyABKAsyEi5ob2xkZmFzdC52MS5IZWxsbxIQCghtYXhfam9icxgEIAEoBRIRCgltYXhfYnl0ZXMYBSABKAMSJwoEd2FpdBgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIZChFkZWxpdmVyZWRfdGhyb3VnaBgHIAEoAyJ2Cg1DbGFpbVJlc3BvbnNlEhIKCnNlc3Npb25faWQYASABKAkSLAoJdGltZV9sZWZ0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiMKBmxlYXNlcxgDIAEoCzITLmhvbGRmYXN0LnYxLkxlYXNlcyI9CgxSZW5ld1JlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRIZChFkZWxpdmVyZWRfdGhyb3VnaBgCIAEoAyJiCg1SZW5ld1Jlc3BvbnNlEiwKCXRpbWVfbGVmdBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIjCgZyZXZva2UYAiABKAsyEy5ob2xkZmFzdC52MS5SZXZva2UiwwEKDVJlcG9ydFJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRInCgdyZXN1bHRzGAIgAygLMhYuaG9sZGZhc3QudjEuSm9iUmVzdWx0EiwKC2NoZWNrcG9pbnRzGAMgAygLMhcuaG9sZGZhc3QudjEuQ2hlY2twb2ludBIsCghyZWxlYXNlcxgEIAMoCzIaLmhvbGRmYXN0LnYxLlJlbGVhc2VkTGVhc2USGQoRZGVsaXZlcmVkX3Rocm91Z2gYBSABKAMibgoOUmVwb3J0UmVzcG9uc2USKQoIdmVyZGljdHMYASADKAsyFy5ob2xkZmFzdC52MS5Kb2JWZXJkaWN0EjEKC2NoZWNrcG9pbnRzGAIgAygLMhwuaG9sZGZhc3QudjEuQ2hlY2twb2ludFNhdmVkIl0KC1dhaXRSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSHwoEd2FpdBgCIAEoCzIRLmhvbGRmYXN0LnYxLldhaXQSGQoRZGVsaXZlcmVkX3Rocm91Z2gYAyABKAMiOQoMV2FpdFJlc3BvbnNlEikKB3ZlcmRpY3QYASABKAsyGC5ob2xkZmFzdC52MS5XYWl0VmVyZGljdCqBAQoKTG9zdFJlYXNvbhIbChdMT1NUX1JFQVNPTl9VTlNQRUNJRklFRBAAEh8KG0xPU1RfUkVBU09OX1NFU1NJT05fRVhQSVJFRBABEhsKF0xPU1RfUkVBU09OX1NUQUxFX0ZFTkNFEAISGAoUTE9TVF9SRUFTT05fUkVQT1JURUQQAyp4CgdWZXJkaWN0EhcKE1ZFUkRJQ1RfVU5TUEVDSUZJRUQQABIVChFWRVJESUNUX0NPTU1JVFRFRBABEhUKEVZFUkRJQ1RfRFVQTElDQVRFEAISEQoNVkVSRElDVF9TVEFMRRADEhMKD1ZFUkRJQ1RfUkVGVVNFRBAEKqIBCgxSZXZva2VSZWFzb24SHQoZUkVWT0tFX1JFQVNPTl9VTlNQRUNJRklFRBAAEhsKF1JFVk9LRV9SRUFTT05fQ0FOQ0VMTEVEEAESGwoXUkVWT0tFX1JFQVNPTl9QUkVFTVBURUQQAhIdChlSRVZPS0VfUkVBU09OX1FVQVJBTlRJTkVEEAMSGgoWUkVWT0tFX1JFQVNPTl9ERUFETElORRAEMtYCCg1Xb3JrZXJTZXJ2aWNlEkUKBkF0dGFjaBIaLmhvbGRmYXN0LnYxLkF0dGFjaFJlcXVlc3QaGy5ob2xkZmFzdC52MS5BdHRhY2hSZXNwb25zZSgBMAESPgoFQ2xhaW0SGS5ob2xkZmFzdC52MS5DbGFpbVJlcXVlc3QaGi5ob2xkZmFzdC52MS5DbGFpbVJlc3BvbnNlEj4KBVJlbmV3EhkuaG9sZGZhc3QudjEuUmVuZXdSZXF1ZXN0GhouaG9sZGZhc3QudjEuUmVuZXdSZXNwb25zZRJBCgZSZXBvcnQSGi5ob2xkZmFzdC52MS5SZXBvcnRSZXF1ZXN0GhsuaG9sZGZhc3QudjEuUmVwb3J0UmVzcG9uc2USOwoEV2FpdBIYLmhvbGRmYXN0LnYxLldhaXRSZXF1ZXN0GhkuaG9sZGZhc3QudjEuV2FpdFJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_holdfast_v1_effect, file_holdfast_v1_job, file_holdfast_v1_job_service, file_holdfast_v1_score, file_holdfast_v1_wait]);
+  fileDesc("CiBob2xkZmFzdC92MS93b3JrZXJfc2VydmljZS5wcm90bxILaG9sZGZhc3QudjEiuQQKDUF0dGFjaFJlcXVlc3QSIwoFaGVsbG8YASABKAsyEi5ob2xkZmFzdC52MS5IZWxsb0gAEiUKBmNyZWRpdBgCIAEoCzITLmhvbGRmYXN0LnYxLkNyZWRpdEgAEiUKBnJlcG9ydBgDIAEoCzITLmhvbGRmYXN0LnYxLlJlcG9ydEgAEi0KCmNoZWNrcG9pbnQYBCABKAsyFy5ob2xkZmFzdC52MS5DaGVja3BvaW50SAASLwoIcHJvZ3Jlc3MYBSABKAsyGy5ob2xkZmFzdC52MS5Qcm9ncmVzc1JlcG9ydEgAEicKB3JlbGVhc2UYBiABKAsyFC5ob2xkZmFzdC52MS5SZWxlYXNlSAASKwoJaGVhcnRiZWF0GAcgASgLMhYuaG9sZGZhc3QudjEuSGVhcnRiZWF0SAASKgoFZHJhaW4YCCABKAsyGS5ob2xkZmFzdC52MS5EcmFpblJlcXVlc3RIABIpCgVzcGVuZBgJIAEoCzIYLmhvbGRmYXN0LnYxLlNwZW5kUmVwb3J0SAASLwoIdGhyb3R0bGUYDiABKAsyGy5ob2xkZmFzdC52MS5UaHJvdHRsZVJlcG9ydEgAEigKBmVmZmVjdBgMIAEoCzIWLmhvbGRmYXN0LnYxLkVmZmVjdEFjdEgAEiEKBHdhaXQYDSABKAsyES5ob2xkZmFzdC52MS5XYWl0SAASGQoRZGVsaXZlcmVkX3Rocm91Z2gYDyABKANCCQoHbWVzc2FnZUoECAoQDCLBAwoOQXR0YWNoUmVzcG9uc2USJwoHd2VsY29tZRgBIAEoCzIULmhvbGRmYXN0LnYxLldlbGNvbWVIABIlCgZsZWFzZXMYAiABKAsyEy5ob2xkZmFzdC52MS5MZWFzZXNIABIpCgh2ZXJkaWN0cxgDIAEoCzIVLmhvbGRmYXN0LnYxLlZlcmRpY3RzSAASOAoQY2hlY2twb2ludF9zYXZlZBgEIAEoCzIcLmhvbGRmYXN0LnYxLkNoZWNrcG9pbnRTYXZlZEgAEi8KCWhlYXJ0YmVhdBgFIAEoCzIaLmhvbGRmYXN0LnYxLkhlYXJ0YmVhdEVjaG9IABIlCgZyZXZva2UYBiABKAsyEy5ob2xkZmFzdC52MS5SZXZva2VIABIpCgVkcmFpbhgHIAEoCzIYLmhvbGRmYXN0LnYxLkRyYWluTm90aWNlSAASNAoOZWZmZWN0X3ZlcmRpY3QYDCABKAsyGi5ob2xkZmFzdC52MS5FZmZlY3RWZXJkaWN0SAASMAoMd2FpdF92ZXJkaWN0GA0gASgLMhguaG9sZGZhc3QudjEuV2FpdFZlcmRpY3RIAEIJCgdtZXNzYWdlSgQICRAMIuMBCgVIZWxsbxIYChBwcm90b2NvbF92ZXJzaW9uGAEgASgFEhMKC3dvcmtlcl9uYW1lGAIgASgJEg0KBWtpbmRzGAMgAygJEhQKDGNhcGFiaWxpdGllcxgEIAMoCRIQCghwcm9kdWN0cxgFIAMoCRIOCgZxdWV1ZXMYBiADKAkSEgoKc2Vzc2lvbl9pZBgHIAEoCRIkCgRoZWxkGAggAygLMhYuaG9sZGZhc3QudjEuSGVsZExlYXNlEioKB3dlaWdodHMYCSABKAsyGS5ob2xkZmFzdC52MS5TY29yZVdlaWdodHMiTwoJSGVsZExlYXNlEg4KBmpvYl9pZBgBIAEoCRIVCg1mZW5jaW5nX3Rva2VuGAIgASgDEhsKE2NoZWNrcG9pbnRfc2VxdWVuY2UYAyABKAMi9wEKB1dlbGNvbWUSEgoKc2Vzc2lvbl9pZBgBIAEoCRIPCgdyZXN1bWVkGAIgASgIEi4KC3Nlc3Npb25fdHRsGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjUKEmhlYXJ0YmVhdF9pbnRlcnZhbBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIjCgZsaW1pdHMYBSABKAsyEy5ob2xkZmFzdC52MS5MaW1pdHMSJgoEaGVsZBgGIAMoCzIYLmhvbGRmYXN0LnYxLkhlbGRWZXJkaWN0EhMKC2h1Yl92ZXJzaW9uGAcgASgJIrABCgZMaW1pdHMSGAoQcmVzdWx0X2J5dGVzX21heBgBIAEoBRIcChRjaGVja3BvaW50X2J5dGVzX21heBgCIAEoBRIaChJyZXBvcnRfcmVzdWx0c19tYXgYAyABKAUSFwoPY3JlZGl0X2pvYnNfbWF4GAQgASgFEhgKEGNyZWRpdF9ieXRlc19tYXgYBSABKAMSHwoXZWZmZWN0X3Jlc3VsdF9ieXRlc19tYXgYBiABKAUicAoLSGVsZFZlcmRpY3QSDgoGam9iX2lkGAEgASgJEhUKDWZlbmNpbmdfdG9rZW4YAiABKAMSDAoEa2VwdBgDIAEoCBIsCgtsb3N0X3JlYXNvbhgEIAEoDjIXLmhvbGRmYXN0LnYxLkxvc3RSZWFzb24iJQoGQ3JlZGl0EgwKBGpvYnMYASABKAUSDQoFYnl0ZXMYAiABKAMiPgoGTGVhc2VzEhAKCGRlbGl2ZXJ5GAEgASgDEiIKBmxlYXNlcxgCIAMoCzISLmhvbGRmYXN0LnYxLkxlYXNlIpoFCgVMZWFzZRIOCgZqb2JfaWQYASABKAkSFQoNZmVuY2luZ190b2tlbhgCIAEoAxIPCgdhdHRlbXB0GAMgASgFEhQKDG1heF9hdHRlbXB0cxgEIAEoBRIMCgRraW5kGAUgASgJEg8KB3Byb2R1Y3QYBiABKAkSDQoFcXVldWUYByABKAkSDwoHcGF5bG9hZBgIIAEoDBIUCgxjb250ZW50X3R5cGUYCSABKAkSMAoKY2hlY2twb2ludBgKIAEoCzIcLmhvbGRmYXN0LnYxLlNhdmVkQ2hlY2twb2ludBIsCghkZWFkbGluZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOAoRZGlzY29ubmVjdF9wb2xpY3kYDCABKA4yHS5ob2xkZmFzdC52MS5EaXNjb25uZWN0UG9saWN5EjMKEGRpc2Nvbm5lY3RfbGltaXQYDSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMAoNdHJhY2VfY29udGV4dBgOIAEoCzIZLmhvbGRmYXN0LnYxLlRyYWNlQ29udGV4dBIuCgZsYWJlbHMYDyADKAsyHi5ob2xkZmFzdC52MS5MZWFzZS5MYWJlbHNFbnRyeRIXCg9pZGVtcG90ZW5jeV9rZXkYECABKAkSMAoMc3VibWl0dGVkX2F0GBEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghjaGlsZHJlbhgSIAEoCzIaLmhvbGRmYXN0LnYxLkNoaWxkT3V0Y29tZXMSFQoNb3JpZ2luX2pvYl9pZBg8IAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjIKD1NhdmVkQ2hlY2twb2ludBIQCghzZXF1ZW5jZRgBIAEoAxINCgVzdGF0ZRgCIAEoDCIxCgZSZXBvcnQSJwoHcmVzdWx0cxgBIAMoCzIWLmhvbGRmYXN0LnYxLkpvYlJlc3VsdCJ8CglKb2JSZXN1bHQSDgoGam9iX2lkGAEgASgJEhUKDWZlbmNpbmdfdG9rZW4YAiABKAMSJQoHb3V0Y29tZRgDIAEoCzIULmhvbGRmYXN0LnYxLk91dGNvbWUSIQoFc3BlbmQYBCABKAsyEi5ob2xkZmFzdC52MS5TcGVuZCI2CgtTcGVuZFJlcG9ydBInCgZzcGVuZHMYASADKAsyFy5ob2xkZmFzdC52MS5MZWFzZVNwZW5kIlYKCkxlYXNlU3BlbmQSDgoGam9iX2lkGAEgASgJEhUKDWZlbmNpbmdfdG9rZW4YAiABKAMSIQoFc3BlbmQYAyABKAsyEi5ob2xkZmFzdC52MS5TcGVuZCI1CghWZXJkaWN0cxIpCgh2ZXJkaWN0cxgBIAMoCzIXLmhvbGRmYXN0LnYxLkpvYlZlcmRpY3QipwEKCkpvYlZlcmRpY3QSDgoGam9iX2lkGAEgASgJEhUKDWZlbmNpbmdfdG9rZW4YAiABKAMSJQoHdmVyZGljdBgDIAEoDjIULmhvbGRmYXN0LnYxLlZlcmRpY3QSJAoFc3RhdGUYBCABKA4yFS5ob2xkZmFzdC52MS5Kb2JTdGF0ZRIlCgdyZWZ1c2FsGAUgASgLMhQuaG9sZGZhc3QudjEuUmVmdXNhbCJUCgpDaGVja3BvaW50Eg4KBmpvYl9pZBgBIAEoCRIVCg1mZW5jaW5nX3Rva2VuGAIgASgDEhAKCHNlcXVlbmNlGAMgASgDEg0KBXN0YXRlGAQgASgMIpgBCg9DaGVja3BvaW50U2F2ZWQSDgoGam9iX2lkGAEgASgJEhUKDWZlbmNpbmdfdG9rZW4YAiABKAMSEAoIc2VxdWVuY2UYAyABKAMSJQoHdmVyZGljdBgEIAEoDjIULmhvbGRmYXN0LnYxLlZlcmRpY3QSJQoHcmVmdXNhbBgFIAEoCzIULmhvbGRmYXN0LnYxLlJlZnVzYWwiPgoOUHJvZ3Jlc3NSZXBvcnQSLAoIcHJvZ3Jlc3MYASADKAsyGi5ob2xkZmFzdC52MS5MZWFzZVByb2dyZXNzIl8KDUxlYXNlUHJvZ3Jlc3MSDgoGam9iX2lkGAEgASgJEhUKDWZlbmNpbmdfdG9rZW4YAiABKAMSJwoIcHJvZ3Jlc3MYAyABKAsyFS5ob2xkZmFzdC52MS5Qcm9ncmVzcyJnCg5UaHJvdHRsZVJlcG9ydBIOCgZqb2JfaWQYASABKAkSFQoNZmVuY2luZ190b2tlbhgCIAEoAxIuCgtyZXRyeV9hZnRlchgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiI1CgdSZWxlYXNlEioKBmxlYXNlcxgBIAMoCzIaLmhvbGRmYXN0LnYxLlJlbGVhc2VkTGVhc2UiRwoNUmVsZWFzZWRMZWFzZRIOCgZqb2JfaWQYASABKAkSFQoNZmVuY2luZ190b2tlbhgCIAEoAxIPCgdzdGFydGVkGAMgASgIIigKCUhlYXJ0YmVhdBINCgVub25jZRgBIAEoAxIMCgRlY2hvGAIgASgDIloKDUhlYXJ0YmVhdEVjaG8SDAoEZWNobxgBIAEoAxINCgVub25jZRgCIAEoAxIsCgl0aW1lX2xlZnQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iMwoGUmV2b2tlEikKBmxlYXNlcxgBIAMoCzIZLmhvbGRmYXN0LnYxLlJldm9rZWRMZWFzZSKbAQoMUmV2b2tlZExlYXNlEg4KBmpvYl9pZBgBIAEoCRIVCg1mZW5jaW5nX3Rva2VuGAIgASgDEikKBnJlYXNvbhgDIAEoDjIZLmhvbGRmYXN0LnYxLlJldm9rZVJlYXNvbhIoCgVncmFjZRgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIPCgdtZXNzYWdlGAUgASgJIg4KDERyYWluUmVxdWVzdCI3CgtEcmFpbk5vdGljZRIoCgVncmFjZRgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiLDAQoMQ2xhaW1SZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCRIiCgZ3b3JrZXIYAyABKAsyEi5ob2xkZmFzdC52MS5IZWxsbxIQCghtYXhfam9icxgEIAEoBRIRCgltYXhfYnl0ZXMYBSABKAMSJwoEd2FpdBgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIZChFkZWxpdmVyZWRfdGhyb3VnaBgHIAEoAyJ2Cg1DbGFpbVJlc3BvbnNlEhIKCnNlc3Npb25faWQYASABKAkSLAoJdGltZV9sZWZ0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiMKBmxlYXNlcxgDIAEoCzITLmhvbGRmYXN0LnYxLkxlYXNlcyI9CgxSZW5ld1JlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRIZChFkZWxpdmVyZWRfdGhyb3VnaBgCIAEoAyJiCg1SZW5ld1Jlc3BvbnNlEiwKCXRpbWVfbGVmdBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIjCgZyZXZva2UYAiABKAsyEy5ob2xkZmFzdC52MS5SZXZva2UiwwEKDVJlcG9ydFJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRInCgdyZXN1bHRzGAIgAygLMhYuaG9sZGZhc3QudjEuSm9iUmVzdWx0EiwKC2NoZWNrcG9pbnRzGAMgAygLMhcuaG9sZGZhc3QudjEuQ2hlY2twb2ludBIsCghyZWxlYXNlcxgEIAMoCzIaLmhvbGRmYXN0LnYxLlJlbGVhc2VkTGVhc2USGQoRZGVsaXZlcmVkX3Rocm91Z2gYBSABKAMibgoOUmVwb3J0UmVzcG9uc2USKQoIdmVyZGljdHMYASADKAsyFy5ob2xkZmFzdC52MS5Kb2JWZXJkaWN0EjEKC2NoZWNrcG9pbnRzGAIgAygLMhwuaG9sZGZhc3QudjEuQ2hlY2twb2ludFNhdmVkIl0KC1dhaXRSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSHwoEd2FpdBgCIAEoCzIRLmhvbGRmYXN0LnYxLldhaXQSGQoRZGVsaXZlcmVkX3Rocm91Z2gYAyABKAMiOQoMV2FpdFJlc3BvbnNlEikKB3ZlcmRpY3QYASABKAsyGC5ob2xkZmFzdC52MS5XYWl0VmVyZGljdCqBAQoKTG9zdFJlYXNvbhIbChdMT1NUX1JFQVNPTl9VTlNQRUNJRklFRBAAEh8KG0xPU1RfUkVBU09OX1NFU1NJT05fRVhQSVJFRBABEhsKF0xPU1RfUkVBU09OX1NUQUxFX0ZFTkNFEAISGAoUTE9TVF9SRUFTT05fUkVQT1JURUQQAyp4CgdWZXJkaWN0EhcKE1ZFUkRJQ1RfVU5TUEVDSUZJRUQQABIVChFWRVJESUNUX0NPTU1JVFRFRBABEhUKEVZFUkRJQ1RfRFVQTElDQVRFEAISEQoNVkVSRElDVF9TVEFMRRADEhMKD1ZFUkRJQ1RfUkVGVVNFRBAEKqIBCgxSZXZva2VSZWFzb24SHQoZUkVWT0tFX1JFQVNPTl9VTlNQRUNJRklFRBAAEhsKF1JFVk9LRV9SRUFTT05fQ0FOQ0VMTEVEEAESGwoXUkVWT0tFX1JFQVNPTl9QUkVFTVBURUQQAhIdChlSRVZPS0VfUkVBU09OX1FVQVJBTlRJTkVEEAMSGgoWUkVWT0tFX1JFQVNPTl9ERUFETElORRAEMtYCCg1Xb3JrZXJTZXJ2aWNlEkUKBkF0dGFjaBIaLmhvbGRmYXN0LnYxLkF0dGFjaFJlcXVlc3QaGy5ob2xkZmFzdC52MS5BdHRhY2hSZXNwb25zZSgBMAESPgoFQ2xhaW0SGS5ob2xkZmFzdC52MS5DbGFpbVJlcXVlc3QaGi5ob2xkZmFzdC52MS5DbGFpbVJlc3BvbnNlEj4KBVJlbmV3EhkuaG9sZGZhc3QudjEuUmVuZXdSZXF1ZXN0GhouaG9sZGZhc3QudjEuUmVuZXdSZXNwb25zZRJBCgZSZXBvcnQSGi5ob2xkZmFzdC52MS5SZXBvcnRSZXF1ZXN0GhsuaG9sZGZhc3QudjEuUmVwb3J0UmVzcG9uc2USOwoEV2FpdBIYLmhvbGRmYXN0LnYxLldhaXRSZXF1ZXN0GhkuaG9sZGZhc3QudjEuV2FpdFJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_holdfast_v1_effect, file_holdfast_v1_job, file_holdfast_v1_job_service, file_holdfast_v1_score, file_holdfast_v1_wait]);
 
 /**
  * Worker to hub. Fields 10 and 11 of the oneof are kept for spend and signals.
@@ -101,9 +101,17 @@ export type AttachRequest = Message<"holdfast.v1.AttachRequest"> & {
     case: "drain";
   } | {
     /**
+     * What attempts have spent so far.
+     *
+     * @generated from field: holdfast.v1.SpendReport spend = 9;
+     */
+    value: SpendReport;
+    case: "spend";
+  } | {
+    /**
      * A service asked to slow down.
      *
-     * @generated from field: holdfast.v1.ThrottleReport throttle = 9;
+     * @generated from field: holdfast.v1.ThrottleReport throttle = 14;
      */
     value: ThrottleReport;
     case: "throttle";
@@ -799,6 +807,16 @@ export type JobResult = Message<"holdfast.v1.JobResult"> & {
    * @generated from field: holdfast.v1.Outcome outcome = 3;
    */
   outcome?: Outcome | undefined;
+
+  /**
+   * What the attempt has spent, all in all. It replaces what was held for it:
+   * budgets are settled at this, in the transaction that ends the attempt, once
+   * (D18). Absent: what was said before with SpendReport; with neither, the
+   * estimate. Not part of what makes two results the same.
+   *
+   * @generated from field: holdfast.v1.Spend spend = 4;
+   */
+  spend?: Spend | undefined;
 };
 
 /**
@@ -807,6 +825,64 @@ export type JobResult = Message<"holdfast.v1.JobResult"> & {
  */
 export const JobResultSchema: GenMessage<JobResult> = /*@__PURE__*/
   messageDesc(file_holdfast_v1_worker_service, 12);
+
+/**
+ * What attempts have spent so far. Kept for when their leases end, in whatever
+ * way: an attempt that is lost has spent what it said.
+ *
+ * @generated from message holdfast.v1.SpendReport
+ */
+export type SpendReport = Message<"holdfast.v1.SpendReport"> & {
+  /**
+   * 1 to 1,000.
+   *
+   * @generated from field: repeated holdfast.v1.LeaseSpend spends = 1;
+   */
+  spends: LeaseSpend[];
+};
+
+/**
+ * Describes the message holdfast.v1.SpendReport.
+ * Use `create(SpendReportSchema)` to create a new message.
+ */
+export const SpendReportSchema: GenMessage<SpendReport> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_worker_service, 13);
+
+/**
+ * What one attempt has spent so far.
+ *
+ * @generated from message holdfast.v1.LeaseSpend
+ */
+export type LeaseSpend = Message<"holdfast.v1.LeaseSpend"> & {
+  /**
+   * The job.
+   *
+   * @generated from field: string job_id = 1;
+   */
+  jobId: string;
+
+  /**
+   * Fencing token of the lease. A stale one changes nothing.
+   *
+   * @generated from field: int64 fencing_token = 2;
+   */
+  fencingToken: bigint;
+
+  /**
+   * All in all, not what came on top: saying it again changes nothing, and it
+   * never falls.
+   *
+   * @generated from field: holdfast.v1.Spend spend = 3;
+   */
+  spend?: Spend | undefined;
+};
+
+/**
+ * Describes the message holdfast.v1.LeaseSpend.
+ * Use `create(LeaseSpendSchema)` to create a new message.
+ */
+export const LeaseSpendSchema: GenMessage<LeaseSpend> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_worker_service, 14);
 
 /**
  * Verdicts on results, after the commit.
@@ -827,7 +903,7 @@ export type Verdicts = Message<"holdfast.v1.Verdicts"> & {
  * Use `create(VerdictsSchema)` to create a new message.
  */
 export const VerdictsSchema: GenMessage<Verdicts> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_worker_service, 13);
+  messageDesc(file_holdfast_v1_worker_service, 15);
 
 /**
  * What became of one result.
@@ -876,7 +952,7 @@ export type JobVerdict = Message<"holdfast.v1.JobVerdict"> & {
  * Use `create(JobVerdictSchema)` to create a new message.
  */
 export const JobVerdictSchema: GenMessage<JobVerdict> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_worker_service, 14);
+  messageDesc(file_holdfast_v1_worker_service, 16);
 
 /**
  * Saves the state of a running attempt.
@@ -919,7 +995,7 @@ export type Checkpoint = Message<"holdfast.v1.Checkpoint"> & {
  * Use `create(CheckpointSchema)` to create a new message.
  */
 export const CheckpointSchema: GenMessage<Checkpoint> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_worker_service, 15);
+  messageDesc(file_holdfast_v1_worker_service, 17);
 
 /**
  * What became of a checkpoint. Once COMMITTED, it is what the next attempt
@@ -969,7 +1045,7 @@ export type CheckpointSaved = Message<"holdfast.v1.CheckpointSaved"> & {
  * Use `create(CheckpointSavedSchema)` to create a new message.
  */
 export const CheckpointSavedSchema: GenMessage<CheckpointSaved> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_worker_service, 16);
+  messageDesc(file_holdfast_v1_worker_service, 18);
 
 /**
  * Progress of running attempts. Best effort: the hub keeps the newest per job
@@ -991,7 +1067,7 @@ export type ProgressReport = Message<"holdfast.v1.ProgressReport"> & {
  * Use `create(ProgressReportSchema)` to create a new message.
  */
 export const ProgressReportSchema: GenMessage<ProgressReport> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_worker_service, 17);
+  messageDesc(file_holdfast_v1_worker_service, 19);
 
 /**
  * Progress of one attempt.
@@ -1026,7 +1102,7 @@ export type LeaseProgress = Message<"holdfast.v1.LeaseProgress"> & {
  * Use `create(LeaseProgressSchema)` to create a new message.
  */
 export const LeaseProgressSchema: GenMessage<LeaseProgress> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_worker_service, 18);
+  messageDesc(file_holdfast_v1_worker_service, 20);
 
 /**
  * The service that a running job calls asked to slow down, whatever becomes of
@@ -1065,7 +1141,7 @@ export type ThrottleReport = Message<"holdfast.v1.ThrottleReport"> & {
  * Use `create(ThrottleReportSchema)` to create a new message.
  */
 export const ThrottleReportSchema: GenMessage<ThrottleReport> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_worker_service, 19);
+  messageDesc(file_holdfast_v1_worker_service, 21);
 
 /**
  * Gives leases back: the jobs are ready again, with their checkpoints. There
@@ -1087,7 +1163,7 @@ export type Release = Message<"holdfast.v1.Release"> & {
  * Use `create(ReleaseSchema)` to create a new message.
  */
 export const ReleaseSchema: GenMessage<Release> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_worker_service, 20);
+  messageDesc(file_holdfast_v1_worker_service, 22);
 
 /**
  * One lease to give back.
@@ -1122,7 +1198,7 @@ export type ReleasedLease = Message<"holdfast.v1.ReleasedLease"> & {
  * Use `create(ReleasedLeaseSchema)` to create a new message.
  */
 export const ReleasedLeaseSchema: GenMessage<ReleasedLease> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_worker_service, 21);
+  messageDesc(file_holdfast_v1_worker_service, 23);
 
 /**
  * Liveness of the worker. A heartbeat that echoes a recent nonce of the hub
@@ -1151,7 +1227,7 @@ export type Heartbeat = Message<"holdfast.v1.Heartbeat"> & {
  * Use `create(HeartbeatSchema)` to create a new message.
  */
 export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_worker_service, 22);
+  messageDesc(file_holdfast_v1_worker_service, 24);
 
 /**
  * Liveness of the hub, in answer to a heartbeat, once the renewal committed.
@@ -1186,7 +1262,7 @@ export type HeartbeatEcho = Message<"holdfast.v1.HeartbeatEcho"> & {
  * Use `create(HeartbeatEchoSchema)` to create a new message.
  */
 export const HeartbeatEchoSchema: GenMessage<HeartbeatEcho> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_worker_service, 23);
+  messageDesc(file_holdfast_v1_worker_service, 25);
 
 /**
  * Take attempts away.
@@ -1207,7 +1283,7 @@ export type Revoke = Message<"holdfast.v1.Revoke"> & {
  * Use `create(RevokeSchema)` to create a new message.
  */
 export const RevokeSchema: GenMessage<Revoke> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_worker_service, 24);
+  messageDesc(file_holdfast_v1_worker_service, 26);
 
 /**
  * One attempt to stop.
@@ -1257,7 +1333,7 @@ export type RevokedLease = Message<"holdfast.v1.RevokedLease"> & {
  * Use `create(RevokedLeaseSchema)` to create a new message.
  */
 export const RevokedLeaseSchema: GenMessage<RevokedLease> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_worker_service, 25);
+  messageDesc(file_holdfast_v1_worker_service, 27);
 
 /**
  * The worker is leaving: no new leases.
@@ -1272,7 +1348,7 @@ export type DrainRequest = Message<"holdfast.v1.DrainRequest"> & {
  * Use `create(DrainRequestSchema)` to create a new message.
  */
 export const DrainRequestSchema: GenMessage<DrainRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_worker_service, 26);
+  messageDesc(file_holdfast_v1_worker_service, 28);
 
 /**
  * The hub is leaving.
@@ -1293,7 +1369,7 @@ export type DrainNotice = Message<"holdfast.v1.DrainNotice"> & {
  * Use `create(DrainNoticeSchema)` to create a new message.
  */
 export const DrainNoticeSchema: GenMessage<DrainNotice> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_worker_service, 27);
+  messageDesc(file_holdfast_v1_worker_service, 29);
 
 /**
  * Request of WorkerService.Claim.
@@ -1358,7 +1434,7 @@ export type ClaimRequest = Message<"holdfast.v1.ClaimRequest"> & {
  * Use `create(ClaimRequestSchema)` to create a new message.
  */
 export const ClaimRequestSchema: GenMessage<ClaimRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_worker_service, 28);
+  messageDesc(file_holdfast_v1_worker_service, 30);
 
 /**
  * Response of WorkerService.Claim.
@@ -1393,7 +1469,7 @@ export type ClaimResponse = Message<"holdfast.v1.ClaimResponse"> & {
  * Use `create(ClaimResponseSchema)` to create a new message.
  */
 export const ClaimResponseSchema: GenMessage<ClaimResponse> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_worker_service, 29);
+  messageDesc(file_holdfast_v1_worker_service, 31);
 
 /**
  * Request of WorkerService.Renew.
@@ -1421,7 +1497,7 @@ export type RenewRequest = Message<"holdfast.v1.RenewRequest"> & {
  * Use `create(RenewRequestSchema)` to create a new message.
  */
 export const RenewRequestSchema: GenMessage<RenewRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_worker_service, 30);
+  messageDesc(file_holdfast_v1_worker_service, 32);
 
 /**
  * Response of WorkerService.Renew.
@@ -1449,7 +1525,7 @@ export type RenewResponse = Message<"holdfast.v1.RenewResponse"> & {
  * Use `create(RenewResponseSchema)` to create a new message.
  */
 export const RenewResponseSchema: GenMessage<RenewResponse> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_worker_service, 31);
+  messageDesc(file_holdfast_v1_worker_service, 33);
 
 /**
  * Request of WorkerService.Report.
@@ -1498,7 +1574,7 @@ export type ReportRequest = Message<"holdfast.v1.ReportRequest"> & {
  * Use `create(ReportRequestSchema)` to create a new message.
  */
 export const ReportRequestSchema: GenMessage<ReportRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_worker_service, 32);
+  messageDesc(file_holdfast_v1_worker_service, 34);
 
 /**
  * Response of WorkerService.Report.
@@ -1526,7 +1602,7 @@ export type ReportResponse = Message<"holdfast.v1.ReportResponse"> & {
  * Use `create(ReportResponseSchema)` to create a new message.
  */
 export const ReportResponseSchema: GenMessage<ReportResponse> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_worker_service, 33);
+  messageDesc(file_holdfast_v1_worker_service, 35);
 
 /**
  * Request of WorkerService.Wait.
@@ -1561,7 +1637,7 @@ export type WaitRequest = Message<"holdfast.v1.WaitRequest"> & {
  * Use `create(WaitRequestSchema)` to create a new message.
  */
 export const WaitRequestSchema: GenMessage<WaitRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_worker_service, 34);
+  messageDesc(file_holdfast_v1_worker_service, 36);
 
 /**
  * Response of WorkerService.Wait.
@@ -1582,7 +1658,7 @@ export type WaitResponse = Message<"holdfast.v1.WaitResponse"> & {
  * Use `create(WaitResponseSchema)` to create a new message.
  */
 export const WaitResponseSchema: GenMessage<WaitResponse> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_worker_service, 35);
+  messageDesc(file_holdfast_v1_worker_service, 37);
 
 /**
  * Why a lease was lost.

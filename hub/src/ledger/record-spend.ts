@@ -1,0 +1,55 @@
+import type { Spend } from "../domain/job-spec.js";
+import { type LeaseRow, leaseKey, leaseRowKey } from "./distinct-items.js";
+import type { BatchStatement } from "./group-commit.js";
+import { numberArray, uuidArray } from "./sql-text.js";
+
+/** What an attempt has spent so far, all in all: saying it again, or saying less, changes nothing. */
+export interface SpendItem extends Spend {
+  readonly jobId: string;
+  readonly sessionId: string;
+  readonly fencingToken: bigint;
+}
+
+// What is held belongs to the current lease alone, so an older one finds nothing to change (D4).
+const spendText = `
+with input as (
+  select * from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[])
+    as i (id, session_id, fencing_token, cost, tokens)
+)
+update hold h set
+    spent_cost = greatest(coalesce(h.spent_cost, 0), i.cost),
+    spent_tokens = greatest(coalesce(h.spent_tokens, 0), i.tokens)
+from input i join job j on j.id = i.id
+where h.job_id = i.id and h.fencing_token = i.fencing_token
+  and j.session_id = i.session_id and j.fencing_token = i.fencing_token
+returning h.job_id as id, i.session_id, h.fencing_token`;
+
+/** Keeps what attempts have spent until their leases end; false for those that hold nothing any more, or never did. */
+export const recordSpend: BatchStatement<SpendItem, boolean> = {
+  name: "record_spend",
+  itemsMax: 512,
+  bytesMax: 1 << 20,
+  bytesOf: () => 64,
+  run: async (on, items) => {
+    const most = new Map<string, SpendItem>();
+    for (const item of items) {
+      const known = most.get(leaseKey(item));
+      const costMicroUsd = Math.max(item.costMicroUsd, known?.costMicroUsd ?? 0);
+      most.set(leaseKey(item), { ...item, costMicroUsd, tokens: Math.max(item.tokens, known?.tokens ?? 0) });
+    }
+    const distinct = [...most.values()];
+    const { rows } = await on.connection.query<LeaseRow>({
+      name: "record_spend",
+      text: spendText,
+      values: [
+        uuidArray(distinct.map((item) => item.jobId)),
+        uuidArray(distinct.map((item) => item.sessionId)),
+        numberArray(distinct.map((item) => item.fencingToken)),
+        numberArray(distinct.map((item) => item.costMicroUsd)),
+        numberArray(distinct.map((item) => item.tokens)),
+      ],
+    });
+    const kept = new Set(rows.map(leaseRowKey));
+    return { results: items.map((item) => kept.has(leaseKey(item))), wrotePage: false };
+  },
+};

@@ -1,0 +1,158 @@
+import { describe, expect, it } from "vitest";
+import { GateType } from "../../src/domain/gate.js";
+import { type JobSpec, Priority } from "../../src/domain/job-spec.js";
+import { JobEventType, JobState } from "../../src/domain/job-state.js";
+import type { GrantedLease } from "../../src/domain/lease.js";
+import type { Ledger } from "../../src/ledger/ledger.js";
+import { done, readRow, reportItem, submitItem, unrefused } from "../harness/ledger-acts.js";
+import { openLedgerDesk } from "../harness/ledger-desk.js";
+import { claimUnder, expectMetersConserved, leasesOf, setGate, stopsOf } from "../harness/meter-acts.js";
+
+const desk = await openLedgerDesk();
+const { room, sessionId } = desk;
+const { ledger } = room;
+const claim = claimUnder(desk);
+const lanes = new Map(
+  await Promise.all(
+    Object.values(Priority).map(async (priority) => [priority, await room.makeLane({ priority })] as const),
+  ),
+);
+const gpuLane = await room.makeLane({ capabilities: ["gpu"] });
+const laneIdOf = (priority: Priority) => lanes.get(priority)?.laneId as number;
+const lowerLanes = [laneIdOf(1), laneIdOf(2), laneIdOf(3)];
+
+async function seats(product: string, seatsMax: number): Promise<number> {
+  const settings = { note: "", seatsMax, isPreemptive: true, graceMs: 0 };
+  return (await setGate(room, { type: "product", product }, { type: GateType.Seats, settings })).gateId;
+}
+
+async function submit(priority: Priority, laneId = laneIdOf(priority), spec: Partial<JobSpec> = {}) {
+  const item = { ...submitItem(room, { priority, ...spec }), laneId };
+  unrefused(await ledger.submit([item]));
+  return item.jobId;
+}
+
+async function sit(
+  gateId: number,
+  priority: Priority,
+  score: number,
+  laneId?: number,
+): Promise<GrantedLease> {
+  const [lease] = leasesOf(await claim([await submit(priority, laneId)], [gateId], { scores: [score] }));
+  if (!lease) throw new Error("There was no seat.");
+  return lease;
+}
+
+/** A critical job that found no seat. */
+async function criticalAt(gateId: number, score = 0): Promise<string> {
+  const jobId = await submit(Priority.Critical);
+  const [stop] = stopsOf(await claim([jobId], [gateId], { scores: [score] }));
+  expect(stop?.stoppedAt).toBe(gateId);
+  return jobId;
+}
+
+function preempt(item: Partial<Parameters<Ledger["preempt"]>[0]> & { seatsMeterId: number; jobId: string }) {
+  return ledger.preempt({ seatsMax: 2, laneIds: lowerLanes, graceMs: 0, ...item });
+}
+
+describe("a critical job without a seat", () => {
+  it("takes that of the lowest-scoring job, which is ready again with its attempts as before", async () => {
+    const gateId = await seats("lowest", 2);
+    const [best, worst] = [await sit(gateId, Priority.High, 20), await sit(gateId, Priority.Normal, 10)];
+    const jobId = await criticalAt(gateId);
+
+    const preempted = await preempt({ seatsMeterId: gateId, jobId });
+
+    expect(preempted).toMatchObject({
+      lease: { jobId: worst.jobId, sessionId, fencingToken: worst.fencingToken },
+      ref: { jobId: worst.jobId, attempt: 0 },
+      dueAtMs: null,
+    });
+    expect(await readRow(room, worst.jobId)).toMatchObject({ state: JobState.Ready, attempt: 0, token: 2 });
+    const history = await ledger.readHistory(1, worst.jobId, 0, 10);
+    expect(history.at(-1)).toMatchObject({ type: JobEventType.Preempted, reason: jobId });
+    expect(await ledger.report([reportItem(sessionId, worst, done)])).toEqual([{ type: "stale" }]);
+    expect(await readRow(room, best.jobId)).toMatchObject({ state: JobState.Leased });
+    // Nobody else gets the seat, however it scores; the critical job returns first.
+    const normal = await submit(Priority.Normal);
+    expect(stopsOf(await claim([normal], [gateId], { scores: [1_000] }))).toHaveLength(1);
+    expect((await ledger.reopenParked({ gateId, jobsMax: 1 })).map((ref) => ref.jobId)).toEqual([jobId]);
+    expect(leasesOf(await claim([jobId], [gateId]))).toHaveLength(1);
+    await expectMetersConserved(room);
+  });
+
+  it("never takes that of an equal, nor one that its worker could not do, nor one while seats are free", async () => {
+    const gateId = await seats("never", 2);
+    await sit(gateId, Priority.Critical, 1);
+    const gpu = await sit(gateId, Priority.Low, 0, gpuLane.laneId);
+    const jobId = await criticalAt(gateId);
+
+    expect(await preempt({ seatsMeterId: gateId, jobId })).toBeNull();
+    expect(
+      await preempt({ seatsMeterId: gateId, jobId, laneIds: [...lowerLanes, gpuLane.laneId], seatsMax: 3 }),
+    ).toBeNull();
+    expect(await readRow(room, gpu.jobId)).toMatchObject({ state: JobState.Leased });
+
+    const taken = await preempt({ seatsMeterId: gateId, jobId, laneIds: [...lowerLanes, gpuLane.laneId] });
+    expect(taken?.lease.jobId).toBe(gpu.jobId);
+    await expectMetersConserved(room);
+  });
+
+  it("takes one seat only, however many hubs find it waiting", async () => {
+    const gateId = await seats("hubs", 2);
+    await sit(gateId, Priority.Low, 1);
+    await sit(gateId, Priority.Low, 2);
+    const jobId = await criticalAt(gateId);
+    const other = await room.openLedger();
+
+    const item = { seatsMeterId: gateId, jobId, seatsMax: 2, laneIds: lowerLanes, graceMs: 0 };
+    const taken = await Promise.all([ledger.preempt(item), other.preempt(item), ledger.preempt(item)]);
+
+    expect(taken.filter((one) => one !== null).length).toBeLessThanOrEqual(2);
+    expect(taken.some((one) => one !== null)).toBe(true);
+    await expectMetersConserved(room);
+  });
+});
+
+describe("a grace", () => {
+  it("lets a worker give its lease back by itself, which costs no attempt", async () => {
+    const gateId = await seats("gives-back", 1);
+    const lease = await sit(gateId, Priority.Low, 1);
+    const jobId = await criticalAt(gateId);
+
+    const preempted = await preempt({ seatsMeterId: gateId, jobId, seatsMax: 1, graceMs: 60_000 });
+    expect(preempted).toMatchObject({ lease: { jobId: lease.jobId }, ref: null });
+    expect(preempted?.dueAtMs).toBeGreaterThan(0);
+    expect(await readRow(room, lease.jobId)).toMatchObject({ state: JobState.Leased, token: 1 });
+    // Once is enough.
+    expect(await preempt({ seatsMeterId: gateId, jobId, seatsMax: 1, graceMs: 60_000 })).toBeNull();
+
+    const release = { sessionId, fencingToken: lease.fencingToken, isStarted: true } as const;
+    await ledger.returnLeases([{ jobId: lease.jobId, ...release, event: JobEventType.Released }]);
+
+    expect(await readRow(room, lease.jobId)).toMatchObject({ state: JobState.Ready, attempt: 0, token: 2 });
+    expect((await ledger.readHistory(1, lease.jobId, 0, 10)).at(-1)).toMatchObject({
+      type: JobEventType.Preempted,
+    });
+  });
+
+  it("that is over ends the lease whatever the worker does, and a result that came before counts (D4)", async () => {
+    const gateId = await seats("over", 2);
+    const [stays, finishes] = [await sit(gateId, Priority.Low, 1), await sit(gateId, Priority.Low, 2)];
+    const waiting = [await criticalAt(gateId), await criticalAt(gateId)] as const;
+    for (const jobId of waiting)
+      expect(await preempt({ seatsMeterId: gateId, jobId, graceMs: 60_000 })).not.toBeNull();
+    expect(await ledger.report([reportItem(sessionId, finishes, done)])).toMatchObject([
+      { type: "committed" },
+    ]);
+    await room.sql("update timer set due_at = now() - interval '1 second' where purpose = 6");
+
+    const { ended, taken } = await ledger.firePreemptGraces(100);
+
+    expect(taken).toBeGreaterThanOrEqual(2);
+    expect(ended.map(({ lease }) => lease.jobId)).toEqual([stays.jobId]);
+    expect(await readRow(room, stays.jobId)).toMatchObject({ state: JobState.Ready, attempt: 0, token: 2 });
+    expect(await readRow(room, finishes.jobId)).toMatchObject({ state: JobState.Succeeded });
+    await expectMetersConserved(room);
+  });
+});
