@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdfast/v1/job.proto.
  */
 export const file_holdfast_v1_job: GenFile = /*@__PURE__*/
-  fileDesc("ChVob2xkZmFzdC92MS9qb2IucHJvdG8SC2hvbGRmYXN0LnYxIqgGCgdKb2JTcGVjEgwKBGtpbmQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRInCghwcmlvcml0eRgEIAEoDjIVLmhvbGRmYXN0LnYxLlByaW9yaXR5EhQKDGNhcGFiaWxpdGllcxgFIAMoCRIPCgdwYXlsb2FkGAYgASgMEhQKDGNvbnRlbnRfdHlwZRgHIAEoCRIwCgZsYWJlbHMYCCADKAsyIC5ob2xkZmFzdC52MS5Kb2JTcGVjLkxhYmVsc0VudHJ5EhcKD2lkZW1wb3RlbmN5X2tleRgJIAEoCRIqCgZydW5fYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKBXJldHJ5GAsgASgLMhguaG9sZGZhc3QudjEuUmV0cnlQb2xpY3kSLAoIZGVhZGxpbmUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjgKEWRpc2Nvbm5lY3RfcG9saWN5GA0gASgOMh0uaG9sZGZhc3QudjEuRGlzY29ubmVjdFBvbGljeRIzChBkaXNjb25uZWN0X2xpbWl0GA4gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXRyYWNlX2NvbnRleHQYDyABKAsyGS5ob2xkZmFzdC52MS5UcmFjZUNvbnRleHQSKwoKZGVwZW5kc19vbhgQIAMoCzIXLmhvbGRmYXN0LnYxLkRlcGVuZGVuY3kSLwoMY29tcGVuc2F0aW9uGBEgASgLMhkuaG9sZGZhc3QudjEuQ29tcGVuc2F0aW9uEiYKBnVuaXF1ZRgUIAEoCzIWLmhvbGRmYXN0LnYxLlVuaXF1ZUtleRIsCghzdGFydF9ieRgVIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc291cmNlGBYgASgJEicKCGZhaXJuZXNzGBcgASgLMhUuaG9sZGZhc3QudjEuRmFpcm5lc3MaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASInCghGYWlybmVzcxILCgNrZXkYASABKAkSDgoGd2VpZ2h0GAIgASgFImoKCkRlcGVuZGVuY3kSEAoGam9iX2lkGAEgASgJSAASGQoPaWRlbXBvdGVuY3lfa2V5GAIgASgJSAASKQoEa2luZBgDIAEoDjIbLmhvbGRmYXN0LnYxLkRlcGVuZGVuY3lLaW5kQgQKAm9uIkkKDENvbXBlbnNhdGlvbhIhCgNqb2IYASABKAsyFC5ob2xkZmFzdC52MS5Kb2JTcGVjEhYKDm9uX3J1bl9mYWlsdXJlGAIgASgIIpIBCgxDaGlsZE91dGNvbWUSDgoGam9iX2lkGAEgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgCIAEoCRIMCgRraW5kGAMgASgJEiQKBXN0YXRlGAQgASgOMhUuaG9sZGZhc3QudjEuSm9iU3RhdGUSJQoHb3V0Y29tZRgFIAEoCzIULmhvbGRmYXN0LnYxLk91dGNvbWUiZAoNQ2hpbGRPdXRjb21lcxINCgV0b3RhbBgBIAEoBRIrCghvdXRjb21lcxgCIAMoCzIZLmhvbGRmYXN0LnYxLkNoaWxkT3V0Y29tZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAyABKAkiQwoJVW5pcXVlS2V5EgsKA2tleRgBIAEoCRIpCgZwb2xpY3kYAiABKA4yGS5ob2xkZmFzdC52MS5VbmlxdWVQb2xpY3ki5gEKC1JldHJ5UG9saWN5EhQKDG1heF9hdHRlbXB0cxgBIAEoBRIyCg9pbml0aWFsX2JhY2tvZmYYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDgoGZmFjdG9yGAMgASgBEi4KC21heF9iYWNrb2ZmGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhcKD3Blcm1hbmVudF9jb2RlcxgFIAMoCRI0ChFwZXJtYW5lbnRfY2xhc3NlcxgGIAMoDjIZLmhvbGRmYXN0LnYxLkZhaWx1cmVDbGFzcyI3CgxUcmFjZUNvbnRleHQSEwoLdHJhY2VwYXJlbnQYASABKAkSEgoKdHJhY2VzdGF0ZRgCIAEoCSLDBwoDSm9iEgoKAmlkGAEgASgJEg8KB3Byb2R1Y3QYAiABKAkSDQoFcXVldWUYAyABKAkSDAoEa2luZBgEIAEoCRInCghwcmlvcml0eRgFIAEoDjIVLmhvbGRmYXN0LnYxLlByaW9yaXR5EhQKDGNhcGFiaWxpdGllcxgGIAMoCRIsCgZsYWJlbHMYByADKAsyHC5ob2xkZmFzdC52MS5Kb2IuTGFiZWxzRW50cnkSJAoFc3RhdGUYCCABKA4yFS5ob2xkZmFzdC52MS5Kb2JTdGF0ZRIPCgdhdHRlbXB0GAkgASgFEhQKDG1heF9hdHRlbXB0cxgKIAEoBRIVCg1mZW5jaW5nX3Rva2VuGAsgASgDEhAKCHJldmlzaW9uGAwgASgFEjAKDHN1Ym1pdHRlZF9hdBgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKgoGcnVuX2F0GA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydGVkX2F0GA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtmaW5pc2hlZF9hdBgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZGVhZGxpbmUYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnNlc3Npb25faWQYEiABKAkSJQoHb3V0Y29tZRgTIAEoCzIULmhvbGRmYXN0LnYxLk91dGNvbWUSJwoIcHJvZ3Jlc3MYFCABKAsyFS5ob2xkZmFzdC52MS5Qcm9ncmVzcxIbChNjaGVja3BvaW50X3NlcXVlbmNlGBUgASgDEg8KB3BheWxvYWQYFiABKAwSFAoMY29udGVudF90eXBlGBcgASgJEg4KBnJ1bl9pZBgYIAEoCRISCgp1bmlxdWVfa2V5GB4gASgJEiwKCHN0YXJ0X2J5GB8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZzb3VyY2UYICABKAkSJwoIZmFpcm5lc3MYISABKAsyFS5ob2xkZmFzdC52MS5GYWlybmVzcxIlCgZjYXVzZXMYPCADKAsyFS5ob2xkZmFzdC52MS5Kb2JDYXVzZRIpCgZhd2FpdHMYKCABKAsyGS5ob2xkZmFzdC52MS5Bd2FpdGVkUGxhY2UaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKhAQoISm9iQ2F1c2USKgoGcmVwbGF5GAEgASgLMhguaG9sZGZhc3QudjEuUmVwbGF5Q2F1c2VIABI2Cgxjb21wZW5zYXRpb24YAiABKAsyHi5ob2xkZmFzdC52MS5Db21wZW5zYXRpb25DYXVzZUgAEigKBXJldHJ5GAMgASgLMhcuaG9sZGZhc3QudjEuUmV0cnlDYXVzZUgAQgcKBWNhdXNlIjAKC1JlcGxheUNhdXNlEhEKCXJlcGxheV9pZBgBIAEoCRIOCgZqb2JfaWQYAiABKAkiIwoRQ29tcGVuc2F0aW9uQ2F1c2USDgoGam9iX2lkGAEgASgJIkQKClJldHJ5Q2F1c2USJgoCYXQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnJlYXNvbhgCIAEoCSKrAQoMQXdhaXRlZFBsYWNlEg0KBW93bmVyGAEgASgJEg8KB2NoYW5uZWwYAiABKAkSEQoJcGFydGl0aW9uGAMgASgFEg0KBWFmdGVyGAQgASgDEikKBXNpbmNlGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp0aW1lb3V0X2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKTAQoHT3V0Y29tZRInCgdzdWNjZXNzGAEgASgLMhQuaG9sZGZhc3QudjEuU3VjY2Vzc0gAEicKB2ZhaWx1cmUYAiABKAsyFC5ob2xkZmFzdC52MS5GYWlsdXJlSAASKwoJY2FuY2VsbGVkGAMgASgLMhYuaG9sZGZhc3QudjEuQ2FuY2VsbGVkSABCCQoHb3V0Y29tZSIvCgdTdWNjZXNzEg4KBnJlc3VsdBgBIAEoDBIUCgxjb250ZW50X3R5cGUYAiABKAkiawoHRmFpbHVyZRIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEQoJcGVybWFuZW50GAMgASgIEi4KC3JldHJ5X2FmdGVyGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIhsKCUNhbmNlbGxlZBIOCgZyZWFzb24YASABKAkiVAoIUHJvZ3Jlc3MSDwoHcGVyY2VudBgBIAEoARIPCgdtZXNzYWdlGAIgASgJEiYKAmF0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCL7AQoISm9iRXZlbnQSCgoCaWQYASABKAkSDgoGam9iX2lkGAIgASgJEicKBHR5cGUYAyABKA4yGS5ob2xkZmFzdC52MS5Kb2JFdmVudFR5cGUSJAoFc3RhdGUYBCABKA4yFS5ob2xkZmFzdC52MS5Kb2JTdGF0ZRIQCghyZXZpc2lvbhgFIAEoBRIPCgdhdHRlbXB0GAYgASgFEhUKDWZlbmNpbmdfdG9rZW4YByABKAMSEgoKc2Vzc2lvbl9pZBgIIAEoCRIOCgZyZWFzb24YCSABKAkSJgoCYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIqkBCgdKb2JOb3RlEg4KBm51bWJlchgBIAEoAxImCgR0eXBlGAIgASgOMhguaG9sZGZhc3QudjEuSm9iTm90ZVR5cGUSDAoEbmFtZRgDIAEoCRINCgVieXRlcxgEIAEoBRImCgJhdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHc2lnbmFscxgGIAEoBRIQCghwcm9kdWNlchgHIAEoCSplCg5EZXBlbmRlbmN5S2luZBIfChtERVBFTkRFTkNZX0tJTkRfVU5TUEVDSUZJRUQQABIYChRERVBFTkRFTkNZX0tJTkRfSEFSRBABEhgKFERFUEVOREVOQ1lfS0lORF9TT0ZUEAIqiwEKDUZhaWx1cmVQb2xpY3kSHgoaRkFJTFVSRV9QT0xJQ1lfVU5TUEVDSUZJRUQQABIcChhGQUlMVVJFX1BPTElDWV9GQUlMX0ZBU1QQARIbChdGQUlMVVJFX1BPTElDWV9DT05USU5VRRACEh8KG0ZBSUxVUkVfUE9MSUNZX1dBSVRfRk9SX0FMTBADKn4KDFVuaXF1ZVBvbGljeRIdChlVTklRVUVfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGgoWVU5JUVVFX1BPTElDWV9FWElTVElORxABEhgKFFVOSVFVRV9QT0xJQ1lfUkVGVVNFEAISGQoVVU5JUVVFX1BPTElDWV9SRVBMQUNFEAMqdQoIUHJpb3JpdHkSGAoUUFJJT1JJVFlfVU5TUEVDSUZJRUQQABIQCgxQUklPUklUWV9MT1cQARITCg9QUklPUklUWV9OT1JNQUwQAhIRCg1QUklPUklUWV9ISUdIEAMSFQoRUFJJT1JJVFlfQ1JJVElDQUwQBCqwAwoMRmFpbHVyZUNsYXNzEh0KGUZBSUxVUkVfQ0xBU1NfVU5TUEVDSUZJRUQQABIeChpGQUlMVVJFX0NMQVNTX1JBVEVfTElNSVRFRBABEh4KGkZBSUxVUkVfQ0xBU1NfU0VSVkVSX0VSUk9SEAISHgoaRkFJTFVSRV9DTEFTU19DTElFTlRfRVJST1IQAxIYChRGQUlMVVJFX0NMQVNTX0RFTklFRBAEEhsKF0ZBSUxVUkVfQ0xBU1NfTk9UX0ZPVU5EEAUSGQoVRkFJTFVSRV9DTEFTU19USU1FT1VUEAYSHAoYRkFJTFVSRV9DTEFTU19DT05ORUNUSU9OEAcSIQodRkFJTFVSRV9DTEFTU19TQ0hFTUFfTUlTTUFUQ0gQCBIdChlGQUlMVVJFX0NMQVNTX1BBUlNFX0VSUk9SEAkSGwoXRkFJTFVSRV9DTEFTU19FWEhBVVNURUQQChIaChZGQUlMVVJFX0NMQVNTX0RFQURMSU5FEAsSHQoZRkFJTFVSRV9DTEFTU19XT1JLRVJfTE9TVBAMEhcKE0ZBSUxVUkVfQ0xBU1NfT1RIRVIQDSp6ChBEaXNjb25uZWN0UG9saWN5EiEKHURJU0NPTk5FQ1RfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGgoWRElTQ09OTkVDVF9QT0xJQ1lfU1RPUBABEicKI0RJU0NPTk5FQ1RfUE9MSUNZX0ZJTklTSF9BTkRfUkVQT1JUEAIq3AEKCEpvYlN0YXRlEhkKFUpPQl9TVEFURV9VTlNQRUNJRklFRBAAEhUKEUpPQl9TVEFURV9CTE9DS0VEEAESFwoTSk9CX1NUQVRFX1NDSEVEVUxFRBACEhMKD0pPQl9TVEFURV9SRUFEWRADEhQKEEpPQl9TVEFURV9QQVJLRUQQBBIUChBKT0JfU1RBVEVfTEVBU0VEEAUSFwoTSk9CX1NUQVRFX1NVQ0NFRURFRBAGEhIKDkpPQl9TVEFURV9ERUFEEAcSFwoTSk9CX1NUQVRFX0NBTkNFTExFRBAIKpkBCgtKb2JOb3RlVHlwZRIdChlKT0JfTk9URV9UWVBFX1VOU1BFQ0lGSUVEEAASIgoeSk9CX05PVEVfVFlQRV9FRkZFQ1RfQ09NUExFVEVEEAESIgoeSk9CX05PVEVfVFlQRV9FRkZFQ1RfQUJBTkRPTkVEEAISIwofSk9CX05PVEVfVFlQRV9TSUdOQUxTX1BVQkxJU0hFRBADKvIDCgxKb2JFdmVudFR5cGUSHgoaSk9CX0VWRU5UX1RZUEVfVU5TUEVDSUZJRUQQABIcChhKT0JfRVZFTlRfVFlQRV9TVUJNSVRURUQQARIYChRKT0JfRVZFTlRfVFlQRV9SRUFEWRACEhkKFUpPQl9FVkVOVF9UWVBFX0xFQVNFRBADEhsKF0pPQl9FVkVOVF9UWVBFX1JFTEVBU0VEEAQSGgoWSk9CX0VWRU5UX1RZUEVfRVhQSVJFRBAFEiIKHkpPQl9FVkVOVF9UWVBFX1JFVFJZX1NDSEVEVUxFRBAGEhwKGEpPQl9FVkVOVF9UWVBFX1NVQ0NFRURFRBAHEhcKE0pPQl9FVkVOVF9UWVBFX0RFQUQQCBIcChhKT0JfRVZFTlRfVFlQRV9DQU5DRUxMRUQQCRIjCh9KT0JfRVZFTlRfVFlQRV9DQU5DRUxfUkVRVUVTVEVEEAoSGgoWSk9CX0VWRU5UX1RZUEVfUkVWSVZFRBALEiMKH0pPQl9FVkVOVF9UWVBFX0VGRkVDVF9DT01QTEVURUQQDBIcChhKT0JfRVZFTlRfVFlQRV9VTkJMT0NLRUQQDRIbChdKT0JfRVZFTlRfVFlQRV9ERUZFUlJFRBAOEhwKGEpPQl9FVkVOVF9UWVBFX1NVU1BFTkRFRBAPYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChVob2xkZmFzdC92MS9qb2IucHJvdG8SC2hvbGRmYXN0LnYxItIGCgdKb2JTcGVjEgwKBGtpbmQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRInCghwcmlvcml0eRgEIAEoDjIVLmhvbGRmYXN0LnYxLlByaW9yaXR5EhQKDGNhcGFiaWxpdGllcxgFIAMoCRIPCgdwYXlsb2FkGAYgASgMEhQKDGNvbnRlbnRfdHlwZRgHIAEoCRIwCgZsYWJlbHMYCCADKAsyIC5ob2xkZmFzdC52MS5Kb2JTcGVjLkxhYmVsc0VudHJ5EhcKD2lkZW1wb3RlbmN5X2tleRgJIAEoCRIqCgZydW5fYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKBXJldHJ5GAsgASgLMhguaG9sZGZhc3QudjEuUmV0cnlQb2xpY3kSLAoIZGVhZGxpbmUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjgKEWRpc2Nvbm5lY3RfcG9saWN5GA0gASgOMh0uaG9sZGZhc3QudjEuRGlzY29ubmVjdFBvbGljeRIzChBkaXNjb25uZWN0X2xpbWl0GA4gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXRyYWNlX2NvbnRleHQYDyABKAsyGS5ob2xkZmFzdC52MS5UcmFjZUNvbnRleHQSKwoKZGVwZW5kc19vbhgQIAMoCzIXLmhvbGRmYXN0LnYxLkRlcGVuZGVuY3kSLwoMY29tcGVuc2F0aW9uGBEgASgLMhkuaG9sZGZhc3QudjEuQ29tcGVuc2F0aW9uEiYKBnVuaXF1ZRgUIAEoCzIWLmhvbGRmYXN0LnYxLlVuaXF1ZUtleRIsCghzdGFydF9ieRgVIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc291cmNlGBYgASgJEicKCGZhaXJuZXNzGBcgASgLMhUuaG9sZGZhc3QudjEuRmFpcm5lc3MSKAoGd2luZG93GBogASgLMhguaG9sZGZhc3QudjEuRXZlbnRXaW5kb3caLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASInCghGYWlybmVzcxILCgNrZXkYASABKAkSDgoGd2VpZ2h0GAIgASgFIm8KC0V2ZW50V2luZG93Eg4KBnNvdXJjZRgBIAEoCRIoCgRmcm9tGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBImCgJ0bxgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiagoKRGVwZW5kZW5jeRIQCgZqb2JfaWQYASABKAlIABIZCg9pZGVtcG90ZW5jeV9rZXkYAiABKAlIABIpCgRraW5kGAMgASgOMhsuaG9sZGZhc3QudjEuRGVwZW5kZW5jeUtpbmRCBAoCb24iSQoMQ29tcGVuc2F0aW9uEiEKA2pvYhgBIAEoCzIULmhvbGRmYXN0LnYxLkpvYlNwZWMSFgoOb25fcnVuX2ZhaWx1cmUYAiABKAgikgEKDENoaWxkT3V0Y29tZRIOCgZqb2JfaWQYASABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAIgASgJEgwKBGtpbmQYAyABKAkSJAoFc3RhdGUYBCABKA4yFS5ob2xkZmFzdC52MS5Kb2JTdGF0ZRIlCgdvdXRjb21lGAUgASgLMhQuaG9sZGZhc3QudjEuT3V0Y29tZSJkCg1DaGlsZE91dGNvbWVzEg0KBXRvdGFsGAEgASgFEisKCG91dGNvbWVzGAIgAygLMhkuaG9sZGZhc3QudjEuQ2hpbGRPdXRjb21lEhcKD25leHRfcGFnZV90b2tlbhgDIAEoCSJDCglVbmlxdWVLZXkSCwoDa2V5GAEgASgJEikKBnBvbGljeRgCIAEoDjIZLmhvbGRmYXN0LnYxLlVuaXF1ZVBvbGljeSLmAQoLUmV0cnlQb2xpY3kSFAoMbWF4X2F0dGVtcHRzGAEgASgFEjIKD2luaXRpYWxfYmFja29mZhgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZmYWN0b3IYAyABKAESLgoLbWF4X2JhY2tvZmYYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFwoPcGVybWFuZW50X2NvZGVzGAUgAygJEjQKEXBlcm1hbmVudF9jbGFzc2VzGAYgAygOMhkuaG9sZGZhc3QudjEuRmFpbHVyZUNsYXNzIjcKDFRyYWNlQ29udGV4dBITCgt0cmFjZXBhcmVudBgBIAEoCRISCgp0cmFjZXN0YXRlGAIgASgJIu0HCgNKb2ISCgoCaWQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRIMCgRraW5kGAQgASgJEicKCHByaW9yaXR5GAUgASgOMhUuaG9sZGZhc3QudjEuUHJpb3JpdHkSFAoMY2FwYWJpbGl0aWVzGAYgAygJEiwKBmxhYmVscxgHIAMoCzIcLmhvbGRmYXN0LnYxLkpvYi5MYWJlbHNFbnRyeRIkCgVzdGF0ZRgIIAEoDjIVLmhvbGRmYXN0LnYxLkpvYlN0YXRlEg8KB2F0dGVtcHQYCSABKAUSFAoMbWF4X2F0dGVtcHRzGAogASgFEhUKDWZlbmNpbmdfdG9rZW4YCyABKAMSEAoIcmV2aXNpb24YDCABKAUSMAoMc3VibWl0dGVkX2F0GA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIqCgZydW5fYXQYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0ZWRfYXQYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2ZpbmlzaGVkX2F0GBAgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghkZWFkbGluZRgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKc2Vzc2lvbl9pZBgSIAEoCRIlCgdvdXRjb21lGBMgASgLMhQuaG9sZGZhc3QudjEuT3V0Y29tZRInCghwcm9ncmVzcxgUIAEoCzIVLmhvbGRmYXN0LnYxLlByb2dyZXNzEhsKE2NoZWNrcG9pbnRfc2VxdWVuY2UYFSABKAMSDwoHcGF5bG9hZBgWIAEoDBIUCgxjb250ZW50X3R5cGUYFyABKAkSDgoGcnVuX2lkGBggASgJEhIKCnVuaXF1ZV9rZXkYHiABKAkSLAoIc3RhcnRfYnkYHyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnNvdXJjZRggIAEoCRInCghmYWlybmVzcxghIAEoCzIVLmhvbGRmYXN0LnYxLkZhaXJuZXNzEiUKBmNhdXNlcxg8IAMoCzIVLmhvbGRmYXN0LnYxLkpvYkNhdXNlEikKBmF3YWl0cxgoIAEoCzIZLmhvbGRmYXN0LnYxLkF3YWl0ZWRQbGFjZRIoCgZ3aW5kb3cYJCABKAsyGC5ob2xkZmFzdC52MS5FdmVudFdpbmRvdxotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIqEBCghKb2JDYXVzZRIqCgZyZXBsYXkYASABKAsyGC5ob2xkZmFzdC52MS5SZXBsYXlDYXVzZUgAEjYKDGNvbXBlbnNhdGlvbhgCIAEoCzIeLmhvbGRmYXN0LnYxLkNvbXBlbnNhdGlvbkNhdXNlSAASKAoFcmV0cnkYAyABKAsyFy5ob2xkZmFzdC52MS5SZXRyeUNhdXNlSABCBwoFY2F1c2UiMAoLUmVwbGF5Q2F1c2USEQoJcmVwbGF5X2lkGAEgASgJEg4KBmpvYl9pZBgCIAEoCSIjChFDb21wZW5zYXRpb25DYXVzZRIOCgZqb2JfaWQYASABKAkiRAoKUmV0cnlDYXVzZRImCgJhdBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGcmVhc29uGAIgASgJIqsBCgxBd2FpdGVkUGxhY2USDQoFb3duZXIYASABKAkSDwoHY2hhbm5lbBgCIAEoCRIRCglwYXJ0aXRpb24YAyABKAUSDQoFYWZ0ZXIYBCABKAMSKQoFc2luY2UYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnRpbWVvdXRfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpMBCgdPdXRjb21lEicKB3N1Y2Nlc3MYASABKAsyFC5ob2xkZmFzdC52MS5TdWNjZXNzSAASJwoHZmFpbHVyZRgCIAEoCzIULmhvbGRmYXN0LnYxLkZhaWx1cmVIABIrCgljYW5jZWxsZWQYAyABKAsyFi5ob2xkZmFzdC52MS5DYW5jZWxsZWRIAEIJCgdvdXRjb21lIi8KB1N1Y2Nlc3MSDgoGcmVzdWx0GAEgASgMEhQKDGNvbnRlbnRfdHlwZRgCIAEoCSJrCgdGYWlsdXJlEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIRCglwZXJtYW5lbnQYAyABKAgSLgoLcmV0cnlfYWZ0ZXIYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iGwoJQ2FuY2VsbGVkEg4KBnJlYXNvbhgBIAEoCSJUCghQcm9ncmVzcxIPCgdwZXJjZW50GAEgASgBEg8KB21lc3NhZ2UYAiABKAkSJgoCYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIvsBCghKb2JFdmVudBIKCgJpZBgBIAEoCRIOCgZqb2JfaWQYAiABKAkSJwoEdHlwZRgDIAEoDjIZLmhvbGRmYXN0LnYxLkpvYkV2ZW50VHlwZRIkCgVzdGF0ZRgEIAEoDjIVLmhvbGRmYXN0LnYxLkpvYlN0YXRlEhAKCHJldmlzaW9uGAUgASgFEg8KB2F0dGVtcHQYBiABKAUSFQoNZmVuY2luZ190b2tlbhgHIAEoAxISCgpzZXNzaW9uX2lkGAggASgJEg4KBnJlYXNvbhgJIAEoCRImCgJhdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiqQEKB0pvYk5vdGUSDgoGbnVtYmVyGAEgASgDEiYKBHR5cGUYAiABKA4yGC5ob2xkZmFzdC52MS5Kb2JOb3RlVHlwZRIMCgRuYW1lGAMgASgJEg0KBWJ5dGVzGAQgASgFEiYKAmF0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdzaWduYWxzGAYgASgFEhAKCHByb2R1Y2VyGAcgASgJKmUKDkRlcGVuZGVuY3lLaW5kEh8KG0RFUEVOREVOQ1lfS0lORF9VTlNQRUNJRklFRBAAEhgKFERFUEVOREVOQ1lfS0lORF9IQVJEEAESGAoUREVQRU5ERU5DWV9LSU5EX1NPRlQQAiqLAQoNRmFpbHVyZVBvbGljeRIeChpGQUlMVVJFX1BPTElDWV9VTlNQRUNJRklFRBAAEhwKGEZBSUxVUkVfUE9MSUNZX0ZBSUxfRkFTVBABEhsKF0ZBSUxVUkVfUE9MSUNZX0NPTlRJTlVFEAISHwobRkFJTFVSRV9QT0xJQ1lfV0FJVF9GT1JfQUxMEAMqfgoMVW5pcXVlUG9saWN5Eh0KGVVOSVFVRV9QT0xJQ1lfVU5TUEVDSUZJRUQQABIaChZVTklRVUVfUE9MSUNZX0VYSVNUSU5HEAESGAoUVU5JUVVFX1BPTElDWV9SRUZVU0UQAhIZChVVTklRVUVfUE9MSUNZX1JFUExBQ0UQAyp1CghQcmlvcml0eRIYChRQUklPUklUWV9VTlNQRUNJRklFRBAAEhAKDFBSSU9SSVRZX0xPVxABEhMKD1BSSU9SSVRZX05PUk1BTBACEhEKDVBSSU9SSVRZX0hJR0gQAxIVChFQUklPUklUWV9DUklUSUNBTBAEKrADCgxGYWlsdXJlQ2xhc3MSHQoZRkFJTFVSRV9DTEFTU19VTlNQRUNJRklFRBAAEh4KGkZBSUxVUkVfQ0xBU1NfUkFURV9MSU1JVEVEEAESHgoaRkFJTFVSRV9DTEFTU19TRVJWRVJfRVJST1IQAhIeChpGQUlMVVJFX0NMQVNTX0NMSUVOVF9FUlJPUhADEhgKFEZBSUxVUkVfQ0xBU1NfREVOSUVEEAQSGwoXRkFJTFVSRV9DTEFTU19OT1RfRk9VTkQQBRIZChVGQUlMVVJFX0NMQVNTX1RJTUVPVVQQBhIcChhGQUlMVVJFX0NMQVNTX0NPTk5FQ1RJT04QBxIhCh1GQUlMVVJFX0NMQVNTX1NDSEVNQV9NSVNNQVRDSBAIEh0KGUZBSUxVUkVfQ0xBU1NfUEFSU0VfRVJST1IQCRIbChdGQUlMVVJFX0NMQVNTX0VYSEFVU1RFRBAKEhoKFkZBSUxVUkVfQ0xBU1NfREVBRExJTkUQCxIdChlGQUlMVVJFX0NMQVNTX1dPUktFUl9MT1NUEAwSFwoTRkFJTFVSRV9DTEFTU19PVEhFUhANKnoKEERpc2Nvbm5lY3RQb2xpY3kSIQodRElTQ09OTkVDVF9QT0xJQ1lfVU5TUEVDSUZJRUQQABIaChZESVNDT05ORUNUX1BPTElDWV9TVE9QEAESJwojRElTQ09OTkVDVF9QT0xJQ1lfRklOSVNIX0FORF9SRVBPUlQQAircAQoISm9iU3RhdGUSGQoVSk9CX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRSk9CX1NUQVRFX0JMT0NLRUQQARIXChNKT0JfU1RBVEVfU0NIRURVTEVEEAISEwoPSk9CX1NUQVRFX1JFQURZEAMSFAoQSk9CX1NUQVRFX1BBUktFRBAEEhQKEEpPQl9TVEFURV9MRUFTRUQQBRIXChNKT0JfU1RBVEVfU1VDQ0VFREVEEAYSEgoOSk9CX1NUQVRFX0RFQUQQBxIXChNKT0JfU1RBVEVfQ0FOQ0VMTEVEEAgqmQEKC0pvYk5vdGVUeXBlEh0KGUpPQl9OT1RFX1RZUEVfVU5TUEVDSUZJRUQQABIiCh5KT0JfTk9URV9UWVBFX0VGRkVDVF9DT01QTEVURUQQARIiCh5KT0JfTk9URV9UWVBFX0VGRkVDVF9BQkFORE9ORUQQAhIjCh9KT0JfTk9URV9UWVBFX1NJR05BTFNfUFVCTElTSEVEEAMq8gMKDEpvYkV2ZW50VHlwZRIeChpKT0JfRVZFTlRfVFlQRV9VTlNQRUNJRklFRBAAEhwKGEpPQl9FVkVOVF9UWVBFX1NVQk1JVFRFRBABEhgKFEpPQl9FVkVOVF9UWVBFX1JFQURZEAISGQoVSk9CX0VWRU5UX1RZUEVfTEVBU0VEEAMSGwoXSk9CX0VWRU5UX1RZUEVfUkVMRUFTRUQQBBIaChZKT0JfRVZFTlRfVFlQRV9FWFBJUkVEEAUSIgoeSk9CX0VWRU5UX1RZUEVfUkVUUllfU0NIRURVTEVEEAYSHAoYSk9CX0VWRU5UX1RZUEVfU1VDQ0VFREVEEAcSFwoTSk9CX0VWRU5UX1RZUEVfREVBRBAIEhwKGEpPQl9FVkVOVF9UWVBFX0NBTkNFTExFRBAJEiMKH0pPQl9FVkVOVF9UWVBFX0NBTkNFTF9SRVFVRVNURUQQChIaChZKT0JfRVZFTlRfVFlQRV9SRVZJVkVEEAsSIwofSk9CX0VWRU5UX1RZUEVfRUZGRUNUX0NPTVBMRVRFRBAMEhwKGEpPQl9FVkVOVF9UWVBFX1VOQkxPQ0tFRBANEhsKF0pPQl9FVkVOVF9UWVBFX0RFRkVSUkVEEA4SHAoYSk9CX0VWRU5UX1RZUEVfU1VTUEVOREVEEA9iBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * What a submitter asks for. Every limit named here is a default of the hub's
@@ -194,6 +194,16 @@ export type JobSpec = Message<"holdfast.v1.JobSpec"> & {
    * @generated from field: holdfast.v1.Fairness fairness = 23;
    */
   fairness?: Fairness | undefined;
+
+  /**
+   * The event time that the job is work for. When it succeeds, the window is
+   * done in the same commit: it counts for the source's watermark, and
+   * backfills skip it; while the job is open, they leave the window alone.
+   * Default none.
+   *
+   * @generated from field: holdfast.v1.EventWindow window = 26;
+   */
+  window?: EventWindow | undefined;
 };
 
 /**
@@ -234,6 +244,41 @@ export type Fairness = Message<"holdfast.v1.Fairness"> & {
  */
 export const FairnessSchema: GenMessage<Fairness> = /*@__PURE__*/
   messageDesc(file_holdfast_v1_job, 1);
+
+/**
+ * A window of event time of a source.
+ *
+ * @generated from message holdfast.v1.EventWindow
+ */
+export type EventWindow = Message<"holdfast.v1.EventWindow"> & {
+  /**
+   * What the events come from. Same form as JobSpec.kind. Required.
+   *
+   * @generated from field: string source = 1;
+   */
+  source: string;
+
+  /**
+   * Begin, inclusive. Whole milliseconds. Required.
+   *
+   * @generated from field: google.protobuf.Timestamp from = 2;
+   */
+  from?: Timestamp | undefined;
+
+  /**
+   * End, exclusive; after from. Required.
+   *
+   * @generated from field: google.protobuf.Timestamp to = 3;
+   */
+  to?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message holdfast.v1.EventWindow.
+ * Use `create(EventWindowSchema)` to create a new message.
+ */
+export const EventWindowSchema: GenMessage<EventWindow> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job, 2);
 
 /**
  * One job that another waits for.
@@ -278,7 +323,7 @@ export type Dependency = Message<"holdfast.v1.Dependency"> & {
  * Use `create(DependencySchema)` to create a new message.
  */
 export const DependencySchema: GenMessage<Dependency> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 2);
+  messageDesc(file_holdfast_v1_job, 3);
 
 /**
  * A job that undoes what another has done. It is submitted at most once, in
@@ -311,7 +356,7 @@ export type Compensation = Message<"holdfast.v1.Compensation"> & {
  * Use `create(CompensationSchema)` to create a new message.
  */
 export const CompensationSchema: GenMessage<Compensation> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 3);
+  messageDesc(file_holdfast_v1_job, 4);
 
 /**
  * What became of a child, for its parent.
@@ -360,7 +405,7 @@ export type ChildOutcome = Message<"holdfast.v1.ChildOutcome"> & {
  * Use `create(ChildOutcomeSchema)` to create a new message.
  */
 export const ChildOutcomeSchema: GenMessage<ChildOutcome> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 4);
+  messageDesc(file_holdfast_v1_job, 5);
 
 /**
  * Children of a leased parent.
@@ -396,7 +441,7 @@ export type ChildOutcomes = Message<"holdfast.v1.ChildOutcomes"> & {
  * Use `create(ChildOutcomesSchema)` to create a new message.
  */
 export const ChildOutcomesSchema: GenMessage<ChildOutcomes> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 5);
+  messageDesc(file_holdfast_v1_job, 6);
 
 /**
  * A key that at most one open job of a tenant has. It is free again when the
@@ -426,7 +471,7 @@ export type UniqueKey = Message<"holdfast.v1.UniqueKey"> & {
  * Use `create(UniqueKeySchema)` to create a new message.
  */
 export const UniqueKeySchema: GenMessage<UniqueKey> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 6);
+  messageDesc(file_holdfast_v1_job, 7);
 
 /**
  * How failures of a job are retried. The delay before attempt n + 1 is
@@ -487,7 +532,7 @@ export type RetryPolicy = Message<"holdfast.v1.RetryPolicy"> & {
  * Use `create(RetryPolicySchema)` to create a new message.
  */
 export const RetryPolicySchema: GenMessage<RetryPolicy> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 7);
+  messageDesc(file_holdfast_v1_job, 8);
 
 /**
  * W3C trace context (https://www.w3.org/TR/trace-context/).
@@ -515,7 +560,7 @@ export type TraceContext = Message<"holdfast.v1.TraceContext"> & {
  * Use `create(TraceContextSchema)` to create a new message.
  */
 export const TraceContextSchema: GenMessage<TraceContext> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 8);
+  messageDesc(file_holdfast_v1_job, 9);
 
 /**
  * A job as the ledger knows it.
@@ -737,6 +782,13 @@ export type Job = Message<"holdfast.v1.Job"> & {
    * @generated from field: holdfast.v1.AwaitedPlace awaits = 40;
    */
   awaits?: AwaitedPlace | undefined;
+
+  /**
+   * Window as submitted; absent for none.
+   *
+   * @generated from field: holdfast.v1.EventWindow window = 36;
+   */
+  window?: EventWindow | undefined;
 };
 
 /**
@@ -744,7 +796,7 @@ export type Job = Message<"holdfast.v1.Job"> & {
  * Use `create(JobSchema)` to create a new message.
  */
 export const JobSchema: GenMessage<Job> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 9);
+  messageDesc(file_holdfast_v1_job, 10);
 
 /**
  * What brought a job about, or back.
@@ -789,7 +841,7 @@ export type JobCause = Message<"holdfast.v1.JobCause"> & {
  * Use `create(JobCauseSchema)` to create a new message.
  */
 export const JobCauseSchema: GenMessage<JobCause> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 10);
+  messageDesc(file_holdfast_v1_job, 11);
 
 /**
  * A job that repeats another.
@@ -817,7 +869,7 @@ export type ReplayCause = Message<"holdfast.v1.ReplayCause"> & {
  * Use `create(ReplayCauseSchema)` to create a new message.
  */
 export const ReplayCauseSchema: GenMessage<ReplayCause> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 11);
+  messageDesc(file_holdfast_v1_job, 12);
 
 /**
  * A job that undoes another.
@@ -838,7 +890,7 @@ export type CompensationCause = Message<"holdfast.v1.CompensationCause"> & {
  * Use `create(CompensationCauseSchema)` to create a new message.
  */
 export const CompensationCauseSchema: GenMessage<CompensationCause> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 12);
+  messageDesc(file_holdfast_v1_job, 13);
 
 /**
  * A dead letter that lives again.
@@ -866,7 +918,7 @@ export type RetryCause = Message<"holdfast.v1.RetryCause"> & {
  * Use `create(RetryCauseSchema)` to create a new message.
  */
 export const RetryCauseSchema: GenMessage<RetryCause> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 13);
+  messageDesc(file_holdfast_v1_job, 14);
 
 /**
  * What a suspended job waits for: any signal of a partition after a sequence.
@@ -922,7 +974,7 @@ export type AwaitedPlace = Message<"holdfast.v1.AwaitedPlace"> & {
  * Use `create(AwaitedPlaceSchema)` to create a new message.
  */
 export const AwaitedPlaceSchema: GenMessage<AwaitedPlace> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 14);
+  messageDesc(file_holdfast_v1_job, 15);
 
 /**
  * How an attempt, or the job, ended.
@@ -967,7 +1019,7 @@ export type Outcome = Message<"holdfast.v1.Outcome"> & {
  * Use `create(OutcomeSchema)` to create a new message.
  */
 export const OutcomeSchema: GenMessage<Outcome> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 15);
+  messageDesc(file_holdfast_v1_job, 16);
 
 /**
  * A finished piece of work.
@@ -996,7 +1048,7 @@ export type Success = Message<"holdfast.v1.Success"> & {
  * Use `create(SuccessSchema)` to create a new message.
  */
 export const SuccessSchema: GenMessage<Success> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 16);
+  messageDesc(file_holdfast_v1_job, 17);
 
 /**
  * A failed attempt.
@@ -1043,7 +1095,7 @@ export type Failure = Message<"holdfast.v1.Failure"> & {
  * Use `create(FailureSchema)` to create a new message.
  */
 export const FailureSchema: GenMessage<Failure> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 17);
+  messageDesc(file_holdfast_v1_job, 18);
 
 /**
  * A cancelled piece of work.
@@ -1064,7 +1116,7 @@ export type Cancelled = Message<"holdfast.v1.Cancelled"> & {
  * Use `create(CancelledSchema)` to create a new message.
  */
 export const CancelledSchema: GenMessage<Cancelled> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 18);
+  messageDesc(file_holdfast_v1_job, 19);
 
 /**
  * How far a running attempt is, for people.
@@ -1099,7 +1151,7 @@ export type Progress = Message<"holdfast.v1.Progress"> & {
  * Use `create(ProgressSchema)` to create a new message.
  */
 export const ProgressSchema: GenMessage<Progress> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 19);
+  messageDesc(file_holdfast_v1_job, 20);
 
 /**
  * One state change of a job. Written in the same transaction as the change
@@ -1186,7 +1238,7 @@ export type JobEvent = Message<"holdfast.v1.JobEvent"> & {
  * Use `create(JobEventSchema)` to create a new message.
  */
 export const JobEventSchema: GenMessage<JobEvent> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 20);
+  messageDesc(file_holdfast_v1_job, 21);
 
 /**
  * One line of a job's summary, for people. Written in the same transaction as
@@ -1252,7 +1304,7 @@ export type JobNote = Message<"holdfast.v1.JobNote"> & {
  * Use `create(JobNoteSchema)` to create a new message.
  */
 export const JobNoteSchema: GenMessage<JobNote> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 21);
+  messageDesc(file_holdfast_v1_job, 22);
 
 /**
  * How strongly a job depends on another.
