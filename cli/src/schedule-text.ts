@@ -1,7 +1,13 @@
 import { type JsonObject, toJson } from "@bufbuild/protobuf";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import { durationMs } from "@bufbuild/protobuf/wkt";
-import { type Cadence, type Schedule, ScheduleSchema } from "@holdfast/gen/holdfast/v1/schedule_service_pb";
+import {
+  type Cadence,
+  CatchUpPolicy,
+  type Schedule,
+  ScheduleSchema,
+  type ScheduleSpec,
+} from "@holdfast/gen/holdfast/v1/schedule_service_pb";
 import { formatElapsed } from "./elapsed.js";
 import { JSON_OPTIONS } from "./job-json.js";
 import { relative, time } from "./job-text.js";
@@ -40,13 +46,13 @@ export function scheduleText(schedule: Schedule, nowMs: number, paint: Paint): s
       ["priority", spec?.job && priorityWord(spec.job.priority)],
       ["source", spec?.source || undefined],
       ["overlap", spec && overlapWord(spec.overlap)],
-      ["catch-up", spec && `${catchUpWord(spec.catchUp)}, up to ${lengthText(spec.catchUpWindow)}`],
+      ["catch-up", spec && catchUpText(spec)],
       [
         "jitter",
         spec?.jitter && durationMs(spec.jitter) > 0 ? `up to ${lengthText(spec.jitter)}` : undefined,
       ],
       ["last", time(schedule.lastAt, nowMs)],
-      ["last job", schedule.lastJobId && `${schedule.lastJobId}${lastStateText(schedule)}`],
+      ["last job", lastJobText(schedule)],
       ["waiting", time(schedule.waitingAt, nowMs)],
       ["times", `${schedule.fired} fired, ${schedule.skipped} skipped, ${schedule.missed} missed`],
       ["made", time(schedule.createdAt, nowMs)],
@@ -70,8 +76,14 @@ function lengthText(length: Duration | undefined): string {
   return length === undefined ? "" : formatElapsed(durationMs(length));
 }
 
-function lastStateText({ lastJobState }: Schedule): string {
-  return lastJobState === 0 ? "" : `, ${stateWord(lastJobState)}`;
+function catchUpText({ catchUp, catchUpWindow }: ScheduleSpec): string {
+  const word = catchUpWord(catchUp);
+  return catchUp === CatchUpPolicy.SKIP ? word : `${word}, up to ${lengthText(catchUpWindow)}`;
+}
+
+function lastJobText({ lastJobId, lastJobState }: Schedule): string | undefined {
+  if (lastJobId === "") return undefined;
+  return lastJobState === 0 ? lastJobId : `${lastJobId}, ${stateWord(lastJobState)}`;
 }
 
 function stateText(schedule: Schedule, nowMs: number, paint: Paint): string {

@@ -8,6 +8,7 @@ import { Rounds } from "./rounds.js";
 const roundPauseMs = 500;
 const backfillsPerReadMax = 100;
 const foldPauseMs = 5_000;
+const foldsInRowMax = 20;
 
 type ClockLedger = Pick<
   Ledger,
@@ -95,7 +96,8 @@ export class BackfillClock {
   }
 
   async #fold(): Promise<void> {
-    await this.#ledger.foldWindows();
+    for (let folds = 0; folds < foldsInRowMax; folds += 1)
+      if ((await this.#ledger.foldWindows()) === 0) break;
     this.#observer.counted(await this.#ledger.countActiveWindows());
   }
 }

@@ -109,7 +109,7 @@ export class Schedules {
     return stood;
   }
 
-  /** Fires once more, now. @throws Fault SCHEDULE_NOT_FOUND */
+  /** Fires once more, now. @throws Fault SCHEDULE_NOT_FOUND, KIND_NOT_ALLOWED */
   async trigger(
     principal: Principal,
     operator: Operator,
@@ -121,6 +121,7 @@ export class Schedules {
   }> {
     const { schedule, jobId, isWaiting } = await this.#change(principal, name, async (stood, nowMs) => {
       if (!stood) throw notFound(name);
+      requireKinds(principal, [stood.spec.job.kind]);
       const atMs = Math.floor(nowMs);
       const firing = decideTrigger(stood.spec, stood, atMs);
       const jobs = firing.fire.map((due) => ({

@@ -894,7 +894,8 @@ export const ScheduleService: GenService<{
    * cadence that stays goes on as it was; another one begins from now. Jobs
    * that were submitted stay as they are, and a pause stays. Needs a reason.
    *
-   * Errors: AUDIT_FIELDS_MISSING, PAYLOAD_TOO_LARGE, KIND_NOT_ALLOWED.
+   * Errors: AUDIT_FIELDS_MISSING, PAYLOAD_TOO_LARGE, KIND_NOT_ALLOWED,
+   * CHANGED_MEANWHILE.
    *
    * @generated from rpc holdfast.v1.ScheduleService.Set
    */
@@ -929,7 +930,7 @@ export const ScheduleService: GenService<{
    * Lets times pass from now on without jobs. Pausing again changes the reason.
    * Needs a reason.
    *
-   * Errors: AUDIT_FIELDS_MISSING, SCHEDULE_NOT_FOUND.
+   * Errors: AUDIT_FIELDS_MISSING, SCHEDULE_NOT_FOUND, CHANGED_MEANWHILE.
    *
    * @generated from rpc holdfast.v1.ScheduleService.Pause
    */
@@ -942,7 +943,7 @@ export const ScheduleService: GenService<{
    * Goes on with the next time from now; what passed meanwhile is not made up
    * for. Needs a reason. One that is not paused stays as it is.
    *
-   * Errors: AUDIT_FIELDS_MISSING, SCHEDULE_NOT_FOUND.
+   * Errors: AUDIT_FIELDS_MISSING, SCHEDULE_NOT_FOUND, CHANGED_MEANWHILE.
    *
    * @generated from rpc holdfast.v1.ScheduleService.Resume
    */
@@ -968,7 +969,8 @@ export const ScheduleService: GenService<{
    * Fires once more, now, paused or not. The overlap policy holds as for any
    * other time; such a job has no window. Needs a reason.
    *
-   * Errors: AUDIT_FIELDS_MISSING, SCHEDULE_NOT_FOUND.
+   * Errors: AUDIT_FIELDS_MISSING, SCHEDULE_NOT_FOUND, KIND_NOT_ALLOWED,
+   * CHANGED_MEANWHILE.
    *
    * @generated from rpc holdfast.v1.ScheduleService.Trigger
    */
