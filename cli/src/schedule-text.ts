@@ -44,7 +44,7 @@ export function scheduleText(schedule: Schedule, nowMs: number, paint: Paint): s
       ["product", spec?.job?.product],
       ["queue", spec?.job?.queue],
       ["priority", spec?.job && priorityWord(spec.job.priority)],
-      ["source", spec?.source || undefined],
+      ["event source", spec?.eventSource || undefined],
       ["overlap", spec && overlapWord(spec.overlap)],
       ["catch-up", spec && catchUpText(spec)],
       [

@@ -18,6 +18,9 @@ export interface TemplateFlags {
   readonly priority?: Priority;
   readonly capability?: readonly string[];
   readonly label?: Labels;
+  readonly source?: string;
+  readonly fairnessKey?: string;
+  readonly fairnessWeight?: number;
   readonly maxAttempts?: number;
   readonly initialBackoff?: number;
   readonly backoffFactor?: number;
@@ -35,6 +38,9 @@ export function withTemplate(command: Command): Command {
     .option("--priority <class>", Object.keys(PRIORITY_WORDS).join(", "), oneOf(PRIORITY_WORDS))
     .option("--capability <names>", "what a worker must offer; may be repeated", collectWords)
     .option("--label <key=value>", "for finding them again; may be repeated", collectLabel)
+    .option("--source <name>", "what outside service its handler calls")
+    .option("--fairness-key <key>", "whose share of the service they take")
+    .option("--fairness-weight <number>", "share of that key, 1 to 1000", wholeNumber(1, 1_000))
     .option("--max-attempts <attempts>", "attempts in all, 1 to 1000", wholeNumber(1, 1_000))
     .option("--initial-backoff <duration>", "delay after the first failure", parseDurationMs)
     .option("--backoff-factor <number>", "growth of the delay per failure, 1 to 100", decimalNumber(1, 100))
@@ -44,11 +50,15 @@ export function withTemplate(command: Command): Command {
 export async function templateSpec(flags: TemplateFlags, io: Io): Promise<JobSpec> {
   const { kind, payload, contentType, capability, label, initialBackoff, maxBackoff } = flags;
   const { queue, product, priority, maxAttempts, backoffFactor } = flags;
+  const { source, fairnessKey, fairnessWeight } = flags;
   const read = payload === undefined ? undefined : await readPayload(payload, contentType, io);
   return jobSpec(kind, read, {
     ...(queue === undefined ? {} : { queue }),
     ...(product === undefined ? {} : { product }),
     ...(priority === undefined ? {} : { priority }),
+    ...(source === undefined ? {} : { source }),
+    ...(fairnessKey === undefined ? {} : { fairnessKey }),
+    ...(fairnessWeight === undefined ? {} : { fairnessWeight }),
     ...(maxAttempts === undefined ? {} : { maxAttempts }),
     ...(backoffFactor === undefined ? {} : { backoffFactor }),
     ...(capability === undefined ? {} : { capabilities: capability }),

@@ -66,7 +66,7 @@ test("schedules set says cadence, policies and job, and shows what stands there"
         overlap: OverlapPolicy.QUEUE_ONE,
         catchUp: CatchUpPolicy.LAST,
         jitter: { seconds: 30n },
-        source: "clicks",
+        eventSource: "clicks",
       },
       justification: { reason: "asked for", ticket: "T-1" },
     },

@@ -135,7 +135,7 @@ function addSet(schedules: Command, cli: Cli): void {
           job: await templateSpec(flags, invocation.io),
           overlap: flags.overlap ?? 0,
           catchUp: flags.catchUp ?? 0,
-          source: flags.eventSource ?? "",
+          eventSource: flags.eventSource ?? "",
           ...(replaceGrace === undefined ? {} : { replaceGrace: durationFromMs(replaceGrace) }),
           ...(catchUpWindow === undefined ? {} : { catchUpWindow: durationFromMs(catchUpWindow) }),
           ...(jitter === undefined ? {} : { jitter: durationFromMs(jitter) }),

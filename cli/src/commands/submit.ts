@@ -26,8 +26,8 @@ Answered once the job is durable. With an idempotency key, submitting again retu
 A batch is a file of one JSON object per line, with the fields kind, payload, queue, product, priority,
 capabilities, labels, source, fairnessKey, fairnessWeight, idempotencyKey, uniqueKey, uniquePolicy, runAt,
 startBy, deadline, maxAttempts, initialBackoff, backoffFactor, maxBackoff, permanentCodes, permanentClasses,
-after, afterEnded, disconnectPolicy, disconnectLimit and window; options of the command line are the defaults of
-every line. A parent with its children is submitted by \`holdfast run submit\`.
+after, afterEnded, disconnectPolicy, disconnectLimit and window; options of the command line are the defaults
+of every line. A parent with its children is submitted by \`holdfast run submit\`.
 
 Examples:
   $ holdfast submit greet --payload '{"name":"Ada"}' --wait

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { noFairness } from "./job-spec.js";
 import {
   CatchUpPolicy,
   type Due,
@@ -23,6 +24,8 @@ function spec(overrides: Partial<ScheduleSpec> = {}): ScheduleSpec {
       queue: "default",
       priority: 2,
       capabilities: [],
+      source: "",
+      fairness: noFairness,
       contentType: "",
       options: {},
     },
@@ -33,7 +36,7 @@ function spec(overrides: Partial<ScheduleSpec> = {}): ScheduleSpec {
     jitterMs: 0,
     startsAtMs: null,
     endsAtMs: null,
-    source: "",
+    eventSource: "",
     ...overrides,
   };
 }
@@ -132,7 +135,7 @@ it("however hubs look, times that are caught up make windows without gap or over
     fc.property(
       fc.array(fc.integer({ min: 1, max: 400 * minuteMs }), { minLength: 1, maxLength: 30 }),
       (pauses) => {
-        const all = spec({ catchUp: CatchUpPolicy.All, overlap: OverlapPolicy.Allow, source: "clicks" });
+        const all = spec({ catchUp: CatchUpPolicy.All, overlap: OverlapPolicy.Allow, eventSource: "clicks" });
         let stood = state();
         let nowMs = 0;
         const windows: (readonly [number, number])[] = [];
@@ -165,7 +168,11 @@ it("triggering changes nothing about the times, and obeys the overlap policy", (
 });
 
 describe("the job of a time", () => {
-  const schedule = { scheduleId: "s", name: "nightly", spec: spec({ source: "clicks", jitterMs: 1_000 }) };
+  const schedule = {
+    scheduleId: "s",
+    name: "nightly",
+    spec: spec({ eventSource: "clicks", jitterMs: 1_000 }),
+  };
 
   it("is the same whoever makes it: key, labels, window and jitter", () => {
     const job = scheduledJob(schedule, due(10), false);
@@ -176,7 +183,7 @@ describe("the job of a time", () => {
         labels: {
           schedule: "nightly",
           scheduled_for: "1970-01-01T00:10:00.000Z",
-          source: "clicks",
+          window_source: "clicks",
           window_from: "1970-01-01T00:05:00.000Z",
           window_to: "1970-01-01T00:10:00.000Z",
         },

@@ -23,7 +23,7 @@ export interface ScheduleSpec extends CadenceBounds {
   readonly catchUpWindowMs: number;
   readonly jitterMs: number;
   /** Whose event time its jobs are work for; empty for none. */
-  readonly source: string;
+  readonly eventSource: string;
 }
 
 /** A time of a schedule, and the one before it: where its window begins. */
@@ -156,12 +156,14 @@ export function scheduledJob(
   due: Due,
   isTriggered: boolean,
 ): ScheduledJob {
-  const { job, jitterMs, source } = schedule.spec;
+  const { job, jitterMs, eventSource } = schedule.spec;
   const scheduledFor = instant(due.atMs).toISOString();
   // Whoever triggers twice wants two jobs.
   const idempotencyKey = isTriggered ? "" : `schedule/${schedule.scheduleId}/${scheduledFor}`;
   const window: EventWindow | null =
-    source !== "" && due.priorMs !== null ? { source, fromMs: due.priorMs, toMs: due.atMs } : null;
+    eventSource !== "" && due.priorMs !== null
+      ? { source: eventSource, fromMs: due.priorMs, toMs: due.atMs }
+      : null;
   return {
     idempotencyKey,
     runAtMs: jitterMs > 0 && !isTriggered ? due.atMs + jitterOf(idempotencyKey, jitterMs) : null,

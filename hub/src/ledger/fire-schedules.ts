@@ -119,9 +119,10 @@ const firingText = (recording: string) => `
     select tenant_id, source, from_at, to_at, job_id, 1 from windows
   ), entered as (
     insert into inbox (job_id, tenant_id, submitted_by, submitted_at, kind, product, queue, priority, capabilities,
-      labels, idempotency_key, run_at, options, content_type, payload)
+      source, fairness_key, fairness_weight, labels, idempotency_key, run_at, options, content_type, payload)
     select j.job_id, f.tenant_id, 'schedule', now(), t.job ->> 'kind', t.job ->> 'product', t.job ->> 'queue',
-      (t.job ->> 'priority')::smallint, array(select jsonb_array_elements_text(t.job -> 'capabilities')), '{}', j.key,
+      (t.job ->> 'priority')::smallint, array(select jsonb_array_elements_text(t.job -> 'capabilities')),
+      t.job ->> 'source', t.job #>> '{fairness,key}', (t.job #>> '{fairness,weight}')::integer, '{}', j.key,
       ${fromMs("j.run_at_ms")}, j.options::jsonb, t.job ->> 'contentType', f.payload
     from fired f cross join jobs j cross join lateral (select f.spec -> 'job' as job) t order by j.n
   )${recording}

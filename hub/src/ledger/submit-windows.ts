@@ -112,12 +112,13 @@ export async function submitWindows(
         select tenant_id, source, from_at, to_at, job_id, 1 from chosen
       ), entered as (
         insert into inbox (job_id, tenant_id, submitted_by, submitted_at, kind, product, queue, priority, capabilities,
-          labels, idempotency_key, options, content_type, payload)
+          source, fairness_key, fairness_weight, labels, idempotency_key, options, content_type, payload)
         select job_id, tenant_id, 'backfill', now(), job ->> 'kind', job ->> 'product', job ->> 'queue',
-          (job ->> 'priority')::smallint, array(select jsonb_array_elements_text(job -> 'capabilities')), '{}', key,
+          (job ->> 'priority')::smallint, array(select jsonb_array_elements_text(job -> 'capabilities')),
+          job ->> 'source', job #>> '{fairness,key}', (job #>> '{fairness,weight}')::integer, '{}', key,
           job -> 'options' || jsonb_build_object('idempotencyKey', key, 'window', made_for,
             'labels', coalesce(job #> '{options,labels}', '{}') || jsonb_build_object('backfill', backfill_id,
-              'source', source, 'window_from', ${toText("from_at")}, 'window_to', ${toText("to_at")})),
+              'window_source', source, 'window_from', ${toText("from_at")}, 'window_to', ${toText("to_at")})),
           job ->> 'contentType', payload
         from chosen order by from_at
       ), paced as (

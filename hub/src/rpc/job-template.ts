@@ -9,7 +9,7 @@ import {
 } from "@holdfast/gen/holdfast/v1/job_pb";
 import type { JobTemplate } from "../domain/job-template.js";
 import { checkCount, invalid } from "./check.js";
-import { toJobSpec } from "./job-messages.js";
+import { optionalFairness, toJobSpec } from "./job-messages.js";
 import type { EdgeLimits } from "./limits.js";
 
 /** Room for the labels that a hub adds. */
@@ -38,15 +38,25 @@ export function toJobTemplate(
   checkCount(`${path}.labels`, Object.keys(message.labels).length, 0, labelsMax);
   const priority = message.priority || defaultPriority;
   const spec = toJobSpec({ ...message, priority }, path, limits);
-  const { kind, product, queue, capabilities, contentType, payload, options } = spec;
+  const { kind, product, queue, capabilities, source, fairness, contentType, payload, options } = spec;
   return {
-    job: { kind, product, queue, priority: spec.priority, capabilities, contentType, options },
+    job: {
+      kind,
+      product,
+      queue,
+      priority: spec.priority,
+      capabilities,
+      source,
+      fairness,
+      contentType,
+      options,
+    },
     payload,
   };
 }
 
 export function toTemplateMessage(job: JobTemplate): MessageInitShape<typeof JobSpecSchema> {
-  const { kind, product, queue, priority, capabilities, contentType } = job;
+  const { kind, product, queue, priority, capabilities, source, contentType } = job;
   const { labels, retry, finishAndReport, traceContext } = job.options;
   return {
     kind,
@@ -54,6 +64,8 @@ export function toTemplateMessage(job: JobTemplate): MessageInitShape<typeof Job
     queue,
     priority: priority as number,
     capabilities: [...capabilities],
+    source,
+    ...optionalFairness(job.fairness),
     contentType,
     labels: { ...labels },
     ...(retry && {

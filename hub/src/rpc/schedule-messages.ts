@@ -43,7 +43,7 @@ export function toScheduleSpec(
     jitterMs: checkDuration("spec.jitter", message.jitter, dayMs, 0),
     startsAtMs,
     endsAtMs,
-    source: message.source === "" ? "" : checkName("spec.source", message.source),
+    eventSource: message.eventSource === "" ? "" : checkName("spec.event_source", message.eventSource),
   };
   return { spec, payload };
 }
@@ -110,7 +110,7 @@ function toSpecMessage(spec: ScheduleSpec): MessageInitShape<typeof ScheduleSpec
     jitter: durationFromMs(spec.jitterMs),
     ...optionalTime("startsAt", spec.startsAtMs),
     ...optionalTime("endsAt", spec.endsAtMs),
-    source: spec.source,
+    eventSource: spec.eventSource,
   };
 }
 

@@ -26,7 +26,7 @@ test("hubs killed in the middle of a backfill and a schedule run no window or ti
       job: { kind: "work" },
       overlap: OverlapPolicy.ALLOW,
       catchUp: CatchUpPolicy.ALL,
-      source: "ticks",
+      eventSource: "ticks",
     },
     justification,
   });

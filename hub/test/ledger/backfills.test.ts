@@ -7,7 +7,7 @@ import {
   type WindowCounts,
   WindowState,
 } from "../../src/domain/backfill.js";
-import type { EventWindow } from "../../src/domain/job-spec.js";
+import { type EventWindow, noFairness } from "../../src/domain/job-spec.js";
 import { JobState } from "../../src/domain/job-state.js";
 import type { Outcome } from "../../src/domain/outcome.js";
 import type { Ledger } from "../../src/ledger/ledger.js";
@@ -45,6 +45,8 @@ async function start(
     queue: "default",
     priority: 1,
     capabilities: [],
+    source: "",
+    fairness: noFairness,
     contentType: "",
     options: { retry: quickRetry },
   } as const;
@@ -315,7 +317,7 @@ describe("a window", () => {
         idempotencyKey: `backfill/${backfillId}/2026-03-01T05:00:00.000Z`,
         labels: {
           backfill: backfillId,
-          source: "carrying",
+          window_source: "carrying",
           window_from: "2026-03-01T05:00:00.000Z",
           window_to: "2026-03-01T06:00:00.000Z",
         },

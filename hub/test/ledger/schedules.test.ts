@@ -1,5 +1,6 @@
 import { v7 as uuidv7 } from "uuid";
 import { describe, expect, it } from "vitest";
+import { noFairness } from "../../src/domain/job-spec.js";
 import type { Outcome } from "../../src/domain/outcome.js";
 import {
   CatchUpPolicy,
@@ -28,6 +29,8 @@ function spec(overrides: Partial<ScheduleSpec> = {}): ScheduleSpec {
       queue: "default",
       priority: 2,
       capabilities: [],
+      source: "",
+      fairness: noFairness,
       contentType: "text/plain",
       options: { labels: { team: "press" } },
     },
@@ -38,7 +41,7 @@ function spec(overrides: Partial<ScheduleSpec> = {}): ScheduleSpec {
     jitterMs: 0,
     startsAtMs: null,
     endsAtMs: null,
-    source: "",
+    eventSource: "",
     ...overrides,
   };
 }
@@ -108,7 +111,7 @@ describe("a time of a schedule", () => {
   });
 
   it("carries the template, labels of its own, and a key that makes it once (D2)", async () => {
-    const scheduleId = await overdue("carrying", 1, { source: "press.clicks" });
+    const scheduleId = await overdue("carrying", 1, { eventSource: "press.clicks" });
     await look(room.ledger);
     await adoptAll(room);
 
@@ -120,7 +123,7 @@ describe("a time of a schedule", () => {
       contentType: "text/plain",
       options: {
         idempotencyKey: `schedule/${scheduleId}/${job?.at}`,
-        labels: { team: "press", schedule: "carrying", source: "press.clicks", window_to: job?.at },
+        labels: { team: "press", schedule: "carrying", window_source: "press.clicks", window_to: job?.at },
         window: { source: "press.clicks", toMs: Date.parse(job?.at as string) },
       },
     });

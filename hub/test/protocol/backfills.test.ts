@@ -71,7 +71,7 @@ describe("a backfill", () => {
     for (let n = 0; n < 4; n += 1) {
       const lease = await worker.lease();
       froms.push(lease.labels.window_from as string);
-      expect(lease.labels).toMatchObject({ backfill: backfillId, source: "clicks" });
+      expect(lease.labels).toMatchObject({ backfill: backfillId, window_source: "clicks" });
       await worker.succeed(lease);
     }
     expect(froms.sort()).toEqual([0, 1, 3, 5].map((at) => new Date(beginMs + at * hourMs).toISOString()));

@@ -86,7 +86,7 @@ describe("a schedule that cannot be is refused, naming the field", () => {
       schedule({ startsAt: inMs(0), endsAt: inMs(-1_000) }),
       "spec.ends_at",
     ),
-    bad("a bad source", set, schedule({ source: "Not ok" }), "spec.source"),
+    bad("a bad source", set, schedule({ eventSource: "Not ok" }), "spec.event_source"),
     bad("no reason", set, { name: "n", spec: spec() }, "justification.reason", [7, "AUDIT_FIELDS_MISSING"]),
     bad("an absent schedule", get, { name: "absent" }, /^$/, [5, "SCHEDULE_NOT_FOUND"]),
     bad("an absent schedule", trigger, { name: "absent", justification }, /^$/, [5, "SCHEDULE_NOT_FOUND"]),

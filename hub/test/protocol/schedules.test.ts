@@ -42,10 +42,7 @@ const jobsOf = (name: string) =>
 
 /** Its next time is now: hubs find it overdue. */
 const overdue = (name: string) =>
-  under.query(
-    "update schedule set next_at = now(), revision = revision + 1 where name = $1",
-    [name],
-  );
+  under.query("update schedule set next_at = now(), revision = revision + 1 where name = $1", [name]);
 
 describe("a schedule", () => {
   it("fires while hubs run: one job per time, with its labels, on whichever hub", async () => {

@@ -296,8 +296,8 @@ export type StartRequest = Message<"holdfast.v1.StartRequest"> & {
   /**
    * What is submitted for each window. It must have neither run_at, deadline,
    * start_by, idempotency_key, unique, window, depends_on nor compensation. To
-   * its labels are added "backfill" with the id, "source", "window_from" and
-   * "window_to" in RFC 3339. Its idempotency key is made from backfill and
+   * its labels are added "backfill" with the id, "window_source", "window_from"
+   * and "window_to" in RFC 3339. Its idempotency key is made from backfill and
    * window. Priority by default PRIORITY_LOW. Required.
    *
    * @generated from field: holdfast.v1.JobSpec job = 2;
