@@ -24,8 +24,8 @@ import { type TemplateFlags, templateSpec, withTemplate } from "../template-opti
 import { writeItems } from "./item-list.js";
 
 const AFTER_HELP = `
-A backfill cuts a range of event time into windows and runs a job for each, at a pace. Windows that are done are skipped,
-and those that live jobs are at are left to them. docs/schedules.md says how jobs declare windows.
+A backfill cuts a range of event time into windows and runs a job for each, at a pace. Windows that are done
+are skipped, those that live jobs are at are left to them. docs/schedules.md says how jobs declare windows.
 
 Examples:
   $ holdfast backfills preview clicks --from 2027-01-01T00:00:00Z --to 2027-02-01T00:00:00Z --step 1h

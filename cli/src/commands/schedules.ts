@@ -22,12 +22,13 @@ import { type TemplateFlags, templateSpec, withTemplate } from "../template-opti
 import { writeItems } from "./item-list.js";
 
 const AFTER_HELP = `
-A schedule submits a job again and again: by the calendar of a time zone, or at intervals. docs/schedules.md says what
-happens when clocks change, when the last job has not ended, and after a time without any hub.
+A schedule submits a job again and again: by the calendar of a time zone, or at intervals. docs/schedules.md
+says what happens when clocks change, when the last job has not ended, and after a time without any hub.
 
 Examples:
   $ holdfast schedules next --cron "30 2 * * *" --zone Europe/Berlin
-  $ holdfast schedules set nightly --cron "30 2 * * *" --zone Europe/Berlin --kind report --reason "asked for by sales"
+  $ holdfast schedules set nightly --cron "30 2 * * *" --zone Europe/Berlin --kind report \\
+      --reason "asked for by sales"
   $ holdfast schedules set poll --every 30s --kind poll --overlap queue-one --reason "new source"
   $ holdfast schedules pause nightly --reason "the database moves"
   $ holdfast schedules trigger nightly --reason "once more, with the corrected prices"`;

@@ -7,8 +7,8 @@ import { takeItems } from "../pages.js";
 import { writeItems } from "./item-list.js";
 
 const AFTER_HELP = `
-All windows of a source up to its watermark are done, and it never goes back. What is done beyond it has gaps before it:
-a backfill fills them.
+All windows of a source up to its watermark are done, and it never goes back. What is done beyond it has gaps
+before it: a backfill fills them.
 
 Examples:
   $ holdfast watermarks ls

@@ -71,27 +71,27 @@ export class ScheduleClock {
           this.#lookAfter(this.#isHurried ? 0 : pauseMs);
         });
       },
-      Math.min(Math.max(ms, lookSpacingMs), lookIntervalMs),
+      Math.min(Math.max(Math.ceil(ms), lookSpacingMs), lookIntervalMs),
     );
   }
 
   /** Answers when to look next. */
   async #look(): Promise<number> {
     const { schedules, nowMs, nextAtMs } = await this.#ledger.readDueSchedules(schedulesPerLookMax);
-    let fired = 0;
+    const readAtMs = performance.now();
+    let soonestMs = nextAtMs ?? Number.POSITIVE_INFINITY;
     for (const schedule of schedules) {
       // What one schedule cannot do keeps no other waiting.
       try {
-        fired += await this.#fire(schedule, nowMs);
+        soonestMs = Math.min(soonestMs, await this.#fire(schedule, nowMs));
       } catch (error) {
         this.#observer.failed(error);
       }
     }
-    if (fired > 0 && schedules.length >= schedulesPerLookMax) return 0;
-    return nextAtMs === null ? lookIntervalMs : nextAtMs - nowMs;
+    return soonestMs - nowMs - (performance.now() - readAtMs);
   }
 
-  /** Answers how many times of the schedule are settled. */
+  /** Answers when the schedule has something to do next, by the ledger's clock. */
   async #fire(schedule: ScheduleView & { readonly tenantId: number }, nowMs: number): Promise<number> {
     const { spec, tenantId } = schedule;
     const firing = decideFiring(spec, schedule, nowMs);
@@ -107,7 +107,7 @@ export class ScheduleClock {
           atMs: due.atMs,
         }),
       );
-      if (!(await this.#ledger.fireSchedule(schedule, firing, jobs, null))) return 0;
+      if (!(await this.#ledger.fireSchedule(schedule, firing, jobs, null))) return nowMs + lookIntervalMs;
       for (const { atMs } of jobs) this.#observer.fired(Math.max(0, nowMs - atMs));
       if (firing.skipped > 0) this.#observer.passed("skipped", firing.skipped);
       if (firing.missed > 0) this.#observer.passed("missed", firing.missed);
@@ -121,6 +121,6 @@ export class ScheduleClock {
         reason: `replaced by the next of schedule ${schedule.name}`,
         graceMs: spec.replaceGraceMs,
       });
-    return isChanged ? 1 : 0;
+    return Math.max(firing.next?.atMs ?? Number.POSITIVE_INFINITY, nowMs + lookSpacingMs);
   }
 }

@@ -46,15 +46,22 @@ function spec(overrides: Partial<ScheduleSpec> = {}): ScheduleSpec {
   };
 }
 
-/** A schedule of which so many times have passed. */
+/** A schedule of which so many times have passed, the last of them ten seconds ago. */
 async function overdue(name: string, times: number, overrides: Partial<ScheduleSpec> = {}): Promise<string> {
   const scheduleId = uuidv7();
   const { nowMs } = await room.ledger.readSchedule(1, name);
-  const newestMs = Math.floor(nowMs / minuteMs) * minuteMs;
+  const newestMs = Math.floor(nowMs) - 10_000;
+  const cadence = { type: "interval", everyMs: minuteMs, anchorMs: newestMs } as const;
   const atMs = newestMs - (times - 1) * minuteMs;
   const next = { atMs, priorMs: atMs - minuteMs };
   const payload = Buffer.from("hello");
-  await room.ledger.createSchedule(operator, { scheduleId, name, spec: spec(overrides), payload, next });
+  await room.ledger.createSchedule(operator, {
+    scheduleId,
+    name,
+    spec: spec({ cadence, ...overrides }),
+    payload,
+    next,
+  });
   return scheduleId;
 }
 
