@@ -29,7 +29,7 @@ interface EntryRow {
   readonly deadline_ms: number | null;
   readonly retry: Partial<RetryPolicy> | null;
   readonly content_type: string;
-  readonly options: Pick<JobOptions, "startByMs" | "unique">;
+  readonly options: JobOptions;
   readonly payload: Buffer;
 }
 
