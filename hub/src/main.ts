@@ -13,6 +13,7 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from "./ledger/embedded-
 import { type Ledger, openLedger } from "./ledger/ledger.js";
 import { defaultNatsLinkSettings, type NatsLink, startNatsLink } from "./nats/nats-link.js";
 import { accessService } from "./rpc/access-service.js";
+import { backfillService } from "./rpc/backfill-service.js";
 import { budgetService } from "./rpc/budget-service.js";
 import { startConnectors } from "./rpc/connectors.js";
 import { deadLetterService } from "./rpc/dead-letter-service.js";
@@ -24,12 +25,15 @@ import { jobService } from "./rpc/job-service.js";
 import { limitService } from "./rpc/limit-service.js";
 import { operationService } from "./rpc/operation-service.js";
 import { productService } from "./rpc/product-service.js";
+import { scheduleService } from "./rpc/schedule-service.js";
 import { markDead } from "./rpc/signal-messages.js";
 import { signalService } from "./rpc/signal-service.js";
 import { workerService } from "./rpc/worker-service.js";
 import { Access } from "./services/access.js";
 import { Allowances } from "./services/allowances.js";
 import { Attachments } from "./services/attachments.js";
+import { BackfillClock } from "./services/backfill-clock.js";
+import { Backfills } from "./services/backfills.js";
 import { budgetAlerts } from "./services/budget-alerts.js";
 import { Budgets } from "./services/budgets.js";
 import { ChangeRelay } from "./services/change-relay.js";
@@ -46,6 +50,7 @@ import { GateBook } from "./services/gate-book.js";
 import { GateReopener } from "./services/gate-reopener.js";
 import { GateRooms } from "./services/gate-rooms.js";
 import {
+  backfillMetrics,
   budgetCounter,
   busMetrics,
   deadLetterCounter,
@@ -60,6 +65,7 @@ import {
   rateMetrics,
   replayCounter,
   runCounter,
+  scheduleMetrics,
   verdictCounter,
   waitMetrics,
   watchFairness,
@@ -89,6 +95,8 @@ import { Products } from "./services/products.js";
 import { Reaper } from "./services/reaper.js";
 import { Replays } from "./services/replays.js";
 import { Runs } from "./services/runs.js";
+import { ScheduleClock } from "./services/schedule-clock.js";
+import { Schedules } from "./services/schedules.js";
 import { SessionLeases } from "./services/session-leases.js";
 import { SessionLiveness } from "./services/session-liveness.js";
 import type { RevokedLease } from "./services/session-messages.js";
@@ -291,6 +299,9 @@ async function startOn(
     replaced: (jobId) => feed.changed(jobId),
     failed: onTrouble,
   });
+  const stopJob = jobs.stop.bind(jobs);
+  const scheduleClock = new ScheduleClock(ledger, stopJob, { ...scheduleMetrics(), failed: onTrouble });
+  const backfillClock = new BackfillClock(ledger, stopJob, { ...backfillMetrics(), failed: onTrouble });
   const signals = signalServices(ledger, peers, config, markDead, signalMetrics(), onTrouble);
   runs = new Runs(ledger, lanes, book, feed, noteDue, revoke, runCounter());
   const endKey = (keyId: string) => {
@@ -367,6 +378,8 @@ async function startOn(
     ),
     effectService(effects, config),
     inboxService(inbox),
+    scheduleService(new Schedules(ledger, () => scheduleClock.hurry()), config),
+    backfillService(new Backfills(ledger, () => backfillClock.hurry()), config),
     deadLetterService(new JobDeadLetters(ledger, lanes, feed, deadLetterCounter())),
     fleetService(fleet),
     eventService(new Forwarding(ledger, sink?.name ?? null)),
@@ -381,6 +394,7 @@ async function startOn(
     dispatcher.stop();
     liveness.stop();
     reports.stop();
+    await Promise.all([scheduleClock.stop(), backfillClock.stop()]);
     await inbox.stop();
     await Promise.all([gateBook.stop(), productBook.stop(), reopener.stop(), allowances.stop()]);
     await Promise.all([timers.stop(), reaper.stop(), refill.stop(), maintenance.stop()]);
@@ -415,6 +429,8 @@ async function startOn(
     peers.start();
     signals.start();
     await inbox.start();
+    scheduleClock.start();
+    backfillClock.start();
     const ports = await startConnectors(config, await readTls(config), services, access, {
       isReady: async () => !isStopping && ledger.isConnected() && (await ledger.readFacts()).roundTripMs >= 0,
       metrics: telemetry.serveMetrics,
