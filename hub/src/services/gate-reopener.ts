@@ -1,7 +1,7 @@
 // Lets parked jobs back into their lanes when their gate is open, best score first and never more at once than the gate
 // has room for: what the claim would stop again stays where it is. Hubs share the work; any of them may do it. The same
 // look tells the lanes behind metered gates how much room there is.
-import { holdOf, isMetered } from "../domain/gate.js";
+import { type Gate, holdOf, isMetered, limitsOf, targetText } from "../domain/gate.js";
 import { fittingFrom, isFull, type MeterLevel, type ReadLevel } from "../domain/meter.js";
 import type { Lanes } from "../lanes/lanes.js";
 import type { Ledger } from "../ledger/ledger.js";
@@ -98,7 +98,8 @@ export class GateReopener {
       for (const { jobId } of refs) this.#feed.changed(jobId);
     }
     for (const gateId of watched) {
-      const level = levels.get(gateId);
+      const gate = this.#book.get(gateId);
+      const level = levels.get(gateId) ?? (gate && untouched(gate));
       this.#rooms.found(gateId, roomForLanes(level), level);
     }
     await this.#onLevels([...levels.values()]);
@@ -119,11 +120,18 @@ export class GateReopener {
     if (isFull(level)) return 0;
     const { jobsMax, costMax, tokensMax } = level.limits;
     const places = jobsMax === null ? jobsPerRoundMax : jobsMax - level.jobs;
-    // Jobs that declare a key bring a limit with them, and amounts differ from job to job.
-    if (gate && costMax === null && tokensMax === null) return places;
+    // Jobs that declare a key bring a limit with them, amounts differ from job to job, and promises are to critical ones.
+    const isAlike = costMax === null && tokensMax === null && level.promised === 0;
+    if (gate && isAlike) return places;
     const waiting = await this.#ledger.readParkedAsks(gateId, Math.min(places, asksPerRoundMax));
     return fittingFrom(level, waiting);
   }
+}
+
+/** The level of a gate that no claim has asked yet. */
+function untouched(gate: Gate): MeterLevel {
+  const nothing = { jobs: 0, cost: 0, tokens: 0, promised: 0, turnsAtMs: null };
+  return { meterId: gate.gateId, target: targetText(gate.target), limits: limitsOf(gate), ...nothing };
 }
 
 function roomForLanes(level: MeterLevel | undefined): number {

@@ -13,7 +13,8 @@ export class GateRooms {
 
   /** These are the metered gates now. One that is new has no room until somebody has looked. */
   watch(gateIds: readonly number[]): void {
-    for (const known of this.#rooms.keys()) if (!gateIds.includes(known)) this.#forget(known);
+    const wanted = new Set(gateIds);
+    for (const known of this.#rooms.keys()) if (!wanted.has(known)) this.#forget(known);
     for (const gateId of gateIds) if (!this.#rooms.has(gateId)) this.#rooms.set(gateId, 0);
   }
 
