@@ -11,6 +11,7 @@ import { InboxService } from "@holdfast/gen/holdfast/v1/inbox_service_pb";
 import { JobService } from "@holdfast/gen/holdfast/v1/job_service_pb";
 import { LimitService } from "@holdfast/gen/holdfast/v1/limit_service_pb";
 import { OperationService } from "@holdfast/gen/holdfast/v1/operation_service_pb";
+import { ProductService } from "@holdfast/gen/holdfast/v1/product_service_pb";
 import { SignalService } from "@holdfast/gen/holdfast/v1/signal_service_pb";
 import { usageError } from "./cli-error.js";
 
@@ -42,6 +43,7 @@ export interface Connection {
   readonly limits: Client<typeof LimitService>;
   readonly budgets: Client<typeof BudgetService>;
   readonly operations: Client<typeof OperationService>;
+  readonly products: Client<typeof ProductService>;
   readonly signals: Client<typeof SignalService>;
   /** The same over HTTP/2, for streams that speak both ways; its connection keeps the process until it is closed. */
   readonly openSignalStreams: () => {
@@ -72,6 +74,7 @@ export function connect(options: ConnectionOptions): Connection {
     limits: createClient(LimitService, transport),
     budgets: createClient(BudgetService, transport),
     operations: createClient(OperationService, transport),
+    products: createClient(ProductService, transport),
     signals: createClient(SignalService, transport),
     openSignalStreams: () => {
       const sessionManager = new Http2SessionManager(hubUrl, {}, common.nodeOptions);

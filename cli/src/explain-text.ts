@@ -40,10 +40,13 @@ export function explainText(answer: ExplainResponse, nowMs: number, paint: Paint
   return parts.join("\n\n");
 }
 
-function positionText({ jobsAhead, atLeast, lanesAhead }: LanePosition): string {
+function positionText({ jobsAhead, atLeast, lanesAhead, keysBeside }: LanePosition): string {
   const own =
     jobsAhead === 0 ? "first of its lane" : `behind ${jobsAhead}${atLeast ? "+" : ""} jobs of its lane`;
-  return lanesAhead === 0 ? own : `${own}, and the heads of ${lanesAhead} other lanes`;
+  const lanes = lanesAhead === 0 ? "" : `, and the heads of ${lanesAhead} other lanes`;
+  return (
+    own + lanes + (keysBeside === 0 ? "" : `; ${keysBeside} other fairness keys take turns with its own`)
+  );
 }
 
 function waitsForText(jobs: readonly WaitedJob[], total: number, paint: Paint): string {

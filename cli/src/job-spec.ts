@@ -84,8 +84,9 @@ export function jobSpec(kind: string, payload: Payload | undefined, fields: JobF
     const { estimateCost: costMicroUsd = 0n, estimateTokens: tokens = 0 } = fields;
     spec.estimate = create(SpendSchema, { costMicroUsd, tokens: BigInt(tokens) });
   }
-  if (fields.fairnessKey !== undefined) {
-    spec.fairness = create(FairnessSchema, { key: fields.fairnessKey, weight: fields.fairnessWeight ?? 0 });
+  const { fairnessKey, fairnessWeight } = fields;
+  if (fairnessKey !== undefined || fairnessWeight !== undefined) {
+    spec.fairness = create(FairnessSchema, { key: fairnessKey ?? "", weight: fairnessWeight ?? 0 });
   }
   if (fields.runAt !== undefined) {
     spec.runAt = timestampFromDate(fields.runAt);

@@ -18,6 +18,7 @@ import { addKeysCommand } from "./commands/keys.js";
 import { addLimitsCommand } from "./commands/limits.js";
 import { addListCommand } from "./commands/list.js";
 import { addOperationsCommand } from "./commands/operations.js";
+import { addProductsCommand } from "./commands/products.js";
 import { addReplayCommand } from "./commands/replay.js";
 import { addRetentionCommand } from "./commands/retention.js";
 import { addRetryCommand } from "./commands/retry.js";
@@ -64,6 +65,7 @@ const ADD_COMMANDS = [
   addSessionsCommand,
   addEventsCommand,
   addOperationsCommand,
+  addProductsCommand,
   addRetentionCommand,
   addDoctorCommand,
   addExitCodesCommand,

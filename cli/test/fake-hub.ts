@@ -13,6 +13,7 @@ import { InboxService } from "@holdfast/gen/holdfast/v1/inbox_service_pb";
 import { JobService } from "@holdfast/gen/holdfast/v1/job_service_pb";
 import { LimitService } from "@holdfast/gen/holdfast/v1/limit_service_pb";
 import { OperationService } from "@holdfast/gen/holdfast/v1/operation_service_pb";
+import { ProductService } from "@holdfast/gen/holdfast/v1/product_service_pb";
 
 export interface FakeHub {
   readonly url: string;
@@ -34,11 +35,13 @@ export interface FakeServices {
   readonly limits?: Partial<ServiceImpl<typeof LimitService>>;
   readonly budgets?: Partial<ServiceImpl<typeof BudgetService>>;
   readonly operations?: Partial<ServiceImpl<typeof OperationService>>;
+  readonly products?: Partial<ServiceImpl<typeof ProductService>>;
 }
 
 /** A hub of scripted answers on a free port; what is not scripted is UNIMPLEMENTED. */
 export async function startFakeHub(services: FakeServices): Promise<FakeHub> {
-  const { jobs, effects, inbox, deadLetters, fleet, events, access, limits, budgets, operations } = services;
+  const { jobs, effects, inbox, deadLetters, fleet, events, access, limits, budgets, operations, products } =
+    services;
   const credentials: (string | null)[] = [];
   const server = createServer(
     connectNodeAdapter({
@@ -59,6 +62,7 @@ export async function startFakeHub(services: FakeServices): Promise<FakeHub> {
         router.service(LimitService, limits ?? {});
         router.service(BudgetService, budgets ?? {});
         router.service(OperationService, operations ?? {});
+        router.service(ProductService, products ?? {});
       },
     }),
   );

@@ -60,6 +60,7 @@ import {
   runCounter,
   verdictCounter,
   waitMetrics,
+  watchFairness,
   watchGates,
   watchHub,
   watchPeers,
@@ -270,6 +271,7 @@ async function startOn(
   const jobs = new Jobs(ledger, lanes, book, feed, noteDue, revoke, config.watchesMax, directLeases);
   const inbox = new Inbox(ledger, lanes, book, directLeases, noteDue, config.payloadBytesMax, {
     settled: inboxMetrics(),
+    replaced: (jobId) => feed.changed(jobId),
     failed: onTrouble,
   });
   const signals = signalServices(ledger, peers, config, markDead, signalMetrics(), onTrouble);
@@ -319,6 +321,7 @@ async function startOn(
   watchSignals(signals);
   watchGates(gateBook, (gate) => laneGates.holdAt(gate) !== null);
   watchHub(ledger, sessions, lanes, book);
+  watchFairness(lanes, book);
   watchPeers(peers, nats);
 
   const limits = new Limits(ledger, gateBook, laneGates, book, lanes, peers);
@@ -328,7 +331,7 @@ async function startOn(
       jobs,
       runs,
       new Replays(ledger, lanes, replayCounter()),
-      new Explainer(ledger, lanes, book, laneGates, sessions),
+      new Explainer(ledger, lanes, book, laneGates, productBook, sessions),
       config,
     ),
     workerService(

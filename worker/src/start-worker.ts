@@ -195,10 +195,10 @@ function takeJournal(directory: string): () => void {
 }
 
 function sessionPlan(checked: CheckedOptions, tuning: SessionTuning): SessionPlan {
-  const { access, name, handlers, capabilities, products, queues } = checked;
+  const { access, name, handlers, capabilities, products, queues, weights } = checked;
   return {
     access,
-    worker: { name, kinds: [...handlers.keys()], capabilities, products, queues },
+    worker: { name, kinds: [...handlers.keys()], capabilities, products, queues, weights },
     heldJobsMin: checked.concurrency + checked.prefetchMin,
     heldJobsMax: checked.concurrency + checked.prefetchMax,
     heldBytesMax: checked.heldBytesMax,

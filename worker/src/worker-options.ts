@@ -13,6 +13,7 @@ import {
   unknownFields,
 } from "./option-check.js";
 import type { Handler } from "./runner/job-context.js";
+import type { ScoreWeights } from "./session/session-plan.js";
 import type { WorkerState } from "./worker-state.js";
 
 /** What a worker is started with. Only where its hubs are, `name` and `handlers` are required. */
@@ -27,6 +28,11 @@ export type WorkerOptions = ClientOptions & {
   readonly products?: readonly string[];
   /** Only jobs of these queues. Default all. */
   readonly queues?: readonly string[];
+  /**
+   * By what this worker takes waiting jobs first, each -1,000 to 1,000: per minute of waiting, per step of priority, per
+   * start so far, and for jobs that ask for capabilities. What is absent is as set for the product, or the hub's default.
+   */
+  readonly weights?: ScoreWeights;
   /** Handlers that run at once, 1 to 10,000. Default 16. */
   readonly concurrency?: number;
   /**
@@ -70,6 +76,7 @@ export type CheckedOptions = {
   readonly capabilities: readonly string[];
   readonly products: readonly string[];
   readonly queues: readonly string[];
+  readonly weights: ScoreWeights | undefined;
   readonly concurrency: number;
   readonly prefetchMin: number;
   readonly prefetchMax: number;
@@ -94,6 +101,7 @@ const fields: ReadonlySet<string> = new Set<keyof WorkerOptions>([
   "capabilities",
   "products",
   "queues",
+  "weights",
   "concurrency",
   "prefetch",
   "heldBytesMax",
@@ -132,6 +140,7 @@ export function checkWorkerOptions(options: WorkerOptions, env: NodeJS.ProcessEn
     problems.push(...listOf(field, options[field], namesMax, form, formRule));
   }
   problems.push(
+    ...problemsOfWeights(options.weights),
     ...count("concurrency", options.concurrency, 1, 10_000),
     ...count("prefetch", options.prefetch, 0, 50_000),
     ...count("heldBytesMax", options.heldBytesMax, 1 << 20, 1 << 30),
@@ -159,6 +168,7 @@ export function checkWorkerOptions(options: WorkerOptions, env: NodeJS.ProcessEn
     capabilities: options.capabilities ?? [],
     products: options.products ?? [],
     queues: options.queues ?? [],
+    weights: options.weights,
     concurrency,
     prefetchMin: options.prefetch ?? concurrency,
     prefetchMax: options.prefetch ?? Math.max(concurrency, quickPrefetchMax),
@@ -175,6 +185,20 @@ export function checkWorkerOptions(options: WorkerOptions, env: NodeJS.ProcessEn
 
 /** Waiting leases of a worker whose jobs are quick. */
 const quickPrefetchMax = 4_096;
+
+const weightNames: readonly string[] = ["age", "priority", "retries", "capabilities"];
+
+function problemsOfWeights(weights: unknown): Problem[] {
+  if (weights === undefined) return [];
+  const rule = "an object with some of age, priority, retries and capabilities, each from -1000 to 1000";
+  const isGood =
+    isRecord(weights) &&
+    Object.entries(weights).every(
+      ([name, weight]) =>
+        weightNames.includes(name) && typeof weight === "number" && Math.abs(weight) <= 1_000,
+    );
+  return isGood ? [] : [{ field: "weights", rule, given: show(weights) }];
+}
 
 function problemsOfHandlers(handlers: unknown): Problem[] {
   const rule = `an object with 1 to ${kindsMax} functions, one for each kind of job`;

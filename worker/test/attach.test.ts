@@ -13,6 +13,7 @@ test("a worker says who it is, runs what it is leased, and reports what came of 
     handlers: { greet: (job) => `Hello, ${job.json<{ name: string }>().name}` },
     capabilities: ["gpu"],
     queues: ["fast"],
+    weights: { age: 2, retries: 0 },
   });
   const stream = await hub.live();
   expect(stream.hello).toMatchObject({
@@ -21,6 +22,7 @@ test("a worker says who it is, runs what it is leased, and reports what came of 
     kinds: ["greet"],
     capabilities: ["gpu"],
     queues: ["fast"],
+    weights: { age: 2, retries: 0 },
     products: [],
     sessionId: "",
   });

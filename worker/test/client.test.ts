@@ -122,6 +122,8 @@ test("submit says the whole job in the wire's terms", async () => {
     labels: { team: "red" },
     idempotencyKey: "once",
     unique: { key: "nightly", policy: "replace" },
+    source: "api.example/v2",
+    fairness: { key: "Customer:42", weight: 3 },
     runAt: new Date(1_700_000_000_000),
     deadline: new Date(1_800_000_000_500),
     startBy: new Date(1_750_000_000_000),
@@ -150,6 +152,8 @@ test("submit says the whole job in the wire's terms", async () => {
     labels: { team: "red" },
     idempotencyKey: "once",
     unique: { key: "nightly", policy: UniquePolicy.REPLACE },
+    source: "api.example/v2",
+    fairness: { key: "Customer:42", weight: 3 },
     runAt: { seconds: 1_700_000_000n, nanos: 0 },
     deadline: { seconds: 1_800_000_000n, nanos: 500_000_000 },
     retry: {

@@ -69,6 +69,7 @@ test("wrong options are named together: each field, what it must be, and what wa
     journal: true,
     tls: { ca: "nonsense" },
     queues: ["ok", "Not ok"],
+    weights: { age: Number.NaN },
     thread: "yes",
   };
   // @ts-expect-error: what a caller in plain JavaScript may write
@@ -93,6 +94,7 @@ test("wrong options are named together: each field, what it must be, and what wa
     'handlers["Not A Kind"]': expect.stringContaining("a kind of 1 to 128 characters"),
     'handlers["fine"]': 'a function | "not a function"',
     "queues[1]": expect.stringContaining('| "Not ok"'),
+    weights: expect.stringContaining("each from -1000 to 1000"),
     concurrency: "a whole number from 1 to 10000 | 0",
     prefetch: "a whole number from 0 to 50000 | 1.5",
     journal: "a directory, or false | true",

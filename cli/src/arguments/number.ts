@@ -11,10 +11,10 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
   };
 }
 
-/** Makes a reader of numbers such as "1.5" within bounds. */
+/** Makes a reader of numbers such as "1.5" and "-2" within bounds. */
 export function decimalNumber(min: number, max: number): (text: string) => number {
   return (text) => {
-    const value = /^\d{1,9}(\.\d{1,9})?$/.test(text) ? Number(text) : Number.NaN;
+    const value = /^-?\d{1,9}(\.\d{1,9})?$/.test(text) ? Number(text) : Number.NaN;
     if (!(value >= min && value <= max)) {
       throw new InvalidArgumentError(`"${text}" is not a number from ${min} to ${max}.`);
     }

@@ -61,7 +61,7 @@ const awaits = {
   sinceMs: 0,
   timeoutAtMs: 9,
 };
-const atHead: LanePlace = { jobsAhead: 0, isAtLeast: false, bytes: 10, lanesAhead: 0 };
+const atHead: LanePlace = { jobsAhead: 0, isAtLeast: false, bytes: 10, lanesAhead: 0, share: null };
 const failure = {
   type: "failure",
   code: "HTTP_503",
@@ -94,6 +94,13 @@ describe("why a job does not run", () => {
       ["NoCredit"],
     ],
     ["older ones come first", job(), { ...atHead, jobsAhead: 3 }, [session()], ["Lane"]],
+    [
+      "other fairness keys take turns with its own",
+      job({ fairness: { key: "a", weight: 2 } }),
+      { ...atHead, share: { keysBeside: 2, weight: 2, weightSum: 9 } },
+      [session()],
+      ["FairShare"],
+    ],
     ["other lanes come first", job(), { ...atHead, lanesAhead: 2 }, [session()], ["OtherLanes"]],
     ["nothing keeps it", job(), atHead, [session()], ["Imminent"]],
     ["another hub's session may take it", job(), atHead, [session({}, { credit: null })], ["Imminent"]],

@@ -31,6 +31,8 @@ export const WaitCause = {
   Imminent: 11,
   /** It ends if it has not by then. */
   Deadline: 12,
+  /** Other fairness keys of its class take turns with its own. */
+  FairShare: 13,
   /** It is suspended until a signal comes. */
   Signal: 15,
 } as const;
@@ -59,6 +61,15 @@ export interface LanePlace {
   readonly bytes: number;
   /** Other lanes whose heads score higher and that a matching session serves. */
   readonly lanesAhead: number;
+  /** Other fairness keys that take turns with its own; null when there are none, or it has no key. */
+  readonly share: KeyShare | null;
+}
+
+/** Weights are relative: of `weightSum` jobs of all keys, `weight` are this key's. */
+export interface KeyShare {
+  readonly keysBeside: number;
+  readonly weight: number;
+  readonly weightSum: number;
 }
 
 /** A gate that the job waits at. */
@@ -226,6 +237,11 @@ function causesOfWaiting(job: JobView, { place, sessions, gate }: WaitFacts): Wa
     );
   if (place && place.lanesAhead > 0)
     add(WaitCause.OtherLanes, `The heads of ${place.lanesAhead} other lanes score higher.`);
+  if (place?.share)
+    add(
+      WaitCause.FairShare,
+      `Fairness key ${job.fairness.key} takes turns with ${place.share.keysBeside} others: ${place.share.weight} of ${place.share.weightSum} jobs are its own.`,
+    );
   if (reasons.length === 0) add(WaitCause.Imminent, "Nothing keeps it: it is about to be claimed.");
   return reasons;
 }

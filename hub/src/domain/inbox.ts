@@ -1,5 +1,5 @@
 import { Fault } from "./fault.js";
-import type { Fairness, JobSpec, Priority } from "./job-spec.js";
+import type { Fairness, JobOptions, JobSpec, Priority } from "./job-spec.js";
 import { defaultRetryPolicy, type RetryPolicy } from "./retry.js";
 
 /** What was submitted from SQL and is no job yet. */
@@ -24,12 +24,13 @@ export interface InboxEntry {
   /** What was given of it; null: nothing. */
   readonly retry: Partial<RetryPolicy> | null;
   readonly contentType: string;
+  readonly options: Pick<JobOptions, "startByMs" | "unique">;
   readonly payload: Uint8Array;
 }
 
 /** An entry as operators see it. */
 export interface InboxView
-  extends Omit<InboxEntry, "position" | "payload" | "retry" | "labels" | "tenantId"> {
+  extends Omit<InboxEntry, "position" | "payload" | "retry" | "options" | "labels" | "tenantId"> {
   /** Database role that submitted it. */
   readonly submittedBy: string;
   readonly payloadBytes: number;
@@ -75,6 +76,7 @@ export function specOfEntry(entry: InboxEntry, payloadBytesMax: number): JobSpec
       ...(Object.keys(labels).length > 0 && { labels }),
       ...(entry.retry && { retry }),
       ...(idempotencyKey !== "" && { idempotencyKey }),
+      ...entry.options,
     },
   };
 }

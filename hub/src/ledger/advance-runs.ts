@@ -7,7 +7,9 @@
 //  2. Which jobs have ended is read from the page of events that this very transaction wrote, so whatever ends jobs
 //     can be followed by this.
 //  3. It runs twice: the second time counts a parent that the first one failed.
-//  4. A node is counted once (`ended_as`), an edge counts down once: it may run again without harm.
+//  4. What undoes a failed run becomes part of it: each waits softly for what undoes the job that succeeded next after
+//     its own, so that they run in the reverse order, one after the other.
+//  5. A node is counted once (`ended_as`), an edge counts down once: it may run again without harm.
 import type pg from "pg";
 import { JobEventType, JobState } from "../domain/job-state.js";
 import { childFailedCode, dependencyFailedCode, RunPolicy } from "../domain/run.js";
@@ -99,9 +101,13 @@ with recursive written as materialized (${writtenIds}
   select run_id, count(*)::integer as failed from fallen
   where is_child and state <> ${JobState.Succeeded} group by run_id
 ), runs as (
-  update run r set children_failed = r.children_failed + m.failed, is_stopping = r.is_stopping or m.is_stopping
-  from (select run_id, sum(failed)::integer as failed, bool_or(is_stopping) as is_stopping from (
-      select run_id, failed, false as is_stopping from failures union all select run_id, 0, true from stopping) u
+  update run r set children_failed = r.children_failed + m.failed, is_stopping = r.is_stopping or m.is_stopping,
+    compensations = r.compensations + m.undone
+  from (select run_id, sum(failed)::integer as failed, bool_or(is_stopping) as is_stopping,
+      sum(undone)::integer as undone from (
+        select run_id, failed, false as is_stopping, 0 as undone from failures
+        union all select run_id, 0, true, 0 from stopping
+        union all select run_id, 0, false, 1 from undoing where run_id is not null) u
     group by run_id) m
   where r.run_id = m.run_id
 ), acts as (
@@ -155,14 +161,28 @@ with recursive written as materialized (${writtenIds}
   update compensation c set made_job_id = new_job_id() from owed o
   where c.job_id = o.job_id and c.made_job_id is null
   returning c.*
+), undoing as materialized (
+  select m.*, u.run_id, lag(m.made_job_id) over (partition by u.run_id order by j.finished_at desc, m.job_id desc)
+      as former_id
+  from made m join job j on j.id = m.job_id
+  left join run_node u on u.job_id = m.job_id and j.state = ${JobState.Succeeded}
 ), compensating as (
   insert into job (id, tenant_id, lane_id, ready_key, state, attempts_max, submitted_at, ready_at, page_at,
-    page_writer, page_batch, payload, content_type, options)
+    page_writer, page_batch, payload, content_type, options, is_linked)
   select made_job_id, tenant_id, lane_id, $3::bigint + ${placesMax} + least(row_number() over (order by job_id),
-    ${placesMax}), ${JobState.Ready}, attempts_max, now(), now(), now(), $1, $2, payload, content_type,
+    ${placesMax}), case when run_id is not null and former_id is not null then ${JobState.Blocked} else ${JobState.Ready} end,
+    attempts_max, now(), now(), now(), $1, $2, payload, content_type,
     coalesce(options, '{}') || jsonb_build_object('compensates', job_id)
-  from made
+      || case when run_id is null then '{}' else '{"run": "member"}' end::jsonb,
+    case when run_id is not null then true end
+  from undoing
   returning options ->> 'compensates' as undone_id, id, lane_id, ready_key, attempt, ready_at, octet_length(payload) as bytes, state, revision, fencing_token
+), undoing_nodes as (
+  insert into run_node (job_id, run_id, is_child, waits_for)
+  select made_job_id, run_id, false, case when former_id is null then 0 else 1 end from undoing where run_id is not null
+), undoing_edges as (
+  insert into run_edge (job_id, dependent_id, is_hard)
+  select former_id, made_job_id, false from undoing where run_id is not null and former_id is not null
 ), page as (
   insert into event_page (at, writer_id, batch, items)
   select now(), $1, $2, array_agg(item) from (

@@ -12,6 +12,9 @@ export interface ContractClause {
 /** Events that end a job. */
 const terminal = "(7, 8, 9)";
 
+const eventsOf = (jobId: string, type: number) =>
+  `select from event v where v.job_id = ${jobId} and v.type = ${type}`;
+
 /** What each clause forbids, as a query that must find nothing in a ledger whose jobs have all ended. */
 export const contractClauses: readonly ContractClause[] = [
   {
@@ -32,6 +35,33 @@ export const contractClauses: readonly ContractClause[] = [
       select w.job_id, w.dependent_id from waits w
       join starts s on s.job_id = w.dependent_id left join ends e on e.job_id = w.job_id
       where e.at is null or e.at >= s.at`,
+  },
+  {
+    clause: "D3",
+    promise: "no job starts behind a hard dependency that did not succeed, unless an operator sent it back",
+    broken: `select e.dependent_id, e.job_id from run_edge e join run_node n on n.job_id = e.job_id
+      where e.is_hard and n.ended_as <> 6 and exists (${eventsOf("e.dependent_id", 3)})
+        and not exists (${eventsOf("e.dependent_id", 11)})`,
+  },
+  {
+    clause: "D3",
+    promise: "no parent starts over children that failed, unless its run goes on or an operator sent it back",
+    broken: `select r.run_id, r.children_failed from run r
+      where r.policy <> 2 and r.children_failed > 0 and exists (${eventsOf("r.run_id", 3)})
+        and not exists (${eventsOf("r.run_id", 11)})`,
+  },
+  {
+    clause: "D3",
+    promise: "every job of a run was counted once it had ended, and nothing is waited for any more",
+    broken: `select n.job_id, n.waits_for, n.ended_as from run_node n join job j on j.id = n.job_id
+      where j.state >= 6 and (n.ended_as is null or n.waits_for <> 0)`,
+  },
+  {
+    clause: "D3",
+    promise: "a run counts its jobs, and those of its children that did not succeed",
+    broken: `select r.run_id, r.jobs, r.compensations, r.children_failed, count(n.job_id) as found from run r
+      join run_node n on n.run_id = r.run_id group by r.run_id
+      having r.jobs + r.compensations <> count(n.job_id) or r.children_failed <> count(*) filter (where n.is_child and n.ended_as <> 6)`,
   },
   {
     clause: "D4",
@@ -55,6 +85,24 @@ export const contractClauses: readonly ContractClause[] = [
       left join event e on e.job_id = j.id and e.type = 3
       group by j.id, j.attempt, j.attempts_max
       having j.attempt > j.attempts_max or j.attempt > count(e.job_id)`,
+  },
+  {
+    clause: "D8",
+    promise:
+      "what died after a start, or succeeded in a run that failed, is undone where it can be, by a job that is there",
+    broken: `select c.job_id, c.made_job_id from compensation c join job j on j.id = c.job_id
+      left join job m on m.id = c.made_job_id left join run_node n on n.job_id = c.job_id
+      left join run r on r.run_id = n.run_id left join run_node p on p.job_id = r.run_id
+      where (c.made_job_id is not null and m.id is null) or (c.made_job_id is null and (
+        j.state = 7 and j.attempt > 0
+        or c.on_run_failure and n.is_child and n.ended_as = 6 and r.policy is not null and p.ended_as <> 6))`,
+  },
+  {
+    clause: "D8",
+    promise: "what undoes a failed run goes backwards: the job that succeeded later is undone before",
+    broken: `select e.job_id, e.dependent_id from run_edge e join compensation later on later.made_job_id = e.job_id
+      join compensation earlier on earlier.made_job_id = e.dependent_id
+      join job l on l.id = later.job_id join job f on f.id = earlier.job_id where l.finished_at < f.finished_at`,
   },
   {
     clause: "D8",

@@ -1,6 +1,6 @@
 // What was submitted from SQL, as it waits to be adopted or, refused, for an operator. Becoming a job is submit-jobs.ts.
 import type { InboxEntry, InboxRefusal, InboxView } from "../domain/inbox.js";
-import type { Priority } from "../domain/job-spec.js";
+import type { JobOptions, Priority } from "../domain/job-spec.js";
 import type { RetryPolicy } from "../domain/retry.js";
 import { lastUuid } from "../domain/uuid.js";
 import type { ReadPool } from "./read-pool.js";
@@ -28,6 +28,7 @@ interface EntryRow {
   readonly deadline_ms: number | null;
   readonly retry: Partial<RetryPolicy> | null;
   readonly content_type: string;
+  readonly options: Pick<JobOptions, "startByMs" | "unique">;
   readonly payload: Buffer;
 }
 
@@ -36,7 +37,7 @@ const commonColumns = `
   fairness_key, fairness_weight, labels,
   idempotency_key, floor(${toMs("run_at")}) as run_at_ms, floor(${toMs("deadline")}) as deadline_ms, content_type`;
 
-function common(row: Omit<EntryRow, "position" | "payload" | "retry">) {
+function common(row: Omit<EntryRow, "position" | "payload" | "retry" | "options">) {
   return {
     jobId: row.job_id,
     submittedAtMs: row.submitted_at_ms,
@@ -64,7 +65,7 @@ export async function readInbox(db: ReadPool, afterPosition: number, limit: numb
         from (select position, payload from inbox
               where refused_at is null and position > $1 order by position limit $2) waiting
       )
-      select i.position, ${commonColumns}, i.retry, i.payload from page p join inbox i on i.position = p.position
+      select i.position, ${commonColumns}, i.retry, i.options, i.payload from page p join inbox i on i.position = p.position
       where p.bytes_before <= ${pageBytesMax} order by i.position`,
     values: [afterPosition, limit],
   });
@@ -74,6 +75,7 @@ export async function readInbox(db: ReadPool, afterPosition: number, limit: numb
     tenantId: row.tenant_id,
     labels: row.labels,
     retry: row.retry,
+    options: row.options,
     payload: row.payload,
   }));
 }
@@ -99,7 +101,7 @@ export async function settleInbox(
   });
 }
 
-type ViewRow = Omit<EntryRow, "position" | "payload" | "retry"> & {
+type ViewRow = Omit<EntryRow, "position" | "payload" | "retry" | "options"> & {
   readonly submitted_by: string;
   readonly payload_bytes: number;
   readonly refusal: InboxRefusal | null;

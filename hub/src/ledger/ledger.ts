@@ -66,9 +66,9 @@ import { type ReviveItem, type ReviveResult, reviveJobs } from "./revive-job.js"
 import { type CheckpointItem, type CheckpointResult, saveCheckpoints } from "./save-checkpoints.js";
 import { listUnlockedWriters, settleWriter } from "./settle-writers.js";
 import { signalLedger } from "./signal-ledger.js";
-import { type AdoptResult, adoptJobs, type SubmitItem, type SubmitResult } from "./submit-jobs.js";
+import type { AdoptResult, SubmitItem, SubmitResult } from "./submit-jobs.js";
 import { type LinkedResult, type LinkedSubmit, submitLinked } from "./submit-linked.js";
-import { submitAll } from "./submit-unique-jobs.js";
+import { adoptAll, submitAll } from "./submit-unique-jobs.js";
 import { type WaitItem, type WaitResult, waitForSignals } from "./wait-for-signals.js";
 import { type PartitionName, readWaking, wakeOn } from "./wake-suspended.js";
 import { WriterConnection } from "./writer-connection.js";
@@ -267,8 +267,7 @@ export async function openLedger(options: LedgerOptions) {
     ensurePartitions: () => db.query("select ensure_partitions($1)", [partitionDaysAhead]),
 
     /** Makes jobs of entries of the inbox, each at most once, whichever hub does. */
-    adopt: (items: readonly SubmitItem[]): Committed<AdoptResult> =>
-      writes.commit(adoptJobs, items, patience.callMs),
+    adopt: (items: readonly SubmitItem[]): Committed<AdoptResult> => adoptAll(writes, items, patience.callMs),
     readInbox: (afterPosition: number, limit: number) => inbox.readInbox(db, afterPosition, limit),
     settleInbox: (existing: readonly string[], refused: Parameters<typeof inbox.settleInbox>[2]) =>
       inbox.settleInbox(db, existing, refused),

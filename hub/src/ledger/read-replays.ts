@@ -12,7 +12,7 @@ export interface ReplaySource {
   readonly jobs: readonly { readonly jobId: string; readonly laneId: number; readonly kind: string }[];
 }
 
-// A retried job waits in its lane's twin; its replay begins where every job does. The limit is a subquery of its own,
+// Of a run, what was submitted: what undid it is no part of its inputs. A retried job waits in its lane's twin; its replay begins where every job does. The limit is a subquery of its own,
 // so that only these jobs are looked up, by key.
 const sourceText = `
 select j.id, coalesce(f.lane_id, l.lane_id) as lane_id, l.kind, r.jobs
@@ -25,6 +25,7 @@ join job j on j.id = n.job_id and j.tenant_id = $2
 join lane l on l.lane_id = j.lane_id
 left join lane f on l.is_retry and f.retry_lane_id = l.lane_id
 left join run r on r.run_id = n.run_id
+where n.run_id is null or not coalesce(j.options, '{}') ? 'compensates'
 order by j.id`;
 
 /** What a replay of a job, or of the run that has this id, would repeat; null: absent, or another tenant's. */

@@ -8,7 +8,7 @@ import type { ReadPool } from "./read-pool.js";
 import { toMs } from "./sql-text.js";
 
 const runText = `
-select r.run_id, r.policy, r.jobs, r.children_failed
+select r.run_id, r.policy, r.jobs + r.compensations as jobs, r.children_failed
 from run_node n join run r on r.run_id = n.run_id where n.job_id = $1 and r.tenant_id = $2`;
 
 // The limit is a subquery of its own, so that only the page's jobs are looked up, by key.

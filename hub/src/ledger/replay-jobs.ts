@@ -73,6 +73,10 @@ with source as materialized (
 insert into replay_job (replay_id, job_id, original_id, origin_id, state, digest)
 select $4, id, original_id, origin_id, state, digest from source where exists (select from replays)`;
 
+/** Looked up edge by edge: as a join, the planner might begin with all jobs of the replay. */
+const newId = (originalId: string) =>
+  `(select u.job_id from replay_job u where u.replay_id = $8 and u.original_id = ${originalId})`;
+
 const replayText = `
 with admitted as materialized (
   select replay_id, is_run, reason, repeats_effects from replay where replay_id = $8
@@ -81,7 +85,7 @@ with admitted as materialized (
   where exists (select from admitted)
 ), placed as materialized (
   select a.*, n.is_child, case when n.run_id is null then 0 else
-    (select count(*)::integer from run_edge e where e.dependent_id = a.original_id)
+    (select count(*)::integer from run_edge e where e.dependent_id = a.original_id and ${newId("e.job_id")} is not null)
     + case when a.id = $8 then (select count(*)::integer from run_node c where c.run_id = $9 and c.is_child) else 0 end
     end as waits
   from asked a left join run_node n on n.job_id = a.original_id and n.run_id = $9
@@ -107,10 +111,9 @@ with admitted as materialized (
   select id, $8, is_child, waits from placed where is_child is not null
 ), edges as (
   insert into run_edge (job_id, dependent_id, is_hard)
-  select u.job_id, p.id, e.is_hard
+  select ${newId("e.job_id")}, p.id, e.is_hard
   from placed p join run_edge e on e.dependent_id = p.original_id
-  join replay_job u on u.replay_id = $8 and u.original_id = e.job_id
-  where p.is_child is not null
+  where p.is_child is not null and ${newId("e.job_id")} is not null
 ), runs as (
   insert into run (run_id, tenant_id, policy, stop_grace_ms, jobs)
   select $8, tenant_id, policy, stop_grace_ms, jobs from run where run_id = $9 and exists (select from admitted)

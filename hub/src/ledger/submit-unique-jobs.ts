@@ -10,10 +10,12 @@
 import { Fault } from "../domain/fault.js";
 import { UniquePolicy } from "../domain/job-spec.js";
 import { JobEventType, JobState } from "../domain/job-state.js";
-import type { BatchContext, BatchStatement, GroupCommit } from "./group-commit.js";
+import type { BatchContext, BatchResult, BatchStatement, GroupCommit } from "./group-commit.js";
 import { linkHistory, numberArray } from "./sql-text.js";
 import {
+  type AdoptResult,
   accepted,
+  adoptJobs,
   findHolders,
   type InsertedRow,
   insertText,
@@ -71,7 +73,9 @@ const after = `
 
 const columns = ", (select r.id from replaced r where r.successor = inserted.id) as replaced_id";
 
-const uniqueText = insertText(true, false, { before, after, told: "all_told", columns });
+const parts = { before, after, told: "all_told", columns };
+const submitting = { name: "submit_unique_jobs", text: insertText(true, false, parts) };
+const adopting = { name: "adopt_unique_jobs", text: insertText(true, true, parts) };
 
 const makeText = `
 insert into unique_key (tenant_id, key, job_id)
@@ -92,39 +96,52 @@ type UniqueResult = SubmitResult | { readonly type: "again" };
 export const submitUniqueJobs: BatchStatement<SubmitItem, UniqueResult> = {
   ...submitJobs,
   name: "submit_unique_jobs",
-  run: async (on, items) => {
-    const first = new Map<string, SubmitItem>();
-    for (const item of items) if (!first.has(keyText(item))) first.set(keyText(item), item);
-    const tried = [...first.values()];
-    const firstKey = on.reserveReadyKeys(tried.length);
-    await makeRows(on, tried);
-    const inserted = await insertUnique(on, tried, firstKey);
-    const rows = new Map<string, InsertedRow & { readonly replaced_id?: string | null }>(
-      inserted.map((row) => [row.id, row]),
-    );
-    if (on.isRetry)
-      for (const row of await readBack(
-        on,
-        tried.map((item) => item.jobId),
-      ))
-        rows.set(row.id, row);
-    const missing = tried.filter((item) => !rows.has(item.jobId));
-    const judged = missing.length > 0 ? await judgeMissing(on, missing) : [];
-    const results = new Map<SubmitItem, UniqueResult>();
-    for (const [at, item] of tried.entries()) {
-      const row = rows.get(item.jobId);
-      if (!row) continue;
-      const result = accepted(item, row, firstKey + at);
-      const isReplacing = result.type === "accepted" && row.replaced_id;
-      results.set(item, isReplacing ? { ...result, replacedJobId: row.replaced_id as string } : result);
-    }
-    for (const [at, item] of missing.entries()) results.set(item, judged[at] as UniqueResult);
-    return {
-      results: items.map((item) => results.get(item) ?? follow(item, results.get(firstOf(first, item)))),
-      wrotePage: inserted.length > 0,
-    };
-  },
+  run: (on, items) => submitUnique(on, items, submitting),
 };
+
+/** The same for entries of the inbox; "again": another hub has it, or the next look at the inbox will tell. */
+export const adoptUniqueJobs: BatchStatement<SubmitItem, UniqueResult> = {
+  ...submitJobs,
+  name: "adopt_unique_jobs",
+  run: (on, items) => submitUnique(on, items, adopting),
+};
+
+async function submitUnique(
+  on: BatchContext,
+  items: readonly SubmitItem[],
+  statement: typeof submitting,
+): Promise<BatchResult<UniqueResult>> {
+  const first = new Map<string, SubmitItem>();
+  for (const item of items) if (!first.has(keyText(item))) first.set(keyText(item), item);
+  const tried = [...first.values()];
+  const firstKey = on.reserveReadyKeys(tried.length);
+  await makeRows(on, tried);
+  const inserted = await insertUnique(on, tried, firstKey, statement);
+  const rows = new Map<string, InsertedRow & { readonly replaced_id?: string | null }>(
+    inserted.map((row) => [row.id, row]),
+  );
+  if (on.isRetry)
+    for (const row of await readBack(
+      on,
+      tried.map((item) => item.jobId),
+    ))
+      rows.set(row.id, row);
+  const missing = tried.filter((item) => !rows.has(item.jobId));
+  const judged = missing.length > 0 ? await judgeMissing(on, missing) : [];
+  const results = new Map<SubmitItem, UniqueResult>();
+  for (const [at, item] of tried.entries()) {
+    const row = rows.get(item.jobId);
+    if (!row) continue;
+    const result = accepted(item, row, firstKey + at);
+    const isReplacing = result.type === "accepted" && row.replaced_id;
+    results.set(item, isReplacing ? { ...result, replacedJobId: row.replaced_id as string } : result);
+  }
+  for (const [at, item] of missing.entries()) results.set(item, judged[at] as UniqueResult);
+  return {
+    results: items.map((item) => results.get(item) ?? follow(item, results.get(firstOf(first, item)))),
+    wrotePage: inserted.length > 0,
+  };
+}
 
 /** What becomes of a job whose unique key another one of the batch was tried with. */
 function follow(item: SubmitItem, first: UniqueResult | undefined): UniqueResult {
@@ -157,15 +174,38 @@ export async function submitAll(
     return again;
   };
   const plain = items.filter((item) => !item.spec.options.unique);
-  const submitting = enter(plain, plain.length > 0 ? writes.commit(submitJobs, plain, patienceMs) : none);
+  const plainDone = enter(plain, plain.length > 0 ? writes.commit(submitJobs, plain, patienceMs) : none);
   let open = items.filter((item) => item.spec.options.unique);
   for (let turns = 0; open.length > 0 && turns < turnsMax; turns += 1)
     open = await enter(open, writes.commit(submitUniqueJobs, open, patienceMs));
-  await submitting;
+  await plainDone;
   for (const item of open) results.set(item, keyBusy(uniqueOf(item).key));
   const answers = items.map((item) => results.get(item) as SubmitResult | Fault);
   if (answers.length === 1 && answers[0] instanceof Fault) throw answers[0];
   return answers;
+}
+
+/** Makes jobs of entries of the inbox, those with a unique key apart from those without; answers in order. */
+export async function adoptAll(
+  writes: GroupCommit,
+  items: readonly SubmitItem[],
+  patienceMs: number,
+): Promise<readonly (AdoptResult | Fault)[]> {
+  const unique = items.filter((item) => item.spec.options.unique);
+  if (unique.length === 0) return writes.commit(adoptJobs, items, patienceMs);
+  const plain = items.filter((item) => !item.spec.options.unique);
+  const [adopted, taken] = await Promise.all([
+    plain.length > 0 ? writes.commit(adoptJobs, plain, patienceMs) : [],
+    writes.commit(adoptUniqueJobs, unique, patienceMs),
+  ]);
+  const results = new Map<SubmitItem, AdoptResult | Fault>();
+  for (const [at, item] of plain.entries()) results.set(item, adopted[at] as AdoptResult | Fault);
+  for (const [at, item] of unique.entries()) {
+    const result = taken[at] as UniqueResult | Fault;
+    if (result instanceof Fault || result.type !== "again") results.set(item, result);
+    else results.set(item, { type: "elsewhere" });
+  }
+  return items.map((item) => results.get(item) as AdoptResult | Fault);
 }
 
 const none: Promise<readonly SubmitResult[]> = Promise.resolve([]);
@@ -183,10 +223,10 @@ async function insertUnique(
   on: BatchContext,
   items: readonly SubmitItem[],
   firstKey: number,
+  statement: typeof submitting,
 ): Promise<(InsertedRow & { readonly replaced_id: string | null })[]> {
   const { rows } = await on.connection.query<InsertedRow & { readonly replaced_id: string | null }>({
-    name: "submit_unique_jobs",
-    text: uniqueText,
+    ...statement,
     values: [
       ...insertValues(on, items, firstKey, true),
       items.map((item) => uniqueOf(item).key),

@@ -18,6 +18,7 @@ export function toExplainMessage(explanation: Explanation): MessageInitShape<typ
         jobsAhead: place.jobsAhead,
         atLeast: place.isAtLeast,
         lanesAhead: place.lanesAhead,
+        keysBeside: place.share?.keysBeside ?? 0,
         bytes: BigInt(place.bytes),
       },
     }),

@@ -79,12 +79,15 @@ interface Group {
   /** The choice has to look at all lanes before it is asked. */
   isOutOfDate: boolean;
   usedAtMs: number;
+  lookedAtMs: number;
   reportedAtMs: number;
 }
 
 const retryDelayMs = 200;
 const lookIntervalMs = 1_000;
 const groupKeptMs = 60_000;
+/** All lanes are looked at anew each second or, where there are many, not for this long for each of them. */
+const lookPauseMsPerLane = 0.25;
 /** A hungry group says of all its empty lanes that they are, and then not for this long for each of them. */
 const reportPauseMsPerLane = 0.05;
 
@@ -230,6 +233,7 @@ export class Dispatcher {
         choice: new LaneChoice(this.#choiceParts(profile)),
         isOutOfDate: true,
         usedAtMs: Date.now(),
+        lookedAtMs: 0,
         reportedAtMs: 0,
       };
       for (const lane of this.#book.all()) if (canServe(profile, lane)) group.lanes.set(lane.laneId, lane);
@@ -263,7 +267,7 @@ export class Dispatcher {
     const nowMs = Date.now();
     for (const [text, group] of this.#groups) {
       if (group.hungry.size === 0 && nowMs - group.usedAtMs > groupKeptMs) this.#groups.delete(text);
-      group.isOutOfDate = true;
+      if (nowMs - group.lookedAtMs >= group.lanes.size * lookPauseMsPerLane) group.isOutOfDate = true;
     }
     this.wake();
   }
@@ -303,9 +307,12 @@ export class Dispatcher {
   }
 
   #takeFor(session: WorkerSession, group: Group): Ref[] {
-    if (group.isOutOfDate) group.choice.lookAtAll(group.lanes.values());
-    group.isOutOfDate = false;
     group.usedAtMs = Date.now();
+    if (group.isOutOfDate) {
+      group.choice.lookAtAll(group.lanes.values());
+      group.isOutOfDate = false;
+      group.lookedAtMs = group.usedAtMs;
+    }
     const { credit } = session;
     return group.choice.take(Math.min(credit.jobs, this.#limits.leasesPerMessageMax), credit.bytes);
   }

@@ -5,6 +5,7 @@ import {
   type Decision,
   decisionsOf,
   type GateStop,
+  type KeyShare,
   type LanePlace,
   mismatchesOf,
   reasonsOf,
@@ -13,18 +14,21 @@ import {
   type WaitReason,
 } from "../domain/explain.js";
 import { Fault } from "../domain/fault.js";
+import type { SessionView } from "../domain/fleet-view.js";
 import type { Gate, Hold } from "../domain/gate.js";
 import { JobState } from "../domain/job-state.js";
 import type { JobView } from "../domain/job-view.js";
 import { type Lane, laneKeyOf } from "../domain/lane.js";
+import { type LaneHead, rivalsOf } from "../domain/rivals.js";
 import type { Principal } from "../domain/scope.js";
 import { timelessScore } from "../domain/score.js";
-import { defaultScoreWeights } from "../domain/score-weights.js";
+import { defaultScoreWeights, mergeWeights } from "../domain/score-weights.js";
 import { lastUuid } from "../domain/uuid.js";
 import type { Lanes } from "../lanes/lanes.js";
 import type { Ledger } from "../ledger/ledger.js";
 import type { LaneBook } from "./lane-book.js";
 import type { GatedLanes } from "./lane-gates.js";
+import type { ProductBook } from "./product-book.js";
 import type { Sessions } from "./sessions.js";
 
 type ExplainLedger = Pick<
@@ -63,6 +67,7 @@ export class Explainer {
   readonly #lanes: Lanes;
   readonly #book: LaneBook;
   readonly #gated: Pick<GatedLanes, "gatesFor" | "holdAt">;
+  readonly #products: Pick<ProductBook, "weightsOf">;
   readonly #sessions: Pick<Sessions, "get">;
 
   constructor(
@@ -70,12 +75,14 @@ export class Explainer {
     lanes: Lanes,
     book: LaneBook,
     gated: Pick<GatedLanes, "gatesFor" | "holdAt">,
+    products: Pick<ProductBook, "weightsOf">,
     sessions: Pick<Sessions, "get">,
   ) {
     this.#ledger = ledger;
     this.#lanes = lanes;
     this.#book = book;
     this.#gated = gated;
+    this.#products = products;
     this.#sessions = sessions;
   }
 
@@ -131,18 +138,47 @@ export class Explainer {
   ): Promise<LanePlace | null> {
     const found = await this.#ledger.readWaitingPlace(tenantId, job.jobId);
     const own = found && this.#book.get(found.laneId);
-    if (!found || !own) return found && { ...found, lanesAhead: 0 };
-    const ownHead = this.#lanes.head(own.laneId) ?? { ...found, jobId: job.jobId };
-    const ownScore = timelessScore(defaultScoreWeights, own, ownHead);
+    if (!found || !own) return found && { ...found, lanesAhead: 0, share: null };
+    const ownHead = { lane: own, ref: this.#lanes.head(own.laneId) ?? { ...found, jobId: job.jobId } };
+    const others: LaneHead[] = [];
+    for (const lane of this.#book.all()) {
+      const ref = lane.tenantId === tenantId && lane !== own ? this.#lanes.head(lane.laneId) : undefined;
+      if (ref) others.push({ lane, ref });
+    }
     const matching = sessions.filter(({ session }) => mismatchesOf(job, session).length === 0);
-    const isAhead = (lane: Lane) => {
-      if (lane.laneId === own.laneId || lane.tenantId !== tenantId) return false;
-      const head = this.#lanes.head(lane.laneId);
-      if (!head || timelessScore(defaultScoreWeights, lane, head) <= ownScore) return false;
-      return matching.some(({ session }) => mismatchesOf({ ...job, ...namesOf(lane) }, session).length === 0);
+    const lanesAhead = new Set<Lane>();
+    const keysBeside = new Map<string, Lane>();
+    for (const session of oneOfEachProfile(matching)) {
+      const served = others.filter(
+        ({ lane }) => mismatchesOf({ ...job, ...namesOf(lane) }, session).length === 0,
+      );
+      const scoreOf = ({ lane, ref }: LaneHead) => {
+        const ofProduct = this.#products.weightsOf(lane);
+        const weights = mergeWeights(defaultScoreWeights, ofProduct, session.profile.weights ?? {});
+        return timelessScore(weights, lane, ref);
+      };
+      const rivals = rivalsOf(ownHead, served, scoreOf);
+      for (const lane of rivals.lanes) lanesAhead.add(lane);
+      for (const lane of rivals.keys) keysBeside.set(lane.fairnessKey, lane);
+    }
+    return {
+      ...found,
+      lanesAhead: lanesAhead.size,
+      share: keysBeside.size === 0 ? null : this.#shareOf(own, [...keysBeside.values()]),
     };
-    return { ...found, lanesAhead: [...this.#book.all()].filter(isAhead).length };
   }
+
+  #shareOf(own: Lane, beside: readonly Lane[]): KeyShare {
+    const weight = this.#book.fairnessWeight(own);
+    const weightSum = beside.reduce((sum, lane) => sum + this.#book.fairnessWeight(lane), weight);
+    return { keysBeside: beside.length, weight, weightSum };
+  }
+}
+
+/** Sessions of one profile choose alike. */
+function oneOfEachProfile(sessions: readonly SessionFacts[]): SessionView[] {
+  const byProfile = new Map(sessions.map(({ session }) => [JSON.stringify(session.profile), session]));
+  return [...byProfile.values()];
 }
 
 /** Why a job in its lane is held: the first gate that is shut. */

@@ -88,6 +88,36 @@ export function watchHub(
     });
 }
 
+/** Gauges of fairness keys by priority class; keys themselves are no labels, for there may be any number of them. */
+export function watchFairness(lanes: Pick<Lanes, "head">, book: Pick<LaneBook, "all">): void {
+  const meter = metrics.getMeter("holdfast");
+  const keys = meter.createObservableGauge("holdfast.fairness.keys", {
+    description: "Fairness keys that have jobs waiting in memory, by priority class",
+  });
+  const oldest = meter.createObservableGauge("holdfast.fairness.oldest_seconds", {
+    description: "For how long the oldest of their jobs has waited",
+    unit: "s",
+  });
+  meter.addBatchObservableCallback(
+    (result) => {
+      const classes = new Map<number, { readonly keys: Set<string>; oldestMs: number }>();
+      for (const { laneId, tenantId, priority, fairnessKey } of book.all()) {
+        const head = fairnessKey === "" ? undefined : lanes.head(laneId);
+        if (!head) continue;
+        const found = classes.get(priority) ?? { keys: new Set(), oldestMs: head.readyAtMs };
+        found.keys.add(`${tenantId} ${fairnessKey}`);
+        found.oldestMs = Math.min(found.oldestMs, head.readyAtMs);
+        classes.set(priority, found);
+      }
+      for (const [priority, { keys: waiting, oldestMs }] of classes) {
+        result.observe(keys, waiting.size, { priority });
+        result.observe(oldest, Math.max(0, Date.now() - oldestMs) / 1_000, { priority });
+      }
+    },
+    [keys, oldest],
+  );
+}
+
 /** Gauges of what holds work back. */
 export function watchGates(
   gates: { readonly all: () => Iterable<Gate> },

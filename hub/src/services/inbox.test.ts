@@ -12,7 +12,14 @@ const entry = (position: number): InboxEntry => ({
   ...{ position, jobId: `job-${position}`, tenantId: 1, submittedAtMs: Date.now(), kind: "work" },
   ...{ source: "", fairness: noFairness },
   ...{ product: "p", queue: "q", priority: 2, capabilities: [], labels: {}, idempotencyKey: "" },
-  ...{ runAtMs: null, deadlineMs: null, retry: null, contentType: "", payload: new Uint8Array() },
+  ...{
+    runAtMs: null,
+    deadlineMs: null,
+    retry: null,
+    contentType: "",
+    options: {},
+    payload: new Uint8Array(),
+  },
 });
 
 /** An inbox on a ledger whose answers are given. */
@@ -47,7 +54,7 @@ function inboxOn(
     directLeases as never,
     () => undefined,
     1_000,
-    { settled: () => undefined, failed: () => undefined },
+    { settled: () => undefined, replaced: () => undefined, failed: () => undefined },
   );
   return { inbox, reads, settled, awake };
 }

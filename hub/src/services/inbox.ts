@@ -6,7 +6,7 @@
 // what commits; drowsy, it is told again, and still finds what committed untold in the meantime.
 //
 // Invariants
-//  1. An entry goes when its job is there, or when its key had made that job before. What cannot be adopted stays, with
+//  1. An entry goes when its job is there, or when its key had made that job before, or an open job has its unique key. What cannot be adopted stays, with
 //     the reason; what the ledger could not take just now stays and is tried again.
 //  2. Nothing rests on being told: every entry is looked for once a second.
 import { Fault } from "../domain/fault.js";
@@ -17,6 +17,7 @@ import type { Lanes } from "../lanes/lanes.js";
 import type { Ledger } from "../ledger/ledger.js";
 import type { AdoptResult } from "../ledger/submit-jobs.js";
 import type { DirectLeases, NewJob } from "./direct-leases.js";
+import { keyHeld } from "./jobs.js";
 import type { LaneBook } from "./lane-book.js";
 
 const entriesPerLookMax = 500;
@@ -41,6 +42,8 @@ type InboxLedger = Pick<
 export interface InboxObserver {
   /** Entries that this hub settled, by what became of them; how long each had waited, if it became a job. */
   readonly settled: (outcome: "adopted" | "existing" | "refused", waitedMs: number) => void;
+  /** A job was cancelled whose unique key an entry took over. */
+  readonly replaced: (jobId: string) => void;
   readonly failed: (error: unknown) => void;
 }
 
@@ -214,6 +217,7 @@ export class Inbox {
         this.#observer.settled("existing", waitedMs);
       } else if (!(result instanceof Fault) && result.type === "accepted") {
         if (result.ref) ready.push(result.ref);
+        if (result.replacedJobId) this.#observer.replaced(result.replacedJobId);
         if (result.dueAtMs !== null) this.#noteDue(result.dueAtMs);
         this.#observer.settled("adopted", waitedMs);
       }
@@ -249,6 +253,10 @@ function refusalOf(result: AdoptResult | Fault): InboxRefusal | null {
   if (result instanceof Fault) {
     const { reason, message, metadata } = result;
     return passing.has(reason) ? null : { reason, message, metadata };
+  }
+  if (result.type === "held") {
+    const { reason, message, metadata } = keyHeld(result.jobId);
+    return { reason, message, metadata };
   }
   if (result.type !== "conflict") return null;
   const message = "The idempotency key was used before with other content.";

@@ -80,8 +80,9 @@ export async function openFaultHouse(hubCount = 1, ttlMs = sessionTtlMs): Promis
       options: "-c search_path=holdfast",
     });
     client.on("error", () => undefined);
+    // One that does not connect in time is gone by itself; ending it would wait for ever.
+    await client.connect();
     try {
-      await client.connect();
       return (await client.query<{ count: number }>(text, values)).rows[0]?.count ?? 0;
     } finally {
       await client.end().catch(() => undefined);

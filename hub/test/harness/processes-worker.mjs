@@ -1,8 +1,9 @@
 // A worker of the SDK in a process of its own. Options are the first argument, as JSON, with `workMs`: how long each
-// handler takes, `effect`: what it does outside, and `waits`: how many signals of its job it waits for. Prints its counts as a line of JSON, a few times a second and at the end.
+// handler takes, `effect`: what it does outside, and `waits`: how many signals of its job it waits for. A job with the
+// label "fails" does so. Prints its counts as a line of JSON, a few times a second and at the end.
 import { appendFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { startWorker } from "@holdfast/worker";
+import { JobFailure, startWorker } from "@holdfast/worker";
 
 const { workMs, effect, waits = 0, ...options } = JSON.parse(process.argv[2]);
 let started = 0;
@@ -11,6 +12,7 @@ const worker = startWorker({
     work: async (job) => {
       started += 1;
       await sleep(workMs);
+      if (job.labels.fails) throw new JobFailure("BROKEN", "it was told to", { permanent: true });
       if (effect) await sendMail(job);
       for (let after = 0; after < waits; after += 1) await job.waitFor("go", { after });
       return job.id;

@@ -2,6 +2,7 @@ import pg from "pg";
 import { v7 as uuidv7 } from "uuid";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { type InboxEntry, specOfEntry } from "../../src/domain/inbox.js";
+import { UniquePolicy } from "../../src/domain/job-spec.js";
 import { JobState } from "../../src/domain/job-state.js";
 import type { Ledger } from "../../src/ledger/ledger.js";
 import type { SubmitItem } from "../../src/ledger/submit-jobs.js";
@@ -58,7 +59,8 @@ describe("a submit in SQL", () => {
       `'greet', payload => '{"n": 1}', product => 'press', queue => 'night', priority => 'critical',
        capabilities => '{b,a,b}', labels => '{"site": "north"}', idempotency_key => 'all', run_at => to_timestamp($1),
        deadline => to_timestamp($1) + interval '1 minute', max_attempts => 3, max_backoff => '1 minute',
-       source => 'api.example/v2', fairness_key => 'Customer:42', fairness_weight => 3`,
+       source => 'api.example/v2', fairness_key => 'Customer:42', fairness_weight => 3,
+       start_by => to_timestamp($1), unique_key => 'one', unique_policy => 'refuse'`,
       [runAtMs / 1_000],
     );
 
@@ -84,6 +86,8 @@ describe("a submit in SQL", () => {
         labels: { site: "north" },
         retry: { maxAttempts: 3, initialBackoffMs: 1_000, factor: 2, maxBackoffMs: 60_000 },
         idempotencyKey: "all",
+        startByMs: runAtMs,
+        unique: { key: "one", policy: UniquePolicy.Refuse },
       },
     });
     expect(result).toMatchObject({ type: "accepted", jobId, dueAtMs: runAtMs });
@@ -115,6 +119,10 @@ describe("a submit in SQL", () => {
     ["fairness_key", "'greet', fairness_key => 'a b'"],
     ["fairness_weight", "'greet', fairness_key => 'a', fairness_weight => 0"],
     ["fairness_weight", "'greet', fairness_weight => 2"],
+    ["unique_policy", "'greet', unique_key => 'a', unique_policy => 'perhaps'"],
+    ["unique_policy", "'greet', unique_policy => 'refuse'"],
+    ["unique_key", "'greet', unique_key => repeat('k', 257)"],
+    ["start_by", "'greet', start_by => 'infinity'"],
     ["capabilities", "'greet', capabilities => '{ok,Not ok}'"],
     ["capabilities", "'greet', capabilities => array_fill('a'::text, array[17])"],
     ["labels", `'greet', labels => '{"n": 1}'`],
@@ -274,5 +282,58 @@ describe("adopting", () => {
     const [result] = await room.ledger.adopt([itemOf(entry as InboxEntry)]);
 
     expect(result).toMatchObject({ type: "accepted" });
+  });
+});
+
+describe("an entry with a unique key (D2)", () => {
+  const adopt = async (jobIds: readonly string[], ledger: Ledger = room.ledger) =>
+    unrefused(
+      await ledger.adopt(
+        await Promise.all(jobIds.map(async (jobId) => itemOf(await entryOf(jobId, ledger)))),
+      ),
+    );
+
+  it("becomes a job when no open job has the key, and else what its policy says", async () => {
+    const first = await submitted("'greet', unique_key => 'sql'");
+    expect(await adopt([first])).toMatchObject([{ type: "accepted", jobId: first }]);
+
+    const kept = await submitted("'greet', unique_key => 'sql'");
+    expect(await adopt([kept])).toEqual([{ type: "existing", jobId: first }]);
+    const refused = await submitted("'greet', unique_key => 'sql', unique_policy => 'refuse'");
+    expect(await adopt([refused])).toEqual([{ type: "held", jobId: first }]);
+    const next = await submitted("'greet', unique_key => 'sql', unique_policy => 'replace'");
+    expect(await adopt([next])).toMatchObject([{ type: "accepted", jobId: next, replacedJobId: first }]);
+
+    expect(await readRow(room, first)).toMatchObject({ state: JobState.Cancelled });
+    expect(await room.sql("select from inbox where job_id = any($1)", [[first, next]])).toEqual([]);
+    await room.ledger.settleInbox([kept, refused], []);
+  });
+
+  it("is adopted once by hubs that try at once, beside those without a key", async () => {
+    const peer = await room.openLedger();
+    const ids = [
+      await submitted("'greet', unique_key => 'raced'"),
+      await submitted("'greet'"),
+      await submitted("'greet', unique_key => 'other'"),
+    ];
+    const items = await Promise.all(ids.map(async (jobId) => itemOf(await entryOf(jobId))));
+
+    const results = await Promise.all([room.ledger, peer].map((ledger) => ledger.adopt(items)));
+    await peer.stop();
+
+    for (const at of ids.keys()) {
+      const types = results.map((answers) => (unrefused(answers)[at] as { type: string }).type);
+      expect(types.sort()).toEqual(["accepted", "elsewhere"]);
+    }
+    expect(await waiting()).toBe(0);
+  });
+
+  it("that must have started by a time ends when that has passed", async () => {
+    const jobId = await submitted("'greet', start_by => now() - interval '1 second'");
+    await adopt([jobId]);
+
+    await room.ledger.fireStartDeadlines(10);
+
+    expect(await readRow(room, jobId)).toMatchObject({ state: JobState.Dead });
   });
 });

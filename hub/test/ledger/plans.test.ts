@@ -12,6 +12,7 @@ import {
   submitMany,
 } from "../harness/ledger-acts.js";
 import { type LedgerRoom, openLedgerRoom } from "../harness/ledger-room.js";
+import { openChannel, waitItem } from "../harness/wait-acts.js";
 
 const loadedJobs = 200_000;
 
@@ -29,6 +30,7 @@ async function liveThrough(ledger: Ledger, sessionId: string, jobIds: readonly s
   await ledger.saveCheckpoints(held.map((lease) => ({ ...lease, sequence: 1n, state: Buffer.from("half") })));
   await ledger.recordProgress(held.map((lease) => ({ ...lease, percent: 50, message: "" })));
   await doEffects(ledger, held.slice(0, 100));
+  await doWaits(ledger, held.slice(100, 140));
   const [returned, reported] = [held.slice(0, 1), leases.slice(1)];
   await ledger.returnLeases(
     returned.map((lease) => ({ ...lease, event: JobEventType.Released, isStarted: true })),
@@ -110,6 +112,27 @@ async function doEffects(
   expect((await ledger.readNotes(1, name.jobId)).notes).toHaveLength(1);
 }
 
+/** Every statement by which jobs wait and are woken, for some leases. */
+async function doWaits(
+  ledger: Ledger,
+  leases: readonly { jobId: string; sessionId: string; fencingToken: bigint }[],
+): Promise<void> {
+  const channel = await openChannel(ledger);
+  const publish = await channel.producer();
+  const waits = leases.map((lease, at) =>
+    waitItem(lease.sessionId, lease, channel.channelId, { timeoutMs: at % 2 === 0 ? 86_400_000 : 0 }),
+  );
+  for (const answer of await Promise.all(waits.map((wait) => ledger.waitForSignal(wait))))
+    expect(answer).toMatchObject({ type: "suspended" });
+  await ledger.fireWaitTimeouts(10);
+  await publish();
+  await publish();
+  for (const answer of await Promise.all(waits.map((wait) => ledger.waitForSignal(wait))))
+    expect(answer).toMatchObject({ isRepeated: true });
+  expect(await ledger.readWaking()).toEqual([]);
+  await ledger.wakeOn([{ channelId: channel.channelId, partition: 0 }]);
+}
+
 /** Fills every table that a hot statement touches; nothing is analyzed, as in the first minutes of a busy day. */
 async function load(): Promise<string[]> {
   const id = "(left(uuid_floor(now())::text, 14) || '7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid";
@@ -139,6 +162,17 @@ async function load(): Promise<string[]> {
      select gen_random_uuid(), 1, 'shop', now(), 'greet', 'p', 'q', 2, '{}', '{}', '', now(), '{}', '', '' ${many}`,
   );
   await room.sql(`insert into delivery select gen_random_uuid(), 1, '{}' ${many}`);
+  await room.sql(
+    `with made as (
+       insert into channel (tenant_id, owner_type, owner, name, partitions, max_age_ms, max_bytes, redeliveries_max)
+       select 1, 3, 'loaded', 'n-' || n, 1, 1000, 1000, 5 ${many} returning channel_id
+     ), heads as (
+       insert into channel_partition (channel_id, partition, max_bytes, is_awaited) select channel_id, 0, 1000, true from made
+     )
+     insert into suspended (job_id, tenant_id, channel_id, partition, after_sequence)
+     select gen_random_uuid(), 1, channel_id, 0, 0 from made`,
+  );
+  await room.sql(`insert into wait_timeout select gen_random_uuid(), n, 0, 0 ${many}`);
   await room.sql(
     `insert into timer select 1 + n % 3, now() + interval '1 day', gen_random_uuid(), 0 ${many}`,
   );
@@ -189,9 +223,10 @@ describe("with 200,000 jobs waiting", () => {
       [
         ...["job", "idempotency", "checkpoint", "delivery", "timer"],
         ...["effect", "job_summary", "job_note", "inbox", "unique_key"],
+        ...["suspended", "wait_timeout", "channel_partition"],
       ].includes(table),
     );
-    expect(largeTables).toHaveLength(10);
+    expect(largeTables).toHaveLength(13);
     for (const { table, seq, index } of largeTables) {
       expect({ table, seq }).toEqual({ table, seq: 0 });
       // About ten statements touch each of the 1,000 jobs; a walk through any of these tables would read far more.

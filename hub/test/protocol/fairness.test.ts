@@ -1,3 +1,4 @@
+import { WaitCause } from "@holdfast/gen/holdfast/v1/explain_pb";
 import { FleetService } from "@holdfast/gen/holdfast/v1/fleet_service_pb";
 import { JobService } from "@holdfast/gen/holdfast/v1/job_service_pb";
 import { describe, expect, it } from "vitest";
@@ -122,6 +123,25 @@ describe("fairness keys", () => {
       expect(share).toBeGreaterThanOrEqual(50 * 0.95);
       expect(share).toBeLessThanOrEqual(50 * 1.05);
     }
+  });
+
+  it("are named to who asks why a job waits: others take turns with its own", async () => {
+    const kind = "explained";
+    const keyOf = await submitShared(kind, { mine: { count: 2, weight: 2 }, yours: { count: 1, weight: 3 } });
+    const second = [...keyOf.keys()][1] as string;
+    await attachWorker(under.client(), { kinds: [kind] });
+
+    const { reasons, position } = await under.client().call(JobService.method.explain, { jobId: second });
+
+    expect(position).toMatchObject({ jobsAhead: 1, lanesAhead: 0, keysBeside: 1 });
+    expect(reasons.map(({ cause }) => cause)).toEqual([
+      WaitCause.NO_CREDIT,
+      WaitCause.LANE,
+      WaitCause.FAIR_SHARE,
+    ]);
+    expect(reasons.at(-1)?.message).toBe(
+      "Fairness key mine takes turns with 1 others: 2 of 5 jobs are its own.",
+    );
   });
 
   it("share by weight: 1 to 2 to 4", async () => {

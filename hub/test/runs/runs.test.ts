@@ -23,6 +23,7 @@ import {
   hard,
   linkedJob,
   linkedSpec,
+  replayItem,
   soft,
   submitAfter,
   submitRun,
@@ -410,6 +411,65 @@ describe("a compensation", () => {
     expect(await madeFor(undone)).not.toBeNull();
     expect(await madeFor(late)).not.toBeNull();
     expect(await madeFor(kept)).toBeNull();
+  });
+
+  it("of a failed run waits for those of what succeeded later, whatever becomes of them (D8)", async () => {
+    const children = [undo(true), undo(true), undo(true), linkedSpec()];
+    const { runId, childIds } = await submitRun(room, children, [[0, 1]], RunPolicy.WaitForAll);
+    const [first, second, third, bad] = childIds as [string, string, string, string];
+    for (const jobId of [first, third, second]) await finish(jobId);
+    await finish(bad, fatal);
+    const [undoFirst, undoThird, undoSecond] = [
+      (await madeFor(first)) as string,
+      (await madeFor(third)) as string,
+      (await madeFor(second)) as string,
+    ];
+    const states = () => Promise.all([undoSecond, undoThird, undoFirst].map(stateOf));
+
+    expect(await states()).toEqual([Ready, Blocked, Blocked]);
+    await finish(undoSecond);
+    expect(await states()).toEqual([Succeeded, Ready, Blocked]);
+    await finish(undoThird, fatal);
+    expect(await states()).toEqual([Succeeded, Dead, Ready]);
+    await finish(undoFirst);
+
+    expect([...(await dagStates(room, runId)).keys()]).toEqual(
+      expect.arrayContaining([runId, ...childIds, undoFirst, undoSecond, undoThird]),
+    );
+    expect((await room.ledger.readReplaySource(1, runId))?.jobs.map(({ jobId }) => jobId)).toEqual([
+      runId,
+      ...childIds,
+    ]);
+    const replay = await room.ledger.replay(await replayItem(room.ledger, runId));
+    expect(replay).toMatchObject({ type: "accepted" });
+  });
+
+  it("of 3,000 in one run is one of a chain, which is made with a step each", async () => {
+    const { runId, childIds } = await submitRun(
+      room,
+      Array.from({ length: 1_000 }, () => undo(true)),
+    );
+    for (let call = 1; call < 3; call += 1) {
+      const more = Array.from({ length: 1_000 }, () => linkedJob(room, undo(true)));
+      expect(await addChildren(room, runId, more)).toMatchObject({ type: "accepted" });
+      childIds.push(...more.map(({ jobId }) => jobId));
+    }
+    for (let at = 0; at < childIds.length; at += 500) {
+      delivery += 1;
+      const leases = await claimAll(room.ledger, sessionId, childIds.slice(at, at + 500), delivery);
+      await room.ledger.report(leases.map((lease) => reportItem(sessionId, lease as GrantedLease, done)));
+    }
+    await finish(runId, fatal);
+
+    const made = await room.sql<{ state: number; count: number }>(
+      `select j.state, count(*)::integer as count from compensation c join run_node n on n.job_id = c.job_id
+       join job j on j.id = c.made_job_id where n.run_id = $1 group by j.state order by j.state`,
+      [runId],
+    );
+    expect(made).toEqual([
+      { state: Blocked, count: 2_999 },
+      { state: Ready, count: 1 },
+    ]);
   });
 });
 

@@ -38,6 +38,7 @@ export function helloMessage(
     capabilities: [...worker.capabilities],
     products: [...worker.products],
     queues: [...worker.queues],
+    ...(worker.weights === undefined ? {} : { weights: worker.weights }),
     sessionId,
     held: held.slice(0, heldMax),
   });

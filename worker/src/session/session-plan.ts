@@ -23,6 +23,15 @@ export type WorkerProfile = {
   readonly capabilities: readonly string[];
   readonly products: readonly string[];
   readonly queues: readonly string[];
+  readonly weights: ScoreWeights | undefined;
+};
+
+/** Weights of the score; those that are absent are the hub's. */
+export type ScoreWeights = {
+  readonly age?: number;
+  readonly priority?: number;
+  readonly retries?: number;
+  readonly capabilities?: number;
 };
 
 /** Figures that nobody needs to set, except tests that cannot wait. */

@@ -366,7 +366,8 @@ export const DependencySchema: GenMessage<Dependency> = /*@__PURE__*/
  * A job that undoes what another has done. It is submitted at most once, in
  * the very commit that calls for it (D8): when the other is dead-lettered
  * after an attempt has started, and with on_run_failure also when it succeeded
- * and its parent is dead-lettered or cancelled.
+ * and its parent is dead-lettered or cancelled. Those of one failed run run
+ * one after the other, in the reverse order of the successes.
  *
  * @generated from message holdfast.v1.Compensation
  */
