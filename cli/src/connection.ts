@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
 import { createConnectTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { AccessService } from "@holdfast/gen/holdfast/v1/access_service_pb";
+import { BackfillService } from "@holdfast/gen/holdfast/v1/backfill_service_pb";
 import { BudgetService } from "@holdfast/gen/holdfast/v1/budget_service_pb";
 import { DeadLetterService } from "@holdfast/gen/holdfast/v1/dead_letter_service_pb";
 import { EffectService } from "@holdfast/gen/holdfast/v1/effect_service_pb";
@@ -12,6 +13,7 @@ import { JobService } from "@holdfast/gen/holdfast/v1/job_service_pb";
 import { LimitService } from "@holdfast/gen/holdfast/v1/limit_service_pb";
 import { OperationService } from "@holdfast/gen/holdfast/v1/operation_service_pb";
 import { ProductService } from "@holdfast/gen/holdfast/v1/product_service_pb";
+import { ScheduleService } from "@holdfast/gen/holdfast/v1/schedule_service_pb";
 import { SignalService } from "@holdfast/gen/holdfast/v1/signal_service_pb";
 import { usageError } from "./cli-error.js";
 
@@ -37,6 +39,8 @@ export interface Connection {
   readonly effects: Client<typeof EffectService>;
   readonly inbox: Client<typeof InboxService>;
   readonly deadLetters: Client<typeof DeadLetterService>;
+  readonly schedules: Client<typeof ScheduleService>;
+  readonly backfills: Client<typeof BackfillService>;
   readonly fleet: Client<typeof FleetService>;
   readonly events: Client<typeof EventService>;
   readonly access: Client<typeof AccessService>;
@@ -68,6 +72,8 @@ export function connect(options: ConnectionOptions): Connection {
     effects: createClient(EffectService, transport),
     inbox: createClient(InboxService, transport),
     deadLetters: createClient(DeadLetterService, transport),
+    schedules: createClient(ScheduleService, transport),
+    backfills: createClient(BackfillService, transport),
     fleet: createClient(FleetService, transport),
     events: createClient(EventService, transport),
     access: createClient(AccessService, transport),

@@ -3,6 +3,7 @@ import { parseDurationMs } from "./arguments/duration.js";
 import { parseMicroUsd } from "./arguments/money.js";
 import { JSON_CONTENT_TYPE, type Payload } from "./arguments/payload.js";
 import { parseTime } from "./arguments/time.js";
+import { parseWindow } from "./arguments/window.js";
 import { CliError, usageError } from "./cli-error.js";
 import { FAILURE_CLASS_WORDS } from "./dead-text.js";
 import type { JobFields } from "./job-spec.js";
@@ -44,6 +45,7 @@ const FIELD_READERS: Readonly<Record<string, FieldReader>> = {
   uniquePolicy: (value) => ({ uniquePolicy: oneOf(UNIQUE_POLICY_WORDS)(text(value)) }),
   runAt: (value) => ({ runAt: parseTime(text(value)) }),
   startBy: (value) => ({ startBy: parseTime(text(value)) }),
+  window: (value) => ({ window: parseWindow(text(value)) }),
   permanentCodes: (value) => ({ permanentCodes: texts(value) }),
   permanentClasses: (value) => ({ permanentClasses: texts(value).map(oneOf(FAILURE_CLASS_WORDS)) }),
   deadline: (value) => ({ deadline: parseTime(text(value)) }),

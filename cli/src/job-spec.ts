@@ -3,6 +3,7 @@ import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import {
   DependencyKind,
   type DisconnectPolicy,
+  EventWindowSchema,
   type FailureClass,
   FairnessSchema,
   type InFlightPolicy,
@@ -17,6 +18,7 @@ import {
 } from "@holdfast/gen/holdfast/v1/job_pb";
 import type { Labels } from "./arguments/label.js";
 import type { Payload } from "./arguments/payload.js";
+import type { WindowOf } from "./arguments/window.js";
 
 /** What may be said about a job beside its kind and payload; what is absent gets the hub's default. */
 export interface JobFields {
@@ -47,6 +49,8 @@ export interface JobFields {
   readonly permanentClasses?: readonly FailureClass[];
   readonly disconnectPolicy?: DisconnectPolicy;
   readonly disconnectLimitMs?: number;
+  /** The event time that it is work for. */
+  readonly window?: WindowOf;
   /** Jobs, by id or idempotency key, that must have succeeded before this one starts. */
   readonly after?: readonly string[];
   /** The same; it is enough that they have ended. */
@@ -99,6 +103,14 @@ export function jobSpec(kind: string, payload: Payload | undefined, fields: JobF
   }
   if (fields.disconnectLimitMs !== undefined) {
     spec.disconnectLimit = durationFromMs(fields.disconnectLimitMs);
+  }
+  if (fields.window !== undefined) {
+    const { source, from, to } = fields.window;
+    spec.window = create(EventWindowSchema, {
+      source,
+      from: timestampFromDate(from),
+      to: timestampFromDate(to),
+    });
   }
   const retry = retryPolicy(fields);
   if (retry !== undefined) {

@@ -1,5 +1,5 @@
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { timestampDate, timestampMs } from "@bufbuild/protobuf/wkt";
 import {
   type AwaitedPlace,
   type Job,
@@ -33,6 +33,12 @@ export function jobRow(job: Job, nowMs: number, paint: Paint): string[] {
   ];
 }
 
+/** A window of event time: "clicks 2027-01-31T00:00:00.000Z to 2027-01-31T01:00:00.000Z". */
+function windowText(window: Job["window"]): string | undefined {
+  if (window?.from === undefined || window.to === undefined) return undefined;
+  return `${window.source} ${timestampDate(window.from).toISOString()} to ${timestampDate(window.to).toISOString()}`;
+}
+
 /** One job in full. */
 export function jobText(job: Job, nowMs: number, paint: Paint): string {
   return formatFields(
@@ -58,6 +64,7 @@ export function jobText(job: Job, nowMs: number, paint: Paint): string {
       ["started", time(job.startedAt, nowMs)],
       ["finished", time(job.finishedAt, nowMs)],
       ["start by", time(job.startBy, nowMs)],
+      ["window", windowText(job.window)],
       ["deadline", time(job.deadline, nowMs)],
       ["session", job.sessionId || undefined],
       ["waits for", job.awaits && awaitsText(job.awaits, job.id)],

@@ -1,4 +1,10 @@
 import type { DescEnum } from "@bufbuild/protobuf";
+import {
+  type BackfillState,
+  BackfillStateSchema,
+  WindowState,
+  WindowStateSchema,
+} from "@holdfast/gen/holdfast/v1/backfill_service_pb";
 import { type EffectState, EffectStateSchema } from "@holdfast/gen/holdfast/v1/effect_pb";
 import { type WaitCause, WaitCauseSchema } from "@holdfast/gen/holdfast/v1/explain_pb";
 import {
@@ -17,6 +23,12 @@ import {
   UniquePolicy,
 } from "@holdfast/gen/holdfast/v1/job_pb";
 import { type ReplayVerdict, ReplayVerdictSchema } from "@holdfast/gen/holdfast/v1/replay_pb";
+import {
+  CatchUpPolicy,
+  CatchUpPolicySchema,
+  OverlapPolicy,
+  OverlapPolicySchema,
+} from "@holdfast/gen/holdfast/v1/schedule_service_pb";
 import { InvalidArgumentError } from "commander";
 
 // The words that people write and read for the enums of the protocol: the enum's name without its prefix, in
@@ -34,6 +46,10 @@ export const failurePolicyWord = (policy: FailurePolicy): string => wordOf(Failu
 export const waitCauseWord = (cause: WaitCause): string => wordOf(WaitCauseSchema, cause);
 export const noteWord = (type: JobNoteType): string => wordOf(JobNoteTypeSchema, type);
 export const verdictWord = (verdict: ReplayVerdict): string => wordOf(ReplayVerdictSchema, verdict);
+export const overlapWord = (policy: OverlapPolicy): string => wordOf(OverlapPolicySchema, policy);
+export const catchUpWord = (policy: CatchUpPolicy): string => wordOf(CatchUpPolicySchema, policy);
+export const backfillStateWord = (state: BackfillState): string => wordOf(BackfillStateSchema, state);
+export const windowStateWord = (state: WindowState): string => wordOf(WindowStateSchema, state);
 export const eventWord = (type: JobEventType): string => wordOf(JobEventTypeSchema, type);
 
 export const STATE_WORDS = {
@@ -74,6 +90,28 @@ export const UNIQUE_POLICY_WORDS = {
   existing: UniquePolicy.EXISTING,
   refuse: UniquePolicy.REFUSE,
   replace: UniquePolicy.REPLACE,
+} as const;
+
+export const OVERLAP_POLICY_WORDS = {
+  skip: OverlapPolicy.SKIP,
+  allow: OverlapPolicy.ALLOW,
+  "queue-one": OverlapPolicy.QUEUE_ONE,
+  replace: OverlapPolicy.REPLACE,
+} as const;
+
+export const CATCH_UP_POLICY_WORDS = {
+  skip: CatchUpPolicy.SKIP,
+  last: CatchUpPolicy.LAST,
+  all: CatchUpPolicy.ALL,
+} as const;
+
+export const WINDOW_STATE_WORDS = {
+  waiting: WindowState.WAITING,
+  submitted: WindowState.SUBMITTED,
+  done: WindowState.DONE,
+  failed: WindowState.FAILED,
+  skipped: WindowState.SKIPPED,
+  cancelled: WindowState.CANCELLED,
 } as const;
 
 /** Makes a reader of one of these words. */

@@ -13,6 +13,7 @@ import { JSON_OPTIONS } from "./job-json.js";
 import { relative, time } from "./job-text.js";
 import { priorityWord } from "./job-words.js";
 import type { Paint } from "./paint.js";
+import { rateSettingsText, rateStateText, turnsText } from "./rate-text.js";
 import { boundsText, spendText } from "./spend-text.js";
 import { formatFields, formatTable } from "./table.js";
 
@@ -20,6 +21,9 @@ export const LIMIT_TYPE_WORDS = {
   pause: LimitType.PAUSE,
   budget: LimitType.BUDGET,
   blackout: LimitType.BLACKOUT,
+  breaker: LimitType.BREAKER,
+  bucket: LimitType.BUCKET,
+  quota: LimitType.QUOTA,
   cap: LimitType.CAP,
   seats: LimitType.SEATS,
 } as const;
@@ -49,13 +53,16 @@ export function limitText(limit: Limit, nowMs: number, paint: Paint): string {
       ["since", time(limit.since, nowMs)],
       ["state", limit.shut ? `${paint.bad("shut")}: ${limit.reason}` : paint.good("open")],
       ["until", time(limit.until, nowMs)],
+      ["now", rateStateText(limit, nowMs)],
       ...useFields(limit.use, nowMs),
       ["parked", parkedText(limit)],
       ["first parked", time(limit.parkedSince, nowMs)],
     ],
     paint,
   );
-  if (limit.waiting.length === 0) return fields;
+  const parts = [fields];
+  if (limit.breaker && limit.breaker.turns.length > 0) parts.push(turnsText(limit.breaker, nowMs, paint));
+  if (limit.waiting.length === 0) return parts.join("\n\n");
   const lanes = formatTable(
     ["WAITING IN", "KIND", "PRIORITY", "JOBS", "SINCE"],
     limit.waiting.map((lane) => [
@@ -67,7 +74,7 @@ export function limitText(limit: Limit, nowMs: number, paint: Paint): string {
     ]),
     paint,
   );
-  return `${fields}\n\n${lanes}`;
+  return [...parts, lanes].join("\n\n");
 }
 
 export function limitJson(limit: Limit): JsonObject {
@@ -93,6 +100,10 @@ function settingsText(message: LimitSettings | undefined): string {
   switch (settings?.case) {
     case "blackout":
       return `${settings.value.windows.map(windowText).join("; ")} ${settings.value.timeZone}`;
+    case "breaker":
+    case "bucket":
+    case "quota":
+      return rateSettingsText(settings);
     case "cap": {
       const { jobsMax, costMicroUsdMax, tokensMax } = settings.value;
       return boundsText(jobsMax, costMicroUsdMax, tokensMax);

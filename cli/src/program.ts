@@ -1,5 +1,6 @@
 import { Command, CommanderError, Option } from "commander";
 import { usageError } from "./cli-error.js";
+import { addBackfillsCommand } from "./commands/backfills.js";
 import { addBudgetsCommand } from "./commands/budgets.js";
 import { addCancelCommand } from "./commands/cancel.js";
 import { addCursorsCommand } from "./commands/cursors.js";
@@ -23,12 +24,14 @@ import { addReplayCommand } from "./commands/replay.js";
 import { addRetentionCommand } from "./commands/retention.js";
 import { addRetryCommand } from "./commands/retry.js";
 import { addRunCommand } from "./commands/run.js";
+import { addSchedulesCommand } from "./commands/schedules.js";
 import { addSessionsCommand } from "./commands/sessions.js";
 import { addSignalsCommand } from "./commands/signals.js";
 import { addStartCommand } from "./commands/start.js";
 import { addStatusCommand } from "./commands/status.js";
 import { addSubmitCommand } from "./commands/submit.js";
 import { addWatchCommand } from "./commands/watch.js";
+import { addWatermarksCommand } from "./commands/watermarks.js";
 import { addWorkerCommand } from "./commands/worker.js";
 import { DEFAULT_HUB_URL } from "./connection.js";
 import { EXIT, type ExitCode } from "./exit-codes.js";
@@ -59,6 +62,9 @@ const ADD_COMMANDS = [
   addCursorsCommand,
   addInboxCommand,
   addLimitsCommand,
+  addSchedulesCommand,
+  addBackfillsCommand,
+  addWatermarksCommand,
   addBudgetsCommand,
   addKeysCommand,
   addStatusCommand,

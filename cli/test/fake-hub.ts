@@ -4,6 +4,7 @@ import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { AccessService } from "@holdfast/gen/holdfast/v1/access_service_pb";
+import { BackfillService } from "@holdfast/gen/holdfast/v1/backfill_service_pb";
 import { BudgetService } from "@holdfast/gen/holdfast/v1/budget_service_pb";
 import { DeadLetterService } from "@holdfast/gen/holdfast/v1/dead_letter_service_pb";
 import { EffectService } from "@holdfast/gen/holdfast/v1/effect_service_pb";
@@ -14,6 +15,7 @@ import { JobService } from "@holdfast/gen/holdfast/v1/job_service_pb";
 import { LimitService } from "@holdfast/gen/holdfast/v1/limit_service_pb";
 import { OperationService } from "@holdfast/gen/holdfast/v1/operation_service_pb";
 import { ProductService } from "@holdfast/gen/holdfast/v1/product_service_pb";
+import { ScheduleService } from "@holdfast/gen/holdfast/v1/schedule_service_pb";
 
 export interface FakeHub {
   readonly url: string;
@@ -29,6 +31,8 @@ export interface FakeServices {
   readonly effects?: Partial<ServiceImpl<typeof EffectService>>;
   readonly inbox?: Partial<ServiceImpl<typeof InboxService>>;
   readonly deadLetters?: Partial<ServiceImpl<typeof DeadLetterService>>;
+  readonly schedules?: Partial<ServiceImpl<typeof ScheduleService>>;
+  readonly backfills?: Partial<ServiceImpl<typeof BackfillService>>;
   readonly fleet?: Partial<ServiceImpl<typeof FleetService>>;
   readonly events?: Partial<ServiceImpl<typeof EventService>>;
   readonly access?: Partial<ServiceImpl<typeof AccessService>>;
@@ -42,6 +46,7 @@ export interface FakeServices {
 export async function startFakeHub(services: FakeServices): Promise<FakeHub> {
   const { jobs, effects, inbox, deadLetters, fleet, events, access, limits, budgets, operations, products } =
     services;
+  const { schedules, backfills } = services;
   const credentials: (string | null)[] = [];
   const server = createServer(
     connectNodeAdapter({
@@ -56,6 +61,8 @@ export async function startFakeHub(services: FakeServices): Promise<FakeHub> {
         router.service(EffectService, effects ?? {});
         router.service(InboxService, inbox ?? {});
         router.service(DeadLetterService, deadLetters ?? {});
+        router.service(ScheduleService, schedules ?? {});
+        router.service(BackfillService, backfills ?? {});
         router.service(FleetService, fleet ?? {});
         router.service(EventService, events ?? {});
         router.service(AccessService, access ?? {});

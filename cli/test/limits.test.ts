@@ -1,6 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { type LimitSchema, LimitType } from "@holdfast/gen/holdfast/v1/limit_service_pb";
+import { BreakerPhase, type LimitSchema, LimitType } from "@holdfast/gen/holdfast/v1/limit_service_pb";
 import { expect, test } from "vitest";
 import { EXIT } from "../src/exit-codes.js";
 import { withHub } from "./with-hub.js";
@@ -114,4 +114,87 @@ test("operations lists who changed what, and why", async () => {
   const json = await cli("operations", "--json");
   expect(text.stdout).toMatch(/- +pause\.set +queue:shop\/mail +down +-\n/);
   expect(JSON.parse(json.stdout)).toMatchObject({ action: "pause.set", after: { note: "down" } });
+});
+
+test("limits rate, quota and breaker say what they set", async () => {
+  const requests: { settings?: unknown }[] = [];
+  const cli = await withHub({
+    limits: {
+      set: (request) => {
+        requests.push(request);
+        return { limit: { ...paused, settings: request.settings ?? {} } };
+      },
+    },
+  });
+  const rate = await cli(
+    "limits",
+    "rate",
+    "source:mail",
+    "--per-second",
+    "0.5",
+    "--burst",
+    "20",
+    "--recovery",
+    "1m",
+  );
+  await cli("limits", "rate", "tenant", "--per-second", "100");
+  const quota = await cli(
+    "limits",
+    "quota",
+    "tenant",
+    "--starts",
+    "5000",
+    "--window",
+    "1d",
+    "--ticket",
+    "S-1",
+  );
+  const breaker = await cli("limits", "breaker", "source:mail", "--ratio", "0.3", "--cool-down", "90s");
+  expect(requests.map(({ settings }) => settings)).toMatchObject([
+    {
+      settings: {
+        case: "bucket",
+        value: { ratePerSecond: 0.5, capacity: 20n, adaptive: { recovery: { seconds: 60n } } },
+      },
+    },
+    { settings: { case: "bucket", value: { ratePerSecond: 100, capacity: 0n } } },
+    { settings: { case: "quota", value: { maxStarts: 5000n, window: { seconds: 86_400n } } } },
+    { settings: { case: "breaker", value: { failureRatio: 0.3, coolDown: { seconds: 90n } } } },
+  ]);
+  expect(
+    (requests[1] as { settings: { settings: { value: object } } }).settings.settings.value,
+  ).not.toHaveProperty("adaptive.recovery");
+  expect(rate.stdout).toMatch(/settings +0\.5\/s, 20 at once, adaptive from 0\/s in 1m\n/);
+  expect(quota.stdout).toMatch(/settings +5000 per 1d\n/);
+  expect(breaker.stdout).toMatch(/open 90s to 0s/);
+});
+
+test("limits rate refuses what is no rate", async () => {
+  const cli = await withHub({ limits: {} });
+  const refused = await cli("limits", "rate", "source:mail", "--per-second", "0");
+  expect(refused.exitCode).toBe(EXIT.usage);
+});
+
+test("limits get shows what a breaker is at, and its turns, the newest first", async () => {
+  const at = timestampFromMs(Date.now() - 5_000);
+  const breaker = {
+    phase: BreakerPhase.OPEN,
+    since: at,
+    answered: 3n,
+    failed: 9n,
+    turns: [
+      { at, to: BreakerPhase.CLOSED, why: "3 probes were answered" },
+      { at, to: BreakerPhase.OPEN, why: "9 of 12 failed" },
+    ],
+  };
+  const cli = await withHub({
+    limits: {
+      get: () => ({
+        limit: { ...paused, settings: { settings: { case: "breaker" as const, value: {} } }, breaker },
+      }),
+    },
+  });
+  const shown = await cli("limits", "get", "breaker", "source:mail");
+  expect(shown.stdout).toMatch(/now +open since .*; 3 answered, 9 failed\n/);
+  expect(shown.stdout.indexOf("9 of 12 failed")).toBeLessThan(shown.stdout.indexOf("3 probes were answered"));
 });

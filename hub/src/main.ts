@@ -6,13 +6,14 @@ import { createMemoryExchange } from "./bus/memory-bus.js";
 import { createNatsBus } from "./bus/nats-bus.js";
 import { describeConfig, type HubConfig, type HubOptions, readHubConfig } from "./config.js";
 import { isLoopback, splitAddress } from "./domain/address.js";
-import { gateTypeName } from "./domain/gate.js";
+import { gateTypeName, targetText } from "./domain/gate.js";
 import { createJetstreamLanes, defaultJetstreamLanesSettings } from "./lanes/jetstream-lanes.js";
 import { createMemoryLanes } from "./lanes/memory-lanes.js";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "./ledger/embedded-postgres.js";
 import { type Ledger, openLedger } from "./ledger/ledger.js";
 import { defaultNatsLinkSettings, type NatsLink, startNatsLink } from "./nats/nats-link.js";
 import { accessService } from "./rpc/access-service.js";
+import { backfillService } from "./rpc/backfill-service.js";
 import { budgetService } from "./rpc/budget-service.js";
 import { startConnectors } from "./rpc/connectors.js";
 import { deadLetterService } from "./rpc/dead-letter-service.js";
@@ -24,11 +25,15 @@ import { jobService } from "./rpc/job-service.js";
 import { limitService } from "./rpc/limit-service.js";
 import { operationService } from "./rpc/operation-service.js";
 import { productService } from "./rpc/product-service.js";
+import { scheduleService } from "./rpc/schedule-service.js";
 import { markDead } from "./rpc/signal-messages.js";
 import { signalService } from "./rpc/signal-service.js";
 import { workerService } from "./rpc/worker-service.js";
 import { Access } from "./services/access.js";
+import { Allowances } from "./services/allowances.js";
 import { Attachments } from "./services/attachments.js";
+import { BackfillClock } from "./services/backfill-clock.js";
+import { Backfills } from "./services/backfills.js";
 import { budgetAlerts } from "./services/budget-alerts.js";
 import { Budgets } from "./services/budgets.js";
 import { ChangeRelay } from "./services/change-relay.js";
@@ -45,6 +50,7 @@ import { GateBook } from "./services/gate-book.js";
 import { GateReopener } from "./services/gate-reopener.js";
 import { GateRooms } from "./services/gate-rooms.js";
 import {
+  backfillMetrics,
   budgetCounter,
   busMetrics,
   deadLetterCounter,
@@ -56,8 +62,10 @@ import {
   laneMetrics,
   ledgerMetrics,
   preemptionCounter,
+  rateMetrics,
   replayCounter,
   runCounter,
+  scheduleMetrics,
   verdictCounter,
   waitMetrics,
   watchFairness,
@@ -87,6 +95,8 @@ import { Products } from "./services/products.js";
 import { Reaper } from "./services/reaper.js";
 import { Replays } from "./services/replays.js";
 import { Runs } from "./services/runs.js";
+import { ScheduleClock } from "./services/schedule-clock.js";
+import { Schedules } from "./services/schedules.js";
 import { SessionLeases } from "./services/session-leases.js";
 import { SessionLiveness } from "./services/session-liveness.js";
 import type { RevokedLease } from "./services/session-messages.js";
@@ -98,6 +108,7 @@ import { Suspensions } from "./services/suspensions.js";
 import { Timers } from "./services/timers.js";
 import { UnaryWorkers } from "./services/unary-workers.js";
 import { Wakes } from "./services/wakes.js";
+import { WorkOutcomes } from "./services/work-outcomes.js";
 import { JetStreamSink } from "./sinks/jetstream-sink.js";
 import type { EventSink } from "./sinks/sink.js";
 import { startTelemetry } from "./telemetry.js";
@@ -206,8 +217,21 @@ async function startOn(
   const refill = new LaneRefill(ledger, lanes, book, refillSettings, onTrouble, laneCounts.refilled);
   const gateBook = new GateBook(ledger, onTrouble);
   const gateRooms = new GateRooms();
-  const laneGates = new GatedLanes(gateBook, gateRooms);
   await gateBook.load();
+  const rateCounts = rateMetrics();
+  const allowances = new Allowances(ledger, {
+    granted: () => dispatcher.wake(),
+    drawn: rateCounts.drawn,
+    turned: (gate, { turnedTo, reason }) => {
+      rateCounts.turned(turnedTo ?? "");
+      log(`the breaker of ${targetText(gate.target)} (tenant ${gate.tenantId}) is ${turnedTo}: ${reason}`);
+      if (turnedTo !== "open") return;
+      gateBook.outdated();
+      peers.configChanged("gates");
+    },
+    failed: onTrouble,
+  });
+  const laneGates = new GatedLanes(gateBook, gateRooms, allowances);
   const productBook = new ProductBook(ledger, onTrouble);
   await productBook.load();
   const countStop = gateStopCounter();
@@ -254,6 +278,7 @@ async function startOn(
   wakes = new Wakes(ledger, lanes, feed, waits.woken);
   timers = new Timers(ledger, lanes, feed, wakes, revoke, onTrouble);
   const noteDue = timers.noteDue.bind(timers);
+  const outcomes = new WorkOutcomes(laneGates, (laneId) => book.get(laneId));
   const preemption = new Preemption(ledger, book, lanes, feed, {
     revoke,
     noteDue,
@@ -261,7 +286,7 @@ async function startOn(
     counted: preemptionCounter(),
     failed: onTrouble,
   });
-  const reports = new SessionReports(ledger, feed, returnLeases, noteDue, verdictCounter(), () =>
+  const reports = new SessionReports(ledger, feed, returnLeases, noteDue, verdictCounter(), outcomes, () =>
     reopener.meteredLeaseEnded(),
   );
   const reaper = new Reaper(ledger, returnLeases, (ids) => sessions.expired(ids), onTrouble);
@@ -274,6 +299,9 @@ async function startOn(
     replaced: (jobId) => feed.changed(jobId),
     failed: onTrouble,
   });
+  const stopJob = jobs.stop.bind(jobs);
+  const scheduleClock = new ScheduleClock(ledger, stopJob, { ...scheduleMetrics(), failed: onTrouble });
+  const backfillClock = new BackfillClock(ledger, stopJob, { ...backfillMetrics(), failed: onTrouble });
   const signals = signalServices(ledger, peers, config, markDead, signalMetrics(), onTrouble);
   runs = new Runs(ledger, lanes, book, feed, noteDue, revoke, runCounter());
   const endKey = (keyId: string) => {
@@ -350,6 +378,8 @@ async function startOn(
     ),
     effectService(effects, config),
     inboxService(inbox),
+    scheduleService(new Schedules(ledger, () => scheduleClock.hurry()), config),
+    backfillService(new Backfills(ledger, () => backfillClock.hurry()), config),
     deadLetterService(new JobDeadLetters(ledger, lanes, feed, deadLetterCounter())),
     fleetService(fleet),
     eventService(new Forwarding(ledger, sink?.name ?? null)),
@@ -364,8 +394,9 @@ async function startOn(
     dispatcher.stop();
     liveness.stop();
     reports.stop();
+    await Promise.all([scheduleClock.stop(), backfillClock.stop()]);
     await inbox.stop();
-    await Promise.all([gateBook.stop(), productBook.stop(), reopener.stop()]);
+    await Promise.all([gateBook.stop(), productBook.stop(), reopener.stop(), allowances.stop()]);
     await Promise.all([timers.stop(), reaper.stop(), refill.stop(), maintenance.stop()]);
     await deadWriters.stop();
     await Promise.all([leaseCheck.stop(), keyCheck.stop(), laneNews.stop()]);
@@ -398,6 +429,8 @@ async function startOn(
     peers.start();
     signals.start();
     await inbox.start();
+    scheduleClock.start();
+    backfillClock.start();
     const ports = await startConnectors(config, await readTls(config), services, access, {
       isReady: async () => !isStopping && ledger.isConnected() && (await ledger.readFacts()).roundTripMs >= 0,
       metrics: telemetry.serveMetrics,

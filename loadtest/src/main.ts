@@ -5,6 +5,7 @@ import type { Benchmark, PreparedBenchmark } from "./benchmark.js";
 import { drain } from "./drain/drain.js";
 import { events } from "./events/events.js";
 import { drawProfiles } from "./flame/draw-profiles.js";
+import { gates } from "./gates/gates.js";
 import { ghz } from "./ghz/ghz.js";
 import { GoError } from "./go-programs.js";
 import { inbox } from "./latency/inbox.js";
@@ -32,6 +33,7 @@ const benchmarks: readonly Benchmark[] = [
   waits,
   backlog,
   pinned,
+  gates,
   ghz,
 ];
 

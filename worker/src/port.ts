@@ -42,6 +42,8 @@ export type ToSession =
   /** `wait` is a holdfast.v1.Wait; it is sent until it is answered, as long as the lease stands. One at a time. */
   | { readonly type: "wait"; readonly ref: number; readonly requestId: string; readonly wait: Uint8Array }
   | { readonly type: "progress"; readonly items: readonly ProgressItem[] }
+  /** The service that the job calls asked to slow down. */
+  | { readonly type: "throttled"; readonly ref: number; readonly retryAfterMs: number }
   /** What an attempt has spent so far, all in all. */
   | ({ readonly type: "spend"; readonly ref: number } & Spent)
   /** The worker is leaving: take no more leases. */

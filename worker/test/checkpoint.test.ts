@@ -132,6 +132,23 @@ test("a state that is changed after the save is saved as it was", async () => {
   expect(text(stream.all("checkpoint")[1]?.state)).toBe("before");
 });
 
+test("a throttle is told at once, and checked", async () => {
+  const { stream, job, finish } = await runningJob();
+  job.throttled({ retryAfterMs: 1_500.2 });
+  job.throttled();
+  await until(() => stream.all("throttle").length === 2, "both reports");
+  const [named, unnamed] = stream.all("throttle");
+  expect(named).toMatchObject({
+    jobId: "a",
+    fencingToken: 1n,
+    retryAfter: { seconds: 1n, nanos: 501_000_000 },
+  });
+  expect(unnamed).toMatchObject({ jobId: "a", retryAfter: { seconds: 0n, nanos: 0 } });
+  for (const retryAfterMs of [-1, Number.NaN, 86_400_001])
+    expect(() => job.throttled({ retryAfterMs })).toThrow(RangeError);
+  finish();
+});
+
 test("progress is told now and then: the newest of each job, and nothing of jobs that have ended", async () => {
   const { stream, job, finish } = await runningJob();
   for (let percent = 0; percent <= 50; percent++) job.progress(percent, `line ${percent}`);

@@ -20,6 +20,7 @@ import { oneOf } from "../job-words.js";
 import { LIMIT_HEADINGS, LIMIT_TYPE_WORDS, limitJson, limitRow, limitText } from "../limit-text.js";
 import { takeItems } from "../pages.js";
 import { writeItems } from "./item-list.js";
+import { addRateCommands } from "./limits-rates.js";
 
 const AFTER_HELP = `
 A limit stands before all jobs of its target: ${TARGET_HELP}. While it is shut
@@ -29,6 +30,9 @@ Examples:
   $ holdfast limits pause queue:shop/mail --reason "the provider is down"
   $ holdfast limits resume queue:shop/mail
   $ holdfast limits blackout product:reports --window "mon-fri 08:00-18:00" --zone Europe/Berlin
+  $ holdfast limits rate source:mailer --per-second 200 --adaptive
+  $ holdfast limits quota product:shop --starts 5000 --reason "plan S" --ticket SALES-12
+  $ holdfast limits breaker source:mailer --ratio 0.3
   $ holdfast limits cap queue:shop/mail --jobs 20
   $ holdfast limits cap key:customer-7 --jobs 2
   $ holdfast limits seats product:shop --max 50 --preemption --grace 30s
@@ -123,6 +127,9 @@ export function addLimitsCommand(program: Command, cli: Cli): void {
         }),
     );
 
+  addRateCommands<JustifyingFlags>(limits, justified, (target, settings, flags, command) =>
+    perform(cli, command, (invocation) => setLimit(target, settings, flags, invocation)),
+  );
   addMeteredCommands(limits, cli);
 }
 

@@ -8,6 +8,7 @@ import { parseMicroUsd } from "../arguments/money.js";
 import { decimalNumber, wholeNumber } from "../arguments/number.js";
 import { readPayload } from "../arguments/payload.js";
 import { parseTime } from "../arguments/time.js";
+import { parseWindow } from "../arguments/window.js";
 import { awaitJobs } from "../await-jobs.js";
 import { usageError } from "../cli-error.js";
 import { FAILURE_CLASS_WORDS } from "../dead-text.js";
@@ -33,8 +34,8 @@ A batch is a file of one JSON object per line, with the fields kind, payload, qu
 capabilities, labels, source, fairnessKey, fairnessWeight, inFlightKey, inFlightMax, inFlightPolicy,
 estimateCost (a text, like "0.25"), estimateTokens, idempotencyKey, uniqueKey, uniquePolicy, runAt, startBy,
 deadline, maxAttempts, initialBackoff, backoffFactor, maxBackoff, permanentCodes, permanentClasses, after,
-afterEnded, disconnectPolicy and disconnectLimit; options of the command line are the defaults of every line.
-A parent with its children is submitted by \`holdfast run submit\`.
+afterEnded, disconnectPolicy, disconnectLimit and window; options of the command line are the defaults of
+every line. A parent with its children is submitted by \`holdfast run submit\`.
 
 Examples:
   $ holdfast submit greet --payload '{"name":"Ada"}' --wait
@@ -102,6 +103,7 @@ export function addSubmitCommand(program: Command, cli: Cli): void {
     .option("--deadline <time>", "must have ended by: 2027-01-31T14:00:00Z, or +1h", (text) =>
       parseTime(text),
     )
+    .option("--window <source,from,to>", "event time that it is work for, for watermarks", parseWindow)
     .option("--after <jobs>", "ids or idempotency keys of jobs that must succeed before", collectWords)
     .option("--after-ended <jobs>", "the same, but they only must have ended", collectWords)
     .option("--max-attempts <attempts>", "attempts in all, 1 to 1000", wholeNumber(1, 1_000))
@@ -214,7 +216,7 @@ function remarkOf({ existing, replacedJobId }: SubmitResponse, flags: SubmitFlag
 
 /** What the options say about every line; those that can only be meant for one job are refused. */
 function batchDefaults(flags: SubmitFlags): JobFields {
-  const single = ["payload", "contentType", "idempotencyKey", "uniqueKey", "wait"] as const;
+  const single = ["payload", "contentType", "idempotencyKey", "uniqueKey", "window", "wait"] as const;
   const wrong = single.find((flag) => flags[flag] !== undefined);
   if (wrong !== undefined) {
     const option = wrong.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);

@@ -2,8 +2,11 @@
 // and the state that work makes of it; whether it is open is a pure function of these and of the time.
 import type { BlackoutSettings } from "./blackout.js";
 import { blackoutAt } from "./blackout.js";
+import type { BreakerSettings, BreakerState } from "./breaker.js";
 import type { LaneKey } from "./lane.js";
 import { type MeterLimits, noLimits } from "./meter.js";
+import type { QuotaSettings, QuotaState } from "./quota.js";
+import type { BucketSettings, BucketState } from "./token-bucket.js";
 
 /** Stored in the ledger: the numbers never change. */
 export const GateType = {
@@ -71,6 +74,16 @@ export interface Noted {
   readonly note: string;
 }
 
+/** A gate whose starts hubs draw from the ledger, with its state as it was read; empty before the first draw. */
+interface RateGateOf<Type extends GateType, Settings, State> extends GateOf<Type, Noted & Settings> {
+  readonly state: Partial<State>;
+}
+
+/** Gates that bound how fast work starts. They hold lanes and park nothing. */
+export type RateGate =
+  | RateGateOf<typeof GateType.Breaker, BreakerSettings, BreakerState>
+  | RateGateOf<typeof GateType.Bucket, BucketSettings, BucketState>
+  | RateGateOf<typeof GateType.Quota, QuotaSettings, QuotaState>;
 /** How much may be in flight at once. Null: as much as there is. */
 export type CapSettings = MeterLimits;
 
@@ -100,6 +113,7 @@ export interface SeatsSettings {
 export type Gate =
   | GateOf<typeof GateType.Pause, Noted>
   | GateOf<typeof GateType.Blackout, Noted & BlackoutSettings>
+  | RateGate
   | GateOf<typeof GateType.Budget, Noted & BudgetSettings>
   | GateOf<typeof GateType.Cap, Noted & CapSettings>
   | GateOf<typeof GateType.Seats, Noted & SeatsSettings>;
@@ -170,6 +184,10 @@ export function gatesBefore(gates: readonly Gate[], lane: LaneKey): Gate[] {
     .sort((a, b) => gateOrder.indexOf(a.type) - gateOrder.indexOf(b.type) || a.gateId - b.gateId);
 }
 
+export function isRateGate(gate: Gate): gate is RateGate {
+  return gate.type === GateType.Breaker || gate.type === GateType.Bucket || gate.type === GateType.Quota;
+}
+
 /** Whether a gate is shut for whole lanes, by its settings and the time alone. */
 export function holdOf(gate: Gate, nowMs: number): Hold | null {
   switch (gate.type) {
@@ -185,6 +203,10 @@ export function holdOf(gate: Gate, nowMs: number): Hold | null {
         ? null
         : { gate, reason: `${targetText(gate.target)} is in a blackout window`, untilMs };
     }
+    case GateType.Breaker:
+    case GateType.Bucket:
+    case GateType.Quota:
+      return null;
     case GateType.Budget: {
       const { isPaused, note } = gate.settings;
       if (!isPaused) return null;

@@ -24,7 +24,8 @@ export interface InboxEntry {
   /** What was given of it; null: nothing. */
   readonly retry: Partial<RetryPolicy> | null;
   readonly contentType: string;
-  readonly options: Pick<JobOptions, "startByMs" | "unique">;
+  /** What else there is; of an entry that a hub made, all options of the job. */
+  readonly options: JobOptions;
   readonly payload: Uint8Array;
 }
 
@@ -55,7 +56,7 @@ export function specOfEntry(entry: InboxEntry, payloadBytesMax: number): JobSpec
       `The payload has ${entry.payload.length} bytes; the limit is ${payloadBytesMax}.`,
       { field: "payload", limit: "payloadBytesMax", value: String(payloadBytesMax) },
     );
-  const retry = { ...defaultRetryPolicy, ...entry.retry };
+  const retry = { ...defaultRetryPolicy, ...entry.retry, ...entry.options.retry };
   const { kind, product, queue, priority, source, fairness, payload, contentType, idempotencyKey, labels } =
     entry;
   return {

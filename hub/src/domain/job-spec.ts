@@ -58,6 +58,18 @@ export interface JobOptions {
   readonly compensates?: string;
   /** The newest time that an operator sent it back from the dead letters. */
   readonly retried?: { readonly atMs: number; readonly reason: string };
+  /** The event time that it is work for. The ledger's triggers read it. */
+  readonly window?: EventWindow & {
+    /** The backfill that made it. */
+    readonly backfillId?: string;
+  };
+}
+
+/** From `fromMs`, inclusive, to `toMs`, exclusive; milliseconds since 1970. */
+export interface EventWindow {
+  readonly source: string;
+  readonly fromMs: number;
+  readonly toMs: number;
 }
 
 /** A key whose jobs share a number of places, say a customer's. */
@@ -141,6 +153,9 @@ export function contentDigest(spec: JobSpec): Buffer {
     ...(options.estimate ? [["estimate", options.estimate.costMicroUsd, options.estimate.tokens]] : []),
     ...(spec.source === "" ? [] : [["source", spec.source]]),
     ...(spec.fairness.key === "" ? [] : [["fairness", spec.fairness.key, spec.fairness.weight]]),
+    ...(options.window
+      ? [["window", options.window.source, options.window.fromMs, options.window.toMs]]
+      : []),
   ]);
   return createHash("sha256").update(described).update("\0").update(spec.payload).digest();
 }

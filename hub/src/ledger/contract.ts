@@ -64,6 +64,17 @@ export const contractClauses: readonly ContractClause[] = [
       having r.jobs + r.compensations <> count(n.job_id) or r.children_failed <> count(*) filter (where n.is_child and n.ended_as <> 6)`,
   },
   {
+    clause: "D3",
+    promise: "a window of a backfill has at most one job, which ended as the window says",
+    broken: `select j.options #>> '{window,backfillId}' as backfill_id, j.options #>> '{window,fromMs}' as from_ms,
+        count(*) as jobs, min(j.state) as state, min(w.state) as window_state from job j
+      join backfill_window w on w.backfill_id = (j.options #>> '{window,backfillId}')::uuid
+        and w.from_at = to_timestamp((j.options #>> '{window,fromMs}')::float8 / 1000)
+      where not j.options ? 'replay'
+      group by 1, 2 having count(*) > 1
+        or min(w.state) <> min(case j.state when 6 then 3 when 7 then 4 when 8 then 6 else 2 end)`,
+  },
+  {
     clause: "D4",
     promise: "each grant's fencing token is higher than all before it, and none ever falls",
     broken: `select * from (

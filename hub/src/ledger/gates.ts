@@ -31,6 +31,7 @@ function toGate(row: GateRow): Gate {
     type: row.type,
     target: parseTarget(row.target),
     settings: row.settings,
+    state: row.state,
     sinceMs: row.since_ms,
   } as Gate;
 }

@@ -5,6 +5,7 @@ import type { RetryPolicy } from "../domain/retry.js";
 import { lastUuid } from "../domain/uuid.js";
 import type { ReadPool } from "./read-pool.js";
 import { toMs, uuidArray } from "./sql-text.js";
+import { closeDiscarded } from "./submit-windows.js";
 
 /** Payloads of one page, at most, beside those of its first entry. */
 const pageBytesMax = 8 << 20;
@@ -28,7 +29,7 @@ interface EntryRow {
   readonly deadline_ms: number | null;
   readonly retry: Partial<RetryPolicy> | null;
   readonly content_type: string;
-  readonly options: Pick<JobOptions, "startByMs" | "unique">;
+  readonly options: JobOptions;
   readonly payload: Buffer;
 }
 
@@ -160,7 +161,10 @@ export async function discardInboxEntry(
 ): Promise<InboxView | null> {
   const { rows } = await db.query<ViewRow>({
     name: "discard_inbox_entry",
-    text: `delete from inbox where tenant_id = $1 and job_id = $2 and refused_at is not null returning ${viewColumns}`,
+    text: `
+      with gone as (delete from inbox where tenant_id = $1 and job_id = $2 and refused_at is not null returning *),
+      ${closeDiscarded("gone")}
+      select ${viewColumns} from gone`,
     values: [tenantId, jobId],
   });
   return rows[0] ? toView(rows[0]) : null;

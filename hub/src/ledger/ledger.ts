@@ -1,5 +1,6 @@
 // The door to the ledger. Services know this interface; SQL and the driver stay behind it.
 
+import type { BackfillRange, NewBackfill } from "../domain/backfill.js";
 import type { DeadLetterFilter, DeadLetterPlace } from "../domain/dead-letter.js";
 import type { EffectName } from "../domain/effect.js";
 import { Fault } from "../domain/fault.js";
@@ -9,6 +10,7 @@ import type { Operator } from "../domain/operation.js";
 import type { WeightChange } from "../domain/product.js";
 import type { Woken } from "../domain/wait.js";
 import * as keys from "./api-keys.js";
+import * as backfills from "./backfills.js";
 import * as budgets from "./budgets.js";
 import { type CancelItem, type CancelResult, cancelJobs } from "./cancel-job.js";
 import { claimAll } from "./claim-all.js";
@@ -17,12 +19,15 @@ import type { MeteredResult } from "./claim-metered.js";
 import { compareLeases, type RememberedLease } from "./compare-leases.js";
 import * as deadLetters from "./dead-letters.js";
 import { dealLanePage } from "./deal-lane-page.js";
+import { drawRates, type GateAsk, type GateDraw } from "./draw-rates.js";
 import { type ClaimEffectItem, type ClaimEffectResult, claimEffects } from "./effect-claim.js";
 import { type CompleteEffectItem, type CompleteEffectResult, completeEffects } from "./effect-complete.js";
 import { type GiveBackEffectItem, type GiveBackEffectResult, giveBackEffects } from "./effect-give-back.js";
 import * as effects from "./effect-read.js";
 import { type RenewEffectItem, type RenewEffectResult, renewEffects } from "./effect-renew.js";
+import { foldWindows, readWatermarks } from "./event-windows.js";
 import { type DropDeliveriesItem, dropDeliveries, expireSessions } from "./expire-sessions.js";
+import * as firing from "./fire-schedules.js";
 import {
   type FiredEnds,
   type FiredReady,
@@ -64,11 +69,13 @@ import { type ResumeResult, type ResumeSessionItem, resumeSession } from "./resu
 import { type ReturnItem, type ReturnResult, returnLeases } from "./return-leases.js";
 import { type ReviveItem, type ReviveResult, reviveJobs } from "./revive-job.js";
 import { type CheckpointItem, type CheckpointResult, saveCheckpoints } from "./save-checkpoints.js";
+import * as schedules from "./schedules.js";
 import { listUnlockedWriters, settleWriter } from "./settle-writers.js";
 import { signalLedger } from "./signal-ledger.js";
 import type { AdoptResult, SubmitItem, SubmitResult } from "./submit-jobs.js";
 import { type LinkedResult, type LinkedSubmit, submitLinked } from "./submit-linked.js";
 import { adoptAll, submitAll } from "./submit-unique-jobs.js";
+import * as windows from "./submit-windows.js";
 import { type WaitItem, type WaitResult, waitForSignals } from "./wait-for-signals.js";
 import { type PartitionName, readWaking, wakeOn } from "./wake-suspended.js";
 import { WriterConnection } from "./writer-connection.js";
@@ -300,6 +307,8 @@ export async function openLedger(options: LedgerOptions) {
     setGate: (...change: DropFirst<Parameters<typeof gates.setGate>>) => gates.setGate(db, ...change),
     removeGate: (...change: DropFirst<Parameters<typeof gates.removeGate>>) =>
       gates.removeGate(db, ...change),
+    /** Draws starts from rate gates for this hub, and tells what became of earlier ones. */
+    drawRates: (items: readonly GateAsk[]): Promise<readonly GateDraw[]> => drawRates(db, items),
     readParked: (gateIds: readonly number[], countMax: number) => gates.readParked(db, gateIds, countMax),
     readParking: (jobId: string) => gates.readParking(db, jobId),
     listParkedGates: (afterId: number, limit: number) => gates.listParkedGates(db, afterId, limit),
@@ -315,6 +324,44 @@ export async function openLedger(options: LedgerOptions) {
 
     listOperations: (tenantId: number, target: string, beforeId: string, limit: number) =>
       listOperations(db, tenantId, target, beforeId, limit),
+
+    readSchedule: (tenantId: number, name: string) => schedules.readSchedule(db, tenantId, name),
+    listSchedules: (tenantId: number, afterName: string, limit: number) =>
+      schedules.listSchedules(db, tenantId, afterName, limit),
+    createSchedule: (operator: Operator, schedule: schedules.NewSchedule) =>
+      schedules.createSchedule(db, operator, schedule),
+    changeSchedule: (
+      operator: Operator,
+      read: Parameters<typeof schedules.changeSchedule>[2],
+      change: schedules.ScheduleChange,
+    ) => schedules.changeSchedule(db, operator, read, change),
+    deleteSchedule: (operator: Operator, name: string) => schedules.deleteSchedule(db, operator, name),
+    readDueSchedules: (limit: number) => firing.readDueSchedules(db, limit),
+    fireSchedule: (
+      read: Parameters<typeof firing.fireSchedule>[1],
+      decided: Parameters<typeof firing.fireSchedule>[2],
+      jobs: readonly firing.FiredJob[],
+      triggering: firing.Triggering,
+    ) => firing.fireSchedule(db, read, decided, jobs, triggering),
+
+    previewBackfill: (tenantId: number, range: BackfillRange) =>
+      backfills.previewBackfill(db, tenantId, range),
+    startBackfill: (operator: Operator, backfill: NewBackfill) =>
+      backfills.startBackfill(db, operator, backfill),
+    readBackfills: (tenantId: number, backfillId: string | null, beforeId: string, limit: number) =>
+      backfills.readBackfills(db, tenantId, backfillId, beforeId, limit),
+    listWindows: (backfillId: string, state: number, afterMs: number, limit: number) =>
+      backfills.listWindows(db, backfillId, state, afterMs, limit),
+    changeBackfill: (operator: Operator, backfillId: string, change: backfills.BackfillChange) =>
+      backfills.changeBackfill(db, operator, backfillId, change),
+    readActiveBackfills: (afterId: string, limit: number) => windows.readActiveBackfills(db, afterId, limit),
+    submitWindows: (backfill: windows.ActiveBackfill) => windows.submitWindows(db, backfill),
+    finishBackfill: (backfillId: string) => windows.finishBackfill(db, backfillId),
+    stopWindows: (backfillId: string) => windows.stopWindows(db, backfillId),
+    countActiveWindows: () => windows.countActiveWindows(db),
+    foldWindows: () => foldWindows(db),
+    readWatermarks: (tenantId: number, name: string, afterSource: string, limit: number) =>
+      readWatermarks(db, tenantId, name, afterSource, limit),
 
     beginSink: (sink: string) => cursors.beginSink(db, sink, connection.writerId),
     makeCursors: (sink: string) => cursors.makeCursors(db, sink),

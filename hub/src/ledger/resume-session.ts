@@ -21,6 +21,7 @@ export interface StandingLease {
   readonly attemptsMax: number;
   readonly delivery: number;
   readonly options: JobOptions;
+  readonly laneId: number;
 }
 
 export type ResumeResult =
@@ -50,7 +51,7 @@ returning epoch, delivered_through, worker_name, profile, last_request_id, last_
 const deliveriesText = "select delivery, job_ids from delivery where session_id = $1 order by delivery";
 
 const standingText = `
-select j.id, j.fencing_token, j.attempt, j.attempts_max, j.delivery, j.options
+select j.id, j.fencing_token, j.attempt, j.attempts_max, j.delivery, j.options, j.lane_id
 from unnest($1::uuid[]) as i (id) join job j on j.id = i.id
 where j.session_id = $2 and j.state = ${JobState.Leased}`;
 
@@ -97,6 +98,7 @@ export const resumeSession: BatchStatement<ResumeSessionItem, ResumeResult> = {
       attempts_max: number;
       delivery: string;
       options: JobOptions | null;
+      lane_id: number;
     }>({ name: "read_standing_leases", text: standingText, values: [uuidArray(jobIds), item.sessionId] });
     const numbers = deliveries.rows.map((delivery) => Number(delivery.delivery));
     const deliveredThrough = Number(row.delivered_through);
@@ -121,6 +123,7 @@ export const resumeSession: BatchStatement<ResumeSessionItem, ResumeResult> = {
             attemptsMax: lease.attempts_max,
             delivery: Number(lease.delivery),
             options: lease.options ?? {},
+            laneId: lease.lane_id,
           })),
         },
       ],

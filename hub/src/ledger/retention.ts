@@ -28,7 +28,7 @@ export interface RetentionReport {
  * Drops history that is older than asked for, by partitions. Open jobs are never dropped: a partition that holds
  * some is replaced by one that holds only them. Events of kept jobs may go with their day; the history of such a
  * job then begins later. Idempotency keys, checkpoints, effects, notes, places in runs and empty channels of dropped jobs go too, effects
- * of no job that nobody has touched since, and sessions that ended before. Pages that a sink has not got stay, unless they
+ * of no job that nobody has touched since, and sessions and backfills that ended before. Pages that a sink has not got stay, unless they
  * are to go: then what is missing is written down for the forwarder to announce. Of a run, jobs that have ended go with
  * their day, though others of it may be open.
  */
@@ -67,6 +67,7 @@ export async function runRetention(options: RetentionOptions): Promise<Retention
       await dropEmptyRuns(client);
       await dropEmptyReplays(client);
       await dropEmptyChannels(client);
+      await dropOldBackfills(client, options.keepDays);
     }
     return { dropped, kept, unforwarded };
   } finally {
@@ -89,6 +90,16 @@ async function dropOldSessions(client: pg.Client, keepDays: number): Promise<voi
     `delete from session s
      where s.state <> 1 and s.ended_at < now() - make_interval(days => $1)
        and not exists (select from delivery d where d.session_id = s.session_id)`,
+    [keepDays],
+  );
+}
+
+/** Backfills that ended before, with their windows; what those did stays known. */
+async function dropOldBackfills(client: pg.Client, keepDays: number): Promise<void> {
+  await client.query(
+    `delete from backfill b
+     where b.ended_at < now() - make_interval(days => $1) and b.cancel_grace_ms is null
+       and not exists (select from backfill_window w where w.backfill_id = b.backfill_id and w.state = 2)`,
     [keepDays],
   );
 }
@@ -198,6 +209,8 @@ async function dropBelongings(client: pg.Client, jobs: string): Promise<void> {
     "wait_timeout",
   ])
     await client.query(`delete from ${table} b using (${jobs}) j where b.job_id = j.id`);
+  // What is done stays known, whatever becomes of the jobs.
+  await client.query(`delete from event_window w using (${jobs}) j where w.job_id = j.id and w.state <> 2`);
   await client.query(
     `delete from effect e using (${jobs}) j where e.tenant_id = j.tenant_id and e.job_id = j.id`,
   );

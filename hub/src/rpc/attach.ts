@@ -28,6 +28,7 @@ import {
   toReleases,
   toResults,
   toSpends,
+  toThrottle,
 } from "./worker-messages.js";
 
 export interface AttachParts {
@@ -132,6 +133,9 @@ function take(parts: AttachParts, to: Attached, request: AttachRequest): Promise
       return null;
     case "spend":
       return reports.spend(session, toSpends(message.value.spends, "spend.spends"));
+    case "throttle":
+      reports.throttled(session, toThrottle(message.value, "throttle"));
+      return null;
     case "release":
       return reports.release(session, toReleases(message.value.leases, "release.leases", 1));
     case "heartbeat":

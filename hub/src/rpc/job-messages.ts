@@ -3,6 +3,8 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type Duration, durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type {
   AwaitedPlaceSchema,
+  EventWindow as EventWindowMessage,
+  EventWindowSchema,
   Fairness as FairnessMessage,
   FairnessSchema,
   InFlight as InFlightMessage,
@@ -22,6 +24,7 @@ import { DisconnectPolicy } from "@holdfast/gen/holdfast/v1/job_pb";
 import { FailureClass } from "../domain/failure-class.js";
 import type { JobNote } from "../domain/job-note.js";
 import {
+  type EventWindow,
   type Fairness,
   type InFlight,
   InFlightPolicy,
@@ -119,6 +122,7 @@ function toOptions(
         ),
       },
     }),
+    ...(message.window && { window: toEventWindow(message.window, at("window")) }),
   };
 }
 
@@ -159,6 +163,23 @@ function toFairness(message: FairnessMessage | undefined, path: string): Fairnes
 /** The field, left out when the work is nobody's in particular. */
 export function optionalFairness(fairness: Fairness): { fairness?: MessageInitShape<typeof FairnessSchema> } {
   return fairness.key === "" ? {} : { fairness: { key: fairness.key, weight: fairness.weight } };
+}
+
+/** @throws Fault INVALID_FIELD */
+export function toEventWindow({ source, from, to }: EventWindowMessage, path: string): EventWindow {
+  const fromMs = checkTime(`${path}.from`, from);
+  const toMs = checkTime(`${path}.to`, to);
+  if (fromMs === null) throw invalid(`${path}.from`, "is required");
+  if (toMs === null || toMs <= fromMs) throw invalid(`${path}.to`, "must be after from");
+  return { source: checkName(`${path}.source`, source), fromMs, toMs };
+}
+
+export function toWindowMessage({
+  source,
+  fromMs,
+  toMs,
+}: EventWindow): MessageInitShape<typeof EventWindowSchema> {
+  return { source, ...optionalTime("from", fromMs), ...optionalTime("to", toMs) };
 }
 
 const disconnectPolicies = {
@@ -254,6 +275,7 @@ export function toJobMessage(job: JobView): MessageInitShape<typeof JobSchema> {
     ...(job.options.estimate && { estimate: toSpendMessage(job.options.estimate) }),
     causes: toCauses(job.options),
     ...(job.awaits && { awaits: toAwaitsMessage(job.awaits) }),
+    ...(job.options.window && { window: toWindowMessage(job.options.window) }),
   };
 }
 

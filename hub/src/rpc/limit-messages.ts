@@ -22,6 +22,7 @@ import {
   type GateSettings,
   type GateTarget,
   GateType,
+  isRateGate,
   type SeatsSettings,
 } from "../domain/gate.js";
 import type { ReadLevel } from "../domain/meter.js";
@@ -39,6 +40,7 @@ import {
 } from "./check.js";
 import { amountMax, optionalTime, toSpendMessage } from "./job-messages.js";
 import type { JustificationNeed } from "./operation-service.js";
+import { toBreaker, toBucket, toQuota, toRateSettings, toRateState } from "./rate-messages.js";
 
 /** @throws Fault INVALID_FIELD */
 export function toTarget(message: LimitTarget | undefined): GateTarget {
@@ -82,6 +84,9 @@ const typesByLimit: Readonly<Record<Exclude<LimitType, LimitType.UNSPECIFIED>, G
   [LimitType.PAUSE]: GateType.Pause,
   [LimitType.BUDGET]: GateType.Budget,
   [LimitType.BLACKOUT]: GateType.Blackout,
+  [LimitType.BREAKER]: GateType.Breaker,
+  [LimitType.BUCKET]: GateType.Bucket,
+  [LimitType.QUOTA]: GateType.Quota,
   [LimitType.CAP]: GateType.Cap,
   [LimitType.SEATS]: GateType.Seats,
 };
@@ -95,8 +100,20 @@ export function toGateType(type: LimitType, isOptional: boolean): GateType | nul
 }
 
 /** How much an operator has to say to change a limit. */
-export function needOf(_type: GateType): JustificationNeed {
-  return "optional";
+export function needOf(type: GateType): JustificationNeed {
+  return type === GateType.Quota ? "audited" : "optional";
+}
+
+/**
+ * Some limits only make sense before a source: what fails or asks to slow down is one service.
+ *
+ * @throws Fault INVALID_FIELD
+ */
+export function checkTargetFor(target: GateTarget, { type, settings }: GateSettings): void {
+  if (target.type === "source") return;
+  if (type === GateType.Breaker) throw invalid("target", "must be a source: a breaker watches one service");
+  if (type === GateType.Bucket && settings.adaptive)
+    throw invalid("settings.bucket.adaptive", "needs a source as target: one service asks to slow down");
 }
 
 /**
@@ -110,6 +127,12 @@ export function toSettings(message: LimitSettings | undefined, note: string): Ga
       return { type: GateType.Pause, settings: { note } };
     case "blackout":
       return { type: GateType.Blackout, settings: { note, ...toBlackout(settings.value) } };
+    case "breaker":
+      return { type: GateType.Breaker, settings: { note, ...toBreaker(settings.value) } };
+    case "bucket":
+      return { type: GateType.Bucket, settings: { note, ...toBucket(settings.value) } };
+    case "quota":
+      return { type: GateType.Quota, settings: { note, ...toQuota(settings.value) } };
     case "budget":
       return {
         type: GateType.Budget,
@@ -214,6 +237,10 @@ function toSettingsMessage(gate: Gate): MessageInitShape<typeof LimitSettingsSch
       const value = { timeZone, windows: windows.map((window) => ({ ...window, days: [...window.days] })) };
       return { settings: { case: "blackout", value } };
     }
+    case GateType.Breaker:
+    case GateType.Bucket:
+    case GateType.Quota:
+      return { settings: toRateSettings(gate) };
     case GateType.Budget: {
       const { costMax, tokensMax, window, timeZone, alertPercent, isPaused } = gate.settings;
       const value = {
@@ -265,6 +292,7 @@ export function toLimitMessage(view: LimitView): MessageInitShape<typeof LimitSc
     shut: hold !== null,
     reason: hold?.reason ?? "",
     ...optionalTime("until", hold?.untilMs ?? null),
+    ...(isRateGate(gate) ? toRateState(gate, Date.now()) : {}),
     parkedJobs: Math.min(view.parkedJobs, parkedCountMax),
     parkedAtLeast: view.parkedJobs > parkedCountMax,
     ...optionalTime("parkedSince", view.parkedSinceMs),

@@ -3,7 +3,14 @@ import type { GateType } from "../domain/gate.js";
 import type { Limits } from "../services/limits.js";
 import { checkPageSize, checkText, invalid } from "./check.js";
 import { type ImplementedService, implement } from "./implementation.js";
-import { checkTargetOf, needOf, toGateType, toLimitMessage, toSettings, toTarget } from "./limit-messages.js";
+import {
+  checkTargetFor,
+  needOf,
+  toGateType,
+  toLimitMessage,
+  toSettings,
+  toTarget,
+} from "./limit-messages.js";
 import { toOperator } from "./operation-service.js";
 import { decodePageToken, encodePageToken } from "./page-token.js";
 
@@ -12,9 +19,9 @@ export function limitService(limits: Limits): ImplementedService {
     async set({ target, settings, justification }, { principal }) {
       const note = checkText("justification.reason", justification?.reason ?? "", 1024);
       const wanted = toSettings(settings, note);
-      const operator = toOperator(principal, justification, needOf(wanted.type));
       const before = toTarget(target);
-      checkTargetOf(before, wanted);
+      checkTargetFor(before, wanted);
+      const operator = toOperator(principal, justification, needOf(wanted.type));
       return { limit: toLimitMessage(await limits.set(operator, before, wanted)) };
     },
 

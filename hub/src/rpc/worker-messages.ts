@@ -9,11 +9,12 @@ import type {
   LeaseProgress,
   LeaseSpend,
   ReleasedLease,
+  ThrottleReport,
 } from "@holdfast/gen/holdfast/v1/worker_service_pb";
 import { Fault } from "../domain/fault.js";
 import type { Outcome } from "../domain/outcome.js";
 import type { IncomingCheckpoint, IncomingResult, WorkerHello } from "../services/session-messages.js";
-import type { IncomingProgress, IncomingSpend } from "../services/session-reports.js";
+import type { IncomingProgress, IncomingSpend, IncomingThrottle } from "../services/session-reports.js";
 import {
   checkBytes,
   checkCount,
@@ -176,6 +177,14 @@ export function toSpends(messages: readonly LeaseSpend[], path: string): Incomin
       ...toSpend(message.spend, `${path}[${at}].spend`),
     };
   });
+}
+
+export function toThrottle(message: ThrottleReport, path: string): IncomingThrottle {
+  return {
+    jobId: checkUuid(`${path}.job_id`, message.jobId),
+    fencingToken: checkToken(`${path}.fencing_token`, message.fencingToken),
+    retryAfterMs: checkDuration(`${path}.retry_after`, message.retryAfter, dayMs, 0),
+  };
 }
 
 export function toReleases(messages: readonly ReleasedLease[], path: string, leasesMin: 0 | 1) {

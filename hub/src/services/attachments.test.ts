@@ -17,6 +17,7 @@ const standing = (number: number, delivery: number): StandingLease => ({
   attemptsMax: 3,
   delivery,
   options: {},
+  laneId: 1,
 });
 
 /** A hub whose ledger has these leases of the session, and refuses to take any back for so many times. */

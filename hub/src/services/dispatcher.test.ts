@@ -35,6 +35,10 @@ class BoundedLanes implements LaneGates {
     return this.refused > 0 ? 0 : (this.left.get(laneId) ?? Number.POSITIVE_INFINITY);
   }
 
+  isShut(lane: Lane): boolean {
+    return this.startsMax(lane) === 0;
+  }
+
   take(laneId: number, jobs: number): void {
     const left = this.left.get(laneId);
     if (left !== undefined) this.left.set(laneId, left - jobs);

@@ -21,10 +21,11 @@ import type { Lanes } from "../lanes/lanes.js";
 import type { StoppedJob } from "../ledger/claim-jobs.js";
 import type { Ledger } from "../ledger/ledger.js";
 import type { LaneBook } from "./lane-book.js";
-import { type ChoiceParts, LaneChoice } from "./lane-choice.js";
+import type { ChoiceParts } from "./lane-choice.js";
 import type { LaneGates } from "./lane-gates.js";
 import type { ProductBook } from "./product-book.js";
 import type { LaneLease } from "./session-messages.js";
+import { WorkerGroup } from "./worker-group.js";
 import type { WorkerSession } from "./worker-session.js";
 
 export interface DispatcherLimits {
@@ -70,26 +71,8 @@ interface Passed extends Sized {
   readonly laneId: number;
 }
 
-interface Group {
-  readonly profile: WorkerProfile;
-  /** Those that it can serve, by number. */
-  readonly lanes: Map<number, Lane>;
-  readonly hungry: Set<WorkerSession>;
-  readonly choice: LaneChoice;
-  /** The choice has to look at all lanes before it is asked. */
-  isOutOfDate: boolean;
-  usedAtMs: number;
-  lookedAtMs: number;
-  reportedAtMs: number;
-}
-
 const retryDelayMs = 200;
 const lookIntervalMs = 1_000;
-const groupKeptMs = 60_000;
-/** All lanes are looked at anew each second or, where there are many, not for this long for each of them. */
-const lookPauseMsPerLane = 0.25;
-/** A hungry group says of all its empty lanes that they are, and then not for this long for each of them. */
-const reportPauseMsPerLane = 0.05;
 
 export class Dispatcher {
   readonly #ledger: Pick<Ledger, "claim">;
@@ -99,7 +82,7 @@ export class Dispatcher {
   readonly #products: Pick<ProductBook, "weightsOf">;
   readonly #limits: DispatcherLimits;
   readonly #hooks: DispatcherHooks;
-  readonly #groups = new Map<string, Group>();
+  readonly #groups = new Map<string, WorkerGroup>();
   // Whoever waits looks again every second, even when nothing tells of new work.
   readonly #looking = setInterval(() => this.#lookAgain(), lookIntervalMs);
   #inFlight = 0;
@@ -122,7 +105,9 @@ export class Dispatcher {
     this.#products = products;
     this.#limits = limits;
     this.#hooks = hooks;
-    book.onNewLane((lane) => this.#addLane(lane));
+    book.onNewLane((lane) => {
+      for (const group of this.#groups.values()) group.add(lane);
+    });
   }
 
   /** A session's credit, link or state changed. */
@@ -138,16 +123,13 @@ export class Dispatcher {
 
   /** Refs came into a lane, or were put back. */
   laneChanged(laneId: number): void {
-    for (const group of this.#groups.values()) {
-      const lane = group.isOutOfDate ? undefined : group.lanes.get(laneId);
-      if (lane) group.choice.noticed(lane);
-    }
+    for (const group of this.#groups.values()) group.noticed(laneId);
     this.wake();
   }
 
   /** What lanes are compared by has changed. */
   orderChanged(): void {
-    for (const group of this.#groups.values()) group.isOutOfDate = true;
+    for (const group of this.#groups.values()) group.orderChanged();
     this.wake();
   }
 
@@ -163,8 +145,7 @@ export class Dispatcher {
 
   /** Whether some session has credit for this lane. */
   isWanted(laneId: number): boolean {
-    for (const group of this.#groups.values())
-      if (group.hungry.size > 0 && group.lanes.has(laneId)) return true;
+    for (const group of this.#groups.values()) if (group.hungry.size > 0 && group.has(laneId)) return true;
     return false;
   }
 
@@ -222,22 +203,11 @@ export class Dispatcher {
     clearInterval(this.#looking);
   }
 
-  #groupOf(session: WorkerSession): Group {
-    let group = this.#groups.get(session.profileText);
+  #groupOf({ profile, profileText }: WorkerSession): WorkerGroup {
+    let group = this.#groups.get(profileText);
     if (!group) {
-      const { profile } = session;
-      group = {
-        profile,
-        lanes: new Map(),
-        hungry: new Set(),
-        choice: new LaneChoice(this.#choiceParts(profile)),
-        isOutOfDate: true,
-        usedAtMs: Date.now(),
-        lookedAtMs: 0,
-        reportedAtMs: 0,
-      };
-      for (const lane of this.#book.all()) if (canServe(profile, lane)) group.lanes.set(lane.laneId, lane);
-      this.#groups.set(session.profileText, group);
+      group = new WorkerGroup(profile, this.#book.all(), this.#choiceParts(profile));
+      this.#groups.set(profileText, group);
     }
     return group;
   }
@@ -258,22 +228,17 @@ export class Dispatcher {
     };
   }
 
-  #addLane(lane: Lane): void {
-    for (const group of this.#groups.values())
-      if (canServe(group.profile, lane)) group.lanes.set(lane.laneId, lane);
-  }
-
   #lookAgain(): void {
     const nowMs = Date.now();
     for (const [text, group] of this.#groups) {
-      if (group.hungry.size === 0 && nowMs - group.usedAtMs > groupKeptMs) this.#groups.delete(text);
-      if (nowMs - group.lookedAtMs >= group.lanes.size * lookPauseMsPerLane) group.isOutOfDate = true;
+      if (group.isForgotten(nowMs)) this.#groups.delete(text);
+      else group.lookAgain(nowMs);
     }
     this.wake();
   }
 
   #round(): void {
-    for (const group of this.#groups.values()) if (group.hungry.size > 0) group.choice.lookAtHeld();
+    for (const group of this.#groups.values()) if (group.hungry.size > 0) group.lookAtHeld();
     let isMoving = true;
     while (isMoving && this.#inFlight < this.#limits.claimsInFlightMax) {
       isMoving = false;
@@ -285,7 +250,7 @@ export class Dispatcher {
           isMoving = true;
           continue;
         }
-        const refs = this.#takeFor(session, group);
+        const refs = group.take(session.credit, this.#limits.leasesPerMessageMax);
         // Back to the end of the queue: sessions of a group take turns.
         if (refs.length > 0) this.#claim(session, refs);
         if (session.isHungry) group.hungry.add(session);
@@ -295,26 +260,10 @@ export class Dispatcher {
     for (const group of this.#groups.values()) if (group.hungry.size > 0) this.#reportStarved(group);
   }
 
-  /** Of many lanes it is said in turns: those that were found empty just now at once, all of them now and then. */
-  #reportStarved(group: Group): void {
-    const nowMs = performance.now();
-    const isDue = nowMs - group.reportedAtMs >= group.lanes.size * reportPauseMsPerLane;
-    if (isDue) group.reportedAtMs = nowMs;
-    const emptied = group.choice.takeEmptied();
-    for (const lane of isDue ? group.lanes.values() : emptied)
-      if (this.#lanes.head(lane.laneId) === undefined && this.#gates.startsMax(lane) > 0)
+  #reportStarved(group: WorkerGroup): void {
+    for (const lane of group.lanesToSeek())
+      if (this.#lanes.head(lane.laneId) === undefined && !this.#gates.isShut(lane))
         this.#hooks.starved(lane.laneId);
-  }
-
-  #takeFor(session: WorkerSession, group: Group): Ref[] {
-    group.usedAtMs = Date.now();
-    if (group.isOutOfDate) {
-      group.choice.lookAtAll(group.lanes.values());
-      group.isOutOfDate = false;
-      group.lookedAtMs = group.usedAtMs;
-    }
-    const { credit } = session;
-    return group.choice.take(Math.min(credit.jobs, this.#limits.leasesPerMessageMax), credit.bytes);
   }
 
   #claim(session: WorkerSession, refs: readonly Ref[]): void {

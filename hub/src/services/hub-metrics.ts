@@ -1,7 +1,8 @@
 import { metrics } from "@opentelemetry/api";
 import type { BusObserver } from "../bus/bus.js";
+import { WindowState } from "../domain/backfill.js";
 import type { ForwardStatus } from "../domain/forwarded-event.js";
-import { type Gate, gateTypeName } from "../domain/gate.js";
+import { type Gate, gateTypeName, type RateGate } from "../domain/gate.js";
 import type { Lanes } from "../lanes/lanes.js";
 import type { LaneBook } from "./lane-book.js";
 import type { Peers } from "./peers.js";
@@ -317,5 +318,74 @@ export function waitMetrics(ledger: { countSuspended: () => Promise<number> }) {
   return {
     answered: (answer: string) => answers.add(1, { answer }),
     woken: (reason: string, jobs: number) => woken.add(jobs, { reason }),
+  };
+}
+
+/** What rate gates are watched by. */
+export function rateMetrics() {
+  const meter = metrics.getMeter("holdfast");
+  const tokens = meter.createCounter("holdfast.rates.tokens", {
+    description:
+      "Starts that this hub drew from rate gates, by type of gate and outcome: granted, returned (unused)",
+  });
+  const draws = meter.createCounter("holdfast.rates.draws", {
+    description: "Draws of this hub from rate gates, by type of gate and outcome: granted, nothing",
+  });
+  const turns = meter.createCounter("holdfast.breakers.turns", {
+    description: "Breakers that this hub's draws turned, by phase: open, half_open, closed",
+  });
+  return {
+    drawn: (type: RateGate["type"], granted: number, returned: number) => {
+      const gate = gateTypeName(type);
+      draws.add(1, { gate, outcome: granted > 0 ? "granted" : "nothing" });
+      if (granted > 0) tokens.add(granted, { gate, outcome: "granted" });
+      if (returned > 0) tokens.add(returned, { gate, outcome: "returned" });
+    },
+    turned: (phase: string) => turns.add(1, { phase }),
+  };
+}
+
+/** What firing schedules is watched by. */
+export function scheduleMetrics() {
+  const meter = metrics.getMeter("holdfast");
+  const times = meter.createCounter("holdfast.schedules.times", {
+    description:
+      "Times of schedules that this hub settled, by outcome: fired, skipped (a job was open), missed (no hub ran)",
+  });
+  const lateness = meter.createHistogram("holdfast.schedules.lateness", {
+    description: "From the time of a schedule until its job is entered",
+    unit: "s",
+    advice: { explicitBucketBoundaries: [0.01, 0.05, 0.1, 0.5, 1, 5, 30, 60, 600, 3_600] },
+  });
+  return {
+    fired: (lateMs: number) => {
+      times.add(1, { outcome: "fired" });
+      lateness.record(lateMs / 1_000);
+    },
+    passed: (why: "skipped" | "missed", count: number) => times.add(count, { outcome: why }),
+  };
+}
+
+/** What backfills are watched by. */
+export function backfillMetrics() {
+  const meter = metrics.getMeter("holdfast");
+  const windows = meter.createCounter("holdfast.backfills.windows", {
+    description: "Windows of backfills that this hub settled, by outcome: submitted, skipped (done already)",
+  });
+  let active: ReadonlyMap<number, number> = new Map();
+  meter
+    .createObservableGauge("holdfast.backfills.active_windows", {
+      description: "Windows of running backfills, by state",
+    })
+    .addCallback((gauge) => {
+      for (const [word, state] of Object.entries(WindowState))
+        gauge.observe(active.get(state) ?? 0, { state: word.toLowerCase() });
+    });
+  return {
+    submitted: (count: number) => windows.add(count, { outcome: "submitted" }),
+    skipped: (count: number) => windows.add(count, { outcome: "skipped" }),
+    counted: (found: ReadonlyMap<number, number>) => {
+      active = found;
+    },
   };
 }

@@ -8,6 +8,7 @@ import type { Lane, Ref } from "../domain/lane.js";
 import { jobsLimit } from "../domain/meter.js";
 import type { Principal } from "../domain/scope.js";
 import type { Lanes } from "../lanes/lanes.js";
+import type { CancelItem, CancelResult } from "../ledger/cancel-job.js";
 import type { Ledger } from "../ledger/ledger.js";
 import type { SubmitResult } from "../ledger/submit-jobs.js";
 import type { DirectLeases, NewJob } from "./direct-leases.js";
@@ -170,30 +171,31 @@ export class Jobs {
   }
 
   async cancel(principal: Principal, jobId: string, reason: string, graceMs: number): Promise<JobView> {
-    const { tenantId } = principal;
-    const result = await this.#ledger.cancel({ jobId, tenantId, reason, graceMs });
-    switch (result.type) {
-      case "not_found":
-        throw jobNotFound(jobId);
-      case "terminal":
-        throw new Fault("ALREADY_TERMINAL", "The job has ended already; it cannot be cancelled.", {
-          state: String(result.state),
-        });
-      case "already_cancelled":
-        break;
-      default:
-        if (result.dueAtMs !== null) this.#noteDue(result.dueAtMs);
-        if (result.lease)
-          this.#revoke(result.lease.sessionId, {
-            jobId,
-            fencingToken: result.lease.fencingToken,
-            reason: "cancelled",
-            graceMs: result.type === "requested" ? graceMs : 0,
-            message: reason,
-          });
-        this.#feed.changed(jobId);
-    }
+    const result = await this.stop({ jobId, tenantId: principal.tenantId, reason, graceMs });
+    if (result.type === "not_found") throw jobNotFound(jobId);
+    if (result.type === "terminal")
+      throw new Fault("ALREADY_TERMINAL", "The job has ended already; it cannot be cancelled.", {
+        state: String(result.state),
+      });
     return this.get(principal, jobId);
+  }
+
+  /** Cancels a job if it is open, and tells whom it concerns. */
+  async stop(item: CancelItem): Promise<CancelResult> {
+    const { jobId, reason, graceMs } = item;
+    const result = await this.#ledger.cancel(item);
+    if (result.type !== "cancelled" && result.type !== "requested") return result;
+    if (result.dueAtMs !== null) this.#noteDue(result.dueAtMs);
+    if (result.lease)
+      this.#revoke(result.lease.sessionId, {
+        jobId,
+        fencingToken: result.lease.fencingToken,
+        reason: "cancelled",
+        graceMs: result.type === "requested" ? graceMs : 0,
+        message: reason,
+      });
+    this.#feed.changed(jobId);
+    return result;
   }
 
   async retry(principal: Principal, jobId: string, reason: string): Promise<JobView> {

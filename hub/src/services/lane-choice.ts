@@ -125,6 +125,8 @@ export class LaneChoice {
         continue;
       }
       const refs = this.#takeFrom(next, isAlone ? jobsMax - taken.length : 1, bytes);
+      // Its gates shut in this very moment.
+      if (refs.length === 0) break;
       for (const ref of refs) bytes -= ref.bytes;
       taken.push(...refs);
       if (keyed) this.#served(keyed, next.lane, taking);

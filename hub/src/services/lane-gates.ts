@@ -1,9 +1,20 @@
 // What the dispatcher asks of the gates: how many jobs of a lane may start now. Gates that whole lanes wait at are not
 // crossed job by job: a lane that is held is left alone, whatever waits in it, and costs nothing.
-import { type Gate, gatesBefore, type Hold, holdOf, isMetered, isPreemptive } from "../domain/gate.js";
+import {
+  type Gate,
+  gatesBefore,
+  type Hold,
+  holdOf,
+  isMetered,
+  isPreemptive,
+  isRateGate,
+} from "../domain/gate.js";
 import { Priority } from "../domain/job-spec.js";
 import type { Lane, LaneKey } from "../domain/lane.js";
 import { fullReason } from "../domain/meter.js";
+import { rateHoldOf } from "../domain/rate-gate.js";
+import type { Allowance } from "./allowance.js";
+import type { Allowances } from "./allowances.js";
 import type { GateBook } from "./gate-book.js";
 import type { GateRooms } from "./gate-rooms.js";
 
@@ -11,8 +22,10 @@ import type { GateRooms } from "./gate-rooms.js";
 export interface LaneGates {
   /** What claims are made under. */
   readonly epoch: number;
-  /** 0: the lane is held. Infinity: nothing bounds it. */
+  /** To be asked when something waits in the lane. 0: the lane is held. Infinity: nothing bounds it. */
   startsMax(lane: Lane): number;
+  /** Nothing of the lane may start, whatever waits in it. */
+  isShut(lane: Lane): boolean;
   /** So many jobs of the lane are being claimed. */
   take(laneId: number, jobs: number): void;
   /** Of those, so many did not start. */
@@ -36,22 +49,32 @@ const judgedForMs = 1_000;
 export class GatedLanes implements LaneGates {
   readonly #book: GateBook;
   readonly #rooms: GateRooms;
+  readonly #allowances: Allowances;
   /** Of lanes that some gate stands before; the others are in `#free`. */
   readonly #gates = new Map<number, readonly Gate[]>();
   readonly #free = new Set<number>();
   readonly #holds = new Map<number, LaneHold>();
+  /** Of lanes that rate gates stand before. */
+  readonly #rates = new Map<number, readonly Allowance[]>();
   /** Of the gates before a lane, those with a meter. */
   readonly #meters = new Map<number, readonly number[]>();
 
-  constructor(book: GateBook, rooms: GateRooms) {
+  constructor(book: GateBook, rooms: GateRooms, allowances: Allowances) {
     this.#book = book;
     this.#rooms = rooms;
+    this.#allowances = allowances;
+    const know = () => {
+      rooms.watch([...book.all()].filter(isMetered).map(({ gateId }) => gateId));
+      allowances.adopt(book.all());
+    };
+    know();
     book.onChange(() => {
       this.#gates.clear();
       this.#free.clear();
       this.#holds.clear();
+      this.#rates.clear();
       this.#meters.clear();
-      rooms.watch([...book.all()].filter(isMetered).map(({ gateId }) => gateId));
+      know();
     });
   }
 
@@ -62,7 +85,16 @@ export class GatedLanes implements LaneGates {
   startsMax(lane: Lane): number {
     if (this.#book.isOutdated) return 0;
     if (this.#free.has(lane.laneId)) return Number.POSITIVE_INFINITY;
-    return this.holdOf(lane) ? 0 : this.#roomFor(lane);
+    if (this.#shutBy(lane)) return 0;
+    const nowMs = performance.now();
+    let startsMax = this.#roomFor(lane);
+    if (startsMax === 0) return 0;
+    // Nothing is drawn from a gate behind one that is shut.
+    for (const allowance of this.ratesOf(lane)) {
+      startsMax = Math.min(startsMax, allowance.startsMax(nowMs));
+      if (startsMax === 0) break;
+    }
+    return startsMax;
   }
 
   #roomFor(lane: Lane): number {
@@ -84,8 +116,22 @@ export class GatedLanes implements LaneGates {
     return meters;
   }
 
-  /** Why nothing of the lane may start now; null when something may. */
-  holdOf(lane: Lane): Hold | null {
+  isShut(lane: Lane): boolean {
+    if (this.#book.isOutdated) return true;
+    return !this.#free.has(lane.laneId) && this.#shutBy(lane) !== null;
+  }
+
+  /** What this hub holds of the rate gates before a lane, in the order in which they are asked. */
+  ratesOf(lane: Lane): readonly Allowance[] {
+    const known = this.#rates.get(lane.laneId);
+    if (known) return known;
+    const rates = this.gatesOf(lane).flatMap(({ gateId }) => this.#allowances.get(gateId) ?? []);
+    this.#rates.set(lane.laneId, rates);
+    return rates;
+  }
+
+  /** By settings and the time alone. */
+  #shutBy(lane: Lane): Hold | null {
     const nowMs = Date.now();
     const known = this.#holds.get(lane.laneId);
     if (known && nowMs < known.staleAtMs) return known.hold;
@@ -98,9 +144,12 @@ export class GatedLanes implements LaneGates {
     return hold;
   }
 
-  /** Why nothing passes a gate now; null when something may. */
-  holdAt(gate: Gate, nowMs = Date.now()): Hold | null {
-    return holdOf(gate, nowMs) ?? this.#fullness(gate);
+  /** Why nothing passes a gate now, as far as this hub knows; null when something may. */
+  holdAt(gate: Gate): Hold | null {
+    if (!isRateGate(gate)) return holdOf(gate, Date.now()) ?? this.#fullness(gate);
+    const allowance = this.#allowances.get(gate.gateId);
+    if (allowance?.isAheadOf(gate)) return allowance.holdOf(performance.now());
+    return allowance?.holdOf(performance.now()) ?? rateHoldOf(gate, Date.now());
   }
 
   #fullness(gate: Gate): Hold | null {
@@ -125,10 +174,16 @@ export class GatedLanes implements LaneGates {
 
   take(laneId: number, jobs: number): void {
     this.#rooms.take(this.#meters.get(laneId) ?? noMeters, jobs);
+    const rates = this.#rates.get(laneId) ?? [];
+    const nowMs = rates.length > 0 ? performance.now() : 0;
+    for (const allowance of rates) allowance.take(jobs, nowMs);
   }
 
   giveBack(laneId: number, jobs: number): void {
-    this.take(laneId, -jobs);
+    this.#rooms.take(this.#meters.get(laneId) ?? noMeters, -jobs);
+    const rates = this.#rates.get(laneId) ?? [];
+    const nowMs = rates.length > 0 ? performance.now() : 0;
+    for (const allowance of rates) allowance.giveBack(jobs, nowMs);
   }
 
   changed(): void {

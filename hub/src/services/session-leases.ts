@@ -20,6 +20,7 @@ export class SessionLeases {
   /** Leases that were granted to an attachment: held and sent, or returned when it is gone. */
   granted(session: WorkerSession, epoch: number, delivery: number, leases: readonly LaneLease[]): void {
     const { link, sessionId } = session;
+    const grantedAtMs = performance.now();
     for (const { lease } of leases)
       session.hold({
         jobId: lease.jobId,
@@ -28,6 +29,8 @@ export class SessionLeases {
         attemptsMax: lease.attemptsMax,
         delivery,
         options: lease.options,
+        laneId: lease.laneId,
+        grantedAtMs,
         ...(lease.isMetered && { isMetered: true }),
       });
     if (session.epoch !== epoch || !link || session.state.type === "draining") {

@@ -14,6 +14,7 @@ import type {
   Refusal,
   ResultVerdict,
 } from "./session-messages.js";
+import type { WorkOutcomes } from "./work-outcomes.js";
 import type { WorkerSession } from "./worker-session.js";
 
 export interface IncomingSpend extends Spend {
@@ -28,6 +29,13 @@ export interface IncomingProgress {
   readonly message: string;
 }
 
+/** A service asked to slow down. */
+export interface IncomingThrottle {
+  readonly jobId: string;
+  readonly fencingToken: bigint;
+  readonly retryAfterMs: number;
+}
+
 const progressFlushMs = 250;
 const progressJobsMax = 20_000;
 
@@ -37,6 +45,7 @@ export class SessionReports {
   readonly #returnLeases: ReturnLeases;
   readonly #noteDue: (dueAtMs: number) => void;
   readonly #countVerdicts: (verdict: string, count: number) => void;
+  readonly #outcomes: Pick<WorkOutcomes, "ended" | "throttled">;
   readonly #onMeteredEnd: () => void;
   readonly #progress = new Map<string, IncomingProgress & { readonly sessionId: string }>();
   #flushing: NodeJS.Timeout | undefined;
@@ -47,6 +56,7 @@ export class SessionReports {
     returnLeases: ReturnLeases,
     noteDue: (dueAtMs: number) => void,
     countVerdicts: (verdict: string, count: number) => void,
+    outcomes: Pick<WorkOutcomes, "ended" | "throttled">,
     onMeteredEnd: () => void,
   ) {
     this.#ledger = ledger;
@@ -54,6 +64,7 @@ export class SessionReports {
     this.#returnLeases = returnLeases;
     this.#noteDue = noteDue;
     this.#countVerdicts = countVerdicts;
+    this.#outcomes = outcomes;
     this.#onMeteredEnd = onMeteredEnd;
   }
 
@@ -85,10 +96,11 @@ export class SessionReports {
       at += 1;
       if (verdict instanceof Fault)
         return { jobId, fencingToken, verdict: { type: "refused", refusal: refusalOf(verdict) } };
-      const isMetered = session.leases.get(jobId)?.isMetered === true;
+      const held = session.leases.get(jobId);
       session.letGo(jobId, fencingToken);
       if (verdict.type === "committed") {
-        if (isMetered) this.#onMeteredEnd();
+        if (held?.isMetered) this.#onMeteredEnd();
+        if (held?.fencingToken === fencingToken) this.#outcomes.ended(held, result.outcome);
         this.#progress.delete(jobId);
         if (verdict.dueAtMs !== null) this.#noteDue(verdict.dueAtMs);
         this.#feed.changed(jobId);
@@ -132,6 +144,12 @@ export class SessionReports {
       this.#progress.set(report.jobId, { ...report, sessionId: session.sessionId });
     }
     this.#flushing ??= setTimeout(() => void this.#flushProgress(), progressFlushMs);
+  }
+
+  /** Nothing is committed for it: it only bounds what starts from now on. */
+  throttled(session: WorkerSession, { jobId, fencingToken, retryAfterMs }: IncomingThrottle): void {
+    const held = session.leases.get(jobId);
+    if (held?.fencingToken === fencingToken) this.#outcomes.throttled(held, retryAfterMs);
   }
 
   /** What attempts have spent so far, of those that are current. */

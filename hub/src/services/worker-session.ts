@@ -77,6 +77,9 @@ export interface HeldLease {
   readonly attemptsMax: number;
   readonly delivery: number;
   readonly options: JobOptions;
+  readonly laneId: number;
+  /** When this hub granted it, on the monotonic clock; 0 when another did. */
+  readonly grantedAtMs: number;
   /** Its end makes room at a meter. */
   readonly isMetered?: boolean;
 }

@@ -3,7 +3,8 @@ import type { LedgerRoom } from "./ledger-room.js";
 
 /**
  * What must hold of every ledger at any time: each job has exactly one event per revision (D20, D21), and each writer's
- * pages are numbered without a gap; and the dead letters are the dead jobs.
+ * pages are numbered without a gap; the dead letters are the dead jobs; and what is known of windows is what became of
+ * their jobs.
  */
 export async function expectBooksInOrder(room: LedgerRoom): Promise<void> {
   const gaps = await room.sql(
@@ -23,6 +24,16 @@ export async function expectBooksInOrder(room: LedgerRoom): Promise<void> {
      full join dead_letter d on d.job_id = j.id where j.id is null or d.job_id is null limit 3`,
   );
   expect(letters).toEqual([]);
+  const windows = await room.sql(
+    `select w.job_id, w.state, j.state as job_state from event_window w
+     left join job j on j.id = w.job_id left join inbox i on i.job_id = w.job_id
+     where case w.state when 1 then not (coalesce(j.state < 6, false) or i.job_id is not null)
+       when 2 then j.state <> 6 else j.state <> 7 end
+     union all
+     select j.id, null, j.state from job j where j.options ? 'window' and j.state < 6
+       and not exists (select from event_window w where w.job_id = j.id and w.state = 1) limit 3`,
+  );
+  expect(windows).toEqual([]);
   const strays = await room.sql("select job_id from event where job_id not in (select id from job) limit 3");
   expect(strays).toEqual([]);
 }

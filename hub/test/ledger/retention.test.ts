@@ -231,6 +231,42 @@ describe("retention", () => {
     expect(await count("session", "session_id", [old])).toBe(0);
   });
 
+  it("forgets windows of dead letters and ended backfills, and never what is done", async () => {
+    await makeOldDay(46);
+    const jobs = await Promise.all([6, 7, 3].map((state, at) => makeOldJob(46, state, 460 + at)));
+    await room.sql(
+      "insert into event_source (tenant_id, source, origin_at) values (1, 'old', '2026-01-01Z')",
+    );
+    await room.sql(
+      `insert into event_window
+       select 1, 'old', '2026-01-01Z'::timestamptz + n * interval '1 hour', '2026-01-01Z'::timestamptz + (n + 1) * interval '1 hour',
+         job_id, case n when 0 then 2 when 1 then 3 else 1 end
+       from unnest($1::uuid[]) with ordinality as j (job_id, m) cross join lateral (select m - 1 as n) w`,
+      [jobs],
+    );
+    await room.sql(
+      `with b as (
+         insert into backfill (backfill_id, tenant_id, source, from_at, to_at, step_ms, in_flight_max, job, payload,
+           created_by, state, ended_at)
+         select new_job_id(), 1, 'old', '2026-01-01Z', '2026-01-02Z', 3600000, 1, '{}', '', '', 4, now() - make_interval(days => age)
+         from unnest('{29,31}'::integer[]) as age returning *)
+       insert into backfill_window select backfill_id, from_at, to_at, 5, null from b`,
+    );
+
+    await runRetention({ databaseUrl: room.url, keepDays: 30, dropUnforwarded: false, dryRun: false });
+
+    const left = await room.sql("select job_id, state from event_window order by state");
+    expect(left).toEqual([
+      { job_id: jobs[2], state: 1 },
+      { job_id: jobs[0], state: 2 },
+    ]);
+    expect((await room.ledger.readWatermarks(1, "old", "", 1))[0]?.watermarkMs).toBe(
+      Date.parse("2026-01-01T01:00Z"),
+    );
+    expect(await room.sql("select from backfill")).toHaveLength(1);
+    expect(await room.sql("select from backfill_window")).toHaveLength(1);
+  });
+
   it("waits for a read of events that has begun, and takes nothing that such a read comes to", async () => {
     await makeOldDay(42);
     const reader = new pg.Client({ connectionString: room.url, application_name: "holdfast-test-reader" });

@@ -60,7 +60,8 @@ export const drain = defineBenchmark({
   },
 });
 
-async function runHeat(
+/** One try of one contestant, on a database of its own. */
+export async function runHeat(
   stage: Stage,
   contestant: Contestant,
   round: number,

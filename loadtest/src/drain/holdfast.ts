@@ -20,7 +20,7 @@ function holdfastContestant(name: string, title: string, hasJournal: boolean): C
     title,
     role: "holdfast",
     settings: hasJournal ? {} : { journal: false },
-    preload: submitToHub,
+    preload: (heat) => submitToHub(heat),
     drain: async (heat, drained) => {
       await withHub(heat, "drain", async (address) => {
         const journal = hasJournal && join(heat.stage.scratchDir, "journals", heat.label);
@@ -41,9 +41,9 @@ function holdfastContestant(name: string, title: string, hasJournal: boolean): C
 }
 
 /** The backlog of every contestant that has a ledger comes in through a hub. */
-export async function submitToHub(heat: Heat): Promise<void> {
+export async function submitToHub(heat: Heat, source = ""): Promise<void> {
   await withHub(heat, "preload", async (address) => {
-    const params: SubmitterParams = { address, jobs: heat.jobs, payloadBytes: heat.payloadBytes };
+    const params: SubmitterParams = { address, jobs: heat.jobs, payloadBytes: heat.payloadBytes, source };
     const submitter = heat.stage.start<SubmitterParams, SubmitterSays>(
       "holdfast-submitter",
       params,

@@ -7,6 +7,9 @@ export interface SubmitterParams {
   readonly address: string;
   readonly jobs: number;
   readonly payloadBytes: number;
+  readonly kind?: string;
+  readonly source?: string;
+  readonly retry?: { readonly maxAttempts: number; readonly initialBackoffMs: number };
 }
 
 export type SubmitterSays = { readonly submitted: { readonly jobs: number } };
@@ -14,9 +17,10 @@ export type SubmitterSays = { readonly submitted: { readonly jobs: number } };
 const batchJobs = 2_000;
 const batchesInFlight = 2;
 
-await runProgram<SubmitterParams, SubmitterSays>(async ({ address, jobs, payloadBytes }, say, signal) => {
+await runProgram<SubmitterParams, SubmitterSays>(async (params, say, signal) => {
+  const { address, jobs, payloadBytes, kind = benchKind, source = "", retry } = params;
   const client = createClient({ address });
-  const job = { kind: benchKind, payload: payloadOf(payloadBytes) };
+  const job = { kind, payload: payloadOf(payloadBytes), source, ...(retry && { retry }) };
   let left = jobs;
   const submitInTurn = async () => {
     while (left > 0) {

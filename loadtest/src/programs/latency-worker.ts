@@ -11,6 +11,8 @@ export interface StarterParams {
   readonly jobs: number;
   /** The first so many are not measured. */
   readonly warmUpJobs: number;
+  /** Jobs of this kind are run as well, and not looked at. */
+  readonly otherKind?: string;
 }
 
 export type StarterSays = {
@@ -19,7 +21,8 @@ export type StarterSays = {
   readonly started: { readonly startedAfterMs: readonly number[] };
 };
 
-await runProgram<StarterParams, StarterSays>(async ({ address, journal, jobs, warmUpJobs }, say) => {
+await runProgram<StarterParams, StarterSays>(async (params, say) => {
+  const { address, journal, jobs, warmUpJobs, otherKind } = params;
   const startedAfterMs: number[] = [];
   let started = 0;
   const worker = startWorker({
@@ -37,6 +40,7 @@ await runProgram<StarterParams, StarterSays>(async ({ address, journal, jobs, wa
         started += 1;
         if (started === jobs) say("started", { startedAfterMs });
       },
+      ...(otherKind !== undefined && { [otherKind]: () => undefined }),
     },
     onSession: ({ name }) => {
       if (name === "live") say("attached", {});

@@ -50,6 +50,8 @@ export type JobInit = {
   readonly startBy?: Date;
   /** It must have ended by then. */
   readonly deadline?: Date;
+  /** The event time that it is work for: done, for watermarks and backfills, in the commit of its success. */
+  readonly window?: { readonly source: string; readonly from: Date; readonly to: Date };
   readonly retry?: {
     readonly maxAttempts?: number;
     readonly initialBackoffMs?: number;
@@ -135,6 +137,7 @@ const fields: ReadonlySet<string> = new Set<keyof JobInit>([
   "runAt",
   "deadline",
   "startBy",
+  "window",
   "retry",
   "disconnectPolicy",
   "disconnectLimitMs",
@@ -192,6 +195,15 @@ export function jobSpec(job: JobInit, caller: string): MessageInitShape<typeof J
     ...(job.runAt === undefined ? {} : { runAt: timestampFromDate(job.runAt) }),
     ...(job.startBy === undefined ? {} : { startBy: timestampFromDate(job.startBy) }),
     ...(job.deadline === undefined ? {} : { deadline: timestampFromDate(job.deadline) }),
+    ...(job.window === undefined
+      ? {}
+      : {
+          window: {
+            source: job.window.source,
+            from: timestampFromDate(job.window.from),
+            to: timestampFromDate(job.window.to),
+          },
+        }),
     ...(job.disconnectLimitMs === undefined
       ? {}
       : { disconnectLimit: durationFromMs(job.disconnectLimitMs) }),
@@ -236,6 +248,8 @@ function problemsOf(job: JobInit): Problem[] {
   const text = (value: unknown) => typeof value === "string";
   const amount = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
   const weight = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 1;
+  const window = (value: unknown) =>
+    isRecord(value) && text(value.source) && date(value.from) && date(value.to);
   const dependencies = (value: unknown) =>
     Array.isArray(value) &&
     value.every((one) => isRecord(one) && (text(one.jobId) || text(one.idempotencyKey)));
@@ -279,6 +293,7 @@ function problemsOf(job: JobInit): Problem[] {
     ...formed("compensation", job.compensation, isRecord, "{ job, onRunFailure }"),
     ...formed("deadline", job.deadline, date, "a valid Date"),
     ...formed("startBy", job.startBy, date, "a valid Date"),
+    ...formed("window", job.window, window, "{ source, from, to } with valid Dates"),
     ...formed(
       "retry.permanentClasses",
       job.retry?.permanentClasses,

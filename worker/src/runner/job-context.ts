@@ -96,6 +96,13 @@ export type JobContext = {
   spend(spent: { readonly costMicroUsd?: number; readonly tokens?: number }): void;
 
   /**
+   * Says that the service that the job calls asked to slow down, for handlers that wait and try again themselves: an
+   * adaptive bucket before the job's source then lets fewer jobs start, on all workers. Best effort. A handler that
+   * fails with a code such as HTTP_429 need not say it.
+   */
+  throttled(options?: { readonly retryAfterMs?: number }): void;
+
+  /**
    * Publishes a signal to a channel of this job; resolves once it is durable (D11). A hub that has given the job to
    * somebody else refuses it (D4). What was published without waiting is stored before the job's result is reported.
    */

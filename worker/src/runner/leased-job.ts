@@ -31,11 +31,14 @@ export type JobOutlet = {
   /** @param wait the bytes of a holdfast.v1.Wait */
   wait(job: LeasedJob, requestId: string, wait: Uint8Array): void;
   progress(job: LeasedJob, percent: number, message: string): void;
+  throttled(job: LeasedJob, retryAfterMs: number): void;
   spent(job: LeasedJob, spent: Spent): void;
   /** Opens a producer for a channel of the job. */
   producer(job: LeasedJob, channel: string): HubProducer;
   readonly limits: Pick<HubLimits, "checkpointBytesMax" | "effectResultBytesMax">;
 };
+
+const throttledMsMax = 86_400_000;
 
 /** Where a job is on its way through the runner. */
 export type JobPhase =
@@ -319,6 +322,13 @@ export class LeasedJob implements JobContext {
       throw new RangeError(`progress must be a percentage from 0 to 100, got ${percent}`);
     }
     if (this.phase === "running") this.#outlet.progress(this, percent, message);
+  }
+
+  throttled({ retryAfterMs = 0 }: { readonly retryAfterMs?: number } = {}): void {
+    if (!(retryAfterMs >= 0 && retryAfterMs <= throttledMsMax)) {
+      throw new RangeError(`retryAfterMs must be from 0 to ${throttledMsMax}, got ${retryAfterMs}`);
+    }
+    if (this.phase === "running") this.#outlet.throttled(this, Math.ceil(retryAfterMs));
   }
 
   get spendField(): Uint8Array {

@@ -82,6 +82,10 @@ export class RunnerOutbox implements JobOutlet {
     }, progressIntervalMs);
   }
 
+  throttled({ ref }: LeasedJob, retryAfterMs: number): void {
+    this.#port.post({ type: "throttled", ref, retryAfterMs });
+  }
+
   /** The job has ended: how far it was does not matter any more. */
   forget(job: LeasedJob): void {
     if (this.#progress.size > 0) this.#progress.delete(job.ref);

@@ -1,4 +1,5 @@
 import { fromBinary } from "@bufbuild/protobuf";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { EffectVerdictSchema } from "@holdfast/gen/holdfast/v1/effect_pb";
 import { WaitVerdictSchema } from "@holdfast/gen/holdfast/v1/wait_pb";
 import {
@@ -6,6 +7,7 @@ import {
   CheckpointSchema,
   ProgressReportSchema,
   SpendReportSchema,
+  ThrottleReportSchema,
   Verdict,
 } from "@holdfast/gen/holdfast/v1/worker_service_pb";
 import type { ProgressItem, ToRunner } from "../port.js";
@@ -19,8 +21,8 @@ const progressMax = 1_000;
 /**
  * Passes on what running attempts say before they end. A checkpoint, an act on an effect and a wait for a signal are
  * sent until they are answered, again on every new stream on which their lease still stands (D7, D16); the runner has at
- * most one checkpoint and one wait open for each lease, and one act for each effect. Progress is best effort: what cannot be sent now is not worth
- * sending later.
+ * most one checkpoint and one wait open for each lease, and one act for each effect. Progress and throttling are best
+ * effort: what cannot be sent now is not worth sending later.
  */
 export class AttemptRelay {
   readonly #table: LeaseTable;
@@ -112,6 +114,17 @@ export class AttemptRelay {
       this.#table.lose(lease);
       this.#post({ type: "suspended", ref: lease.ref });
     } else this.#post({ type: "wait-verdict", ref: lease.ref, verdict: new Uint8Array(bytes) });
+  }
+
+  throttled(ref: number, retryAfterMs: number): void {
+    const lease = this.#table.byRef(ref);
+    if (lease === undefined || lease.phase === "lost") return;
+    const { jobId, fencingToken } = lease;
+    this.#outlet.send("throttle", ThrottleReportSchema, {
+      jobId,
+      fencingToken: BigInt(fencingToken),
+      retryAfter: durationFromMs(retryAfterMs),
+    });
   }
 
   /** Best effort too: the result says it again, and this only matters if there comes none. */

@@ -122,6 +122,8 @@ export class Session implements AttachmentEvents {
         return this.#relay.wait(message.ref, message.requestId, message.wait);
       case "progress":
         return this.#relay.progress(message.items);
+      case "throttled":
+        return this.#relay.throttled(message.ref, message.retryAfterMs);
       case "spend":
         return this.#relay.spend(message.ref, message);
       case "drain":

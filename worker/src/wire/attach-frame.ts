@@ -18,6 +18,7 @@ export const requestField = {
   heartbeat: 7,
   drain: 8,
   spend: 9,
+  throttle: 14,
   effect: 12,
   wait: 13,
 } as const;

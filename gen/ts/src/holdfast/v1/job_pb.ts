@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdfast/v1/job.proto.
  */
 export const file_holdfast_v1_job: GenFile = /*@__PURE__*/
-  fileDesc("ChVob2xkZmFzdC92MS9qb2IucHJvdG8SC2hvbGRmYXN0LnYxIvgGCgdKb2JTcGVjEgwKBGtpbmQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRInCghwcmlvcml0eRgEIAEoDjIVLmhvbGRmYXN0LnYxLlByaW9yaXR5EhQKDGNhcGFiaWxpdGllcxgFIAMoCRIPCgdwYXlsb2FkGAYgASgMEhQKDGNvbnRlbnRfdHlwZRgHIAEoCRIwCgZsYWJlbHMYCCADKAsyIC5ob2xkZmFzdC52MS5Kb2JTcGVjLkxhYmVsc0VudHJ5EhcKD2lkZW1wb3RlbmN5X2tleRgJIAEoCRIqCgZydW5fYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKBXJldHJ5GAsgASgLMhguaG9sZGZhc3QudjEuUmV0cnlQb2xpY3kSLAoIZGVhZGxpbmUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjgKEWRpc2Nvbm5lY3RfcG9saWN5GA0gASgOMh0uaG9sZGZhc3QudjEuRGlzY29ubmVjdFBvbGljeRIzChBkaXNjb25uZWN0X2xpbWl0GA4gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXRyYWNlX2NvbnRleHQYDyABKAsyGS5ob2xkZmFzdC52MS5UcmFjZUNvbnRleHQSKwoKZGVwZW5kc19vbhgQIAMoCzIXLmhvbGRmYXN0LnYxLkRlcGVuZGVuY3kSLwoMY29tcGVuc2F0aW9uGBEgASgLMhkuaG9sZGZhc3QudjEuQ29tcGVuc2F0aW9uEiYKBnVuaXF1ZRgUIAEoCzIWLmhvbGRmYXN0LnYxLlVuaXF1ZUtleRIsCghzdGFydF9ieRgVIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc291cmNlGBYgASgJEicKCGZhaXJuZXNzGBcgASgLMhUuaG9sZGZhc3QudjEuRmFpcm5lc3MSKAoJaW5fZmxpZ2h0GBggASgLMhUuaG9sZGZhc3QudjEuSW5GbGlnaHQSJAoIZXN0aW1hdGUYGSABKAsyEi5ob2xkZmFzdC52MS5TcGVuZBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlEKCEluRmxpZ2h0EgsKA2tleRgBIAEoCRILCgNtYXgYAiABKAUSKwoGcG9saWN5GAMgASgOMhsuaG9sZGZhc3QudjEuSW5GbGlnaHRQb2xpY3kiLwoFU3BlbmQSFgoOY29zdF9taWNyb191c2QYASABKAMSDgoGdG9rZW5zGAIgASgDIicKCEZhaXJuZXNzEgsKA2tleRgBIAEoCRIOCgZ3ZWlnaHQYAiABKAUiagoKRGVwZW5kZW5jeRIQCgZqb2JfaWQYASABKAlIABIZCg9pZGVtcG90ZW5jeV9rZXkYAiABKAlIABIpCgRraW5kGAMgASgOMhsuaG9sZGZhc3QudjEuRGVwZW5kZW5jeUtpbmRCBAoCb24iSQoMQ29tcGVuc2F0aW9uEiEKA2pvYhgBIAEoCzIULmhvbGRmYXN0LnYxLkpvYlNwZWMSFgoOb25fcnVuX2ZhaWx1cmUYAiABKAgikgEKDENoaWxkT3V0Y29tZRIOCgZqb2JfaWQYASABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAIgASgJEgwKBGtpbmQYAyABKAkSJAoFc3RhdGUYBCABKA4yFS5ob2xkZmFzdC52MS5Kb2JTdGF0ZRIlCgdvdXRjb21lGAUgASgLMhQuaG9sZGZhc3QudjEuT3V0Y29tZSJkCg1DaGlsZE91dGNvbWVzEg0KBXRvdGFsGAEgASgFEisKCG91dGNvbWVzGAIgAygLMhkuaG9sZGZhc3QudjEuQ2hpbGRPdXRjb21lEhcKD25leHRfcGFnZV90b2tlbhgDIAEoCSJDCglVbmlxdWVLZXkSCwoDa2V5GAEgASgJEikKBnBvbGljeRgCIAEoDjIZLmhvbGRmYXN0LnYxLlVuaXF1ZVBvbGljeSLmAQoLUmV0cnlQb2xpY3kSFAoMbWF4X2F0dGVtcHRzGAEgASgFEjIKD2luaXRpYWxfYmFja29mZhgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZmYWN0b3IYAyABKAESLgoLbWF4X2JhY2tvZmYYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFwoPcGVybWFuZW50X2NvZGVzGAUgAygJEjQKEXBlcm1hbmVudF9jbGFzc2VzGAYgAygOMhkuaG9sZGZhc3QudjEuRmFpbHVyZUNsYXNzIjcKDFRyYWNlQ29udGV4dBITCgt0cmFjZXBhcmVudBgBIAEoCRISCgp0cmFjZXN0YXRlGAIgASgJIpMICgNKb2ISCgoCaWQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRIMCgRraW5kGAQgASgJEicKCHByaW9yaXR5GAUgASgOMhUuaG9sZGZhc3QudjEuUHJpb3JpdHkSFAoMY2FwYWJpbGl0aWVzGAYgAygJEiwKBmxhYmVscxgHIAMoCzIcLmhvbGRmYXN0LnYxLkpvYi5MYWJlbHNFbnRyeRIkCgVzdGF0ZRgIIAEoDjIVLmhvbGRmYXN0LnYxLkpvYlN0YXRlEg8KB2F0dGVtcHQYCSABKAUSFAoMbWF4X2F0dGVtcHRzGAogASgFEhUKDWZlbmNpbmdfdG9rZW4YCyABKAMSEAoIcmV2aXNpb24YDCABKAUSMAoMc3VibWl0dGVkX2F0GA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIqCgZydW5fYXQYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0ZWRfYXQYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2ZpbmlzaGVkX2F0GBAgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghkZWFkbGluZRgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKc2Vzc2lvbl9pZBgSIAEoCRIlCgdvdXRjb21lGBMgASgLMhQuaG9sZGZhc3QudjEuT3V0Y29tZRInCghwcm9ncmVzcxgUIAEoCzIVLmhvbGRmYXN0LnYxLlByb2dyZXNzEhsKE2NoZWNrcG9pbnRfc2VxdWVuY2UYFSABKAMSDwoHcGF5bG9hZBgWIAEoDBIUCgxjb250ZW50X3R5cGUYFyABKAkSDgoGcnVuX2lkGBggASgJEhIKCnVuaXF1ZV9rZXkYHiABKAkSLAoIc3RhcnRfYnkYHyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnNvdXJjZRggIAEoCRInCghmYWlybmVzcxghIAEoCzIVLmhvbGRmYXN0LnYxLkZhaXJuZXNzEigKCWluX2ZsaWdodBgyIAEoCzIVLmhvbGRmYXN0LnYxLkluRmxpZ2h0EiQKCGVzdGltYXRlGDMgASgLMhIuaG9sZGZhc3QudjEuU3BlbmQSJQoGY2F1c2VzGDwgAygLMhUuaG9sZGZhc3QudjEuSm9iQ2F1c2USKQoGYXdhaXRzGCggASgLMhkuaG9sZGZhc3QudjEuQXdhaXRlZFBsYWNlGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEioQEKCEpvYkNhdXNlEioKBnJlcGxheRgBIAEoCzIYLmhvbGRmYXN0LnYxLlJlcGxheUNhdXNlSAASNgoMY29tcGVuc2F0aW9uGAIgASgLMh4uaG9sZGZhc3QudjEuQ29tcGVuc2F0aW9uQ2F1c2VIABIoCgVyZXRyeRgDIAEoCzIXLmhvbGRmYXN0LnYxLlJldHJ5Q2F1c2VIAEIHCgVjYXVzZSIwCgtSZXBsYXlDYXVzZRIRCglyZXBsYXlfaWQYASABKAkSDgoGam9iX2lkGAIgASgJIiMKEUNvbXBlbnNhdGlvbkNhdXNlEg4KBmpvYl9pZBgBIAEoCSJECgpSZXRyeUNhdXNlEiYKAmF0GAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZyZWFzb24YAiABKAkiqwEKDEF3YWl0ZWRQbGFjZRINCgVvd25lchgBIAEoCRIPCgdjaGFubmVsGAIgASgJEhEKCXBhcnRpdGlvbhgDIAEoBRINCgVhZnRlchgEIAEoAxIpCgVzaW5jZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKdGltZW91dF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAikwEKB091dGNvbWUSJwoHc3VjY2VzcxgBIAEoCzIULmhvbGRmYXN0LnYxLlN1Y2Nlc3NIABInCgdmYWlsdXJlGAIgASgLMhQuaG9sZGZhc3QudjEuRmFpbHVyZUgAEisKCWNhbmNlbGxlZBgDIAEoCzIWLmhvbGRmYXN0LnYxLkNhbmNlbGxlZEgAQgkKB291dGNvbWUiLwoHU3VjY2VzcxIOCgZyZXN1bHQYASABKAwSFAoMY29udGVudF90eXBlGAIgASgJImsKB0ZhaWx1cmUSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEhEKCXBlcm1hbmVudBgDIAEoCBIuCgtyZXRyeV9hZnRlchgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIbCglDYW5jZWxsZWQSDgoGcmVhc29uGAEgASgJIlQKCFByb2dyZXNzEg8KB3BlcmNlbnQYASABKAESDwoHbWVzc2FnZRgCIAEoCRImCgJhdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi+wEKCEpvYkV2ZW50EgoKAmlkGAEgASgJEg4KBmpvYl9pZBgCIAEoCRInCgR0eXBlGAMgASgOMhkuaG9sZGZhc3QudjEuSm9iRXZlbnRUeXBlEiQKBXN0YXRlGAQgASgOMhUuaG9sZGZhc3QudjEuSm9iU3RhdGUSEAoIcmV2aXNpb24YBSABKAUSDwoHYXR0ZW1wdBgGIAEoBRIVCg1mZW5jaW5nX3Rva2VuGAcgASgDEhIKCnNlc3Npb25faWQYCCABKAkSDgoGcmVhc29uGAkgASgJEiYKAmF0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKpAQoHSm9iTm90ZRIOCgZudW1iZXIYASABKAMSJgoEdHlwZRgCIAEoDjIYLmhvbGRmYXN0LnYxLkpvYk5vdGVUeXBlEgwKBG5hbWUYAyABKAkSDQoFYnl0ZXMYBCABKAUSJgoCYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3NpZ25hbHMYBiABKAUSEAoIcHJvZHVjZXIYByABKAkqagoOSW5GbGlnaHRQb2xpY3kSIAocSU5fRkxJR0hUX1BPTElDWV9VTlNQRUNJRklFRBAAEhkKFUlOX0ZMSUdIVF9QT0xJQ1lfV0FJVBABEhsKF0lOX0ZMSUdIVF9QT0xJQ1lfUkVGVVNFEAIqZQoORGVwZW5kZW5jeUtpbmQSHwobREVQRU5ERU5DWV9LSU5EX1VOU1BFQ0lGSUVEEAASGAoUREVQRU5ERU5DWV9LSU5EX0hBUkQQARIYChRERVBFTkRFTkNZX0tJTkRfU09GVBACKosBCg1GYWlsdXJlUG9saWN5Eh4KGkZBSUxVUkVfUE9MSUNZX1VOU1BFQ0lGSUVEEAASHAoYRkFJTFVSRV9QT0xJQ1lfRkFJTF9GQVNUEAESGwoXRkFJTFVSRV9QT0xJQ1lfQ09OVElOVUUQAhIfChtGQUlMVVJFX1BPTElDWV9XQUlUX0ZPUl9BTEwQAyp+CgxVbmlxdWVQb2xpY3kSHQoZVU5JUVVFX1BPTElDWV9VTlNQRUNJRklFRBAAEhoKFlVOSVFVRV9QT0xJQ1lfRVhJU1RJTkcQARIYChRVTklRVUVfUE9MSUNZX1JFRlVTRRACEhkKFVVOSVFVRV9QT0xJQ1lfUkVQTEFDRRADKnUKCFByaW9yaXR5EhgKFFBSSU9SSVRZX1VOU1BFQ0lGSUVEEAASEAoMUFJJT1JJVFlfTE9XEAESEwoPUFJJT1JJVFlfTk9STUFMEAISEQoNUFJJT1JJVFlfSElHSBADEhUKEVBSSU9SSVRZX0NSSVRJQ0FMEAQqsAMKDEZhaWx1cmVDbGFzcxIdChlGQUlMVVJFX0NMQVNTX1VOU1BFQ0lGSUVEEAASHgoaRkFJTFVSRV9DTEFTU19SQVRFX0xJTUlURUQQARIeChpGQUlMVVJFX0NMQVNTX1NFUlZFUl9FUlJPUhACEh4KGkZBSUxVUkVfQ0xBU1NfQ0xJRU5UX0VSUk9SEAMSGAoURkFJTFVSRV9DTEFTU19ERU5JRUQQBBIbChdGQUlMVVJFX0NMQVNTX05PVF9GT1VORBAFEhkKFUZBSUxVUkVfQ0xBU1NfVElNRU9VVBAGEhwKGEZBSUxVUkVfQ0xBU1NfQ09OTkVDVElPThAHEiEKHUZBSUxVUkVfQ0xBU1NfU0NIRU1BX01JU01BVENIEAgSHQoZRkFJTFVSRV9DTEFTU19QQVJTRV9FUlJPUhAJEhsKF0ZBSUxVUkVfQ0xBU1NfRVhIQVVTVEVEEAoSGgoWRkFJTFVSRV9DTEFTU19ERUFETElORRALEh0KGUZBSUxVUkVfQ0xBU1NfV09SS0VSX0xPU1QQDBIXChNGQUlMVVJFX0NMQVNTX09USEVSEA0qegoQRGlzY29ubmVjdFBvbGljeRIhCh1ESVNDT05ORUNUX1BPTElDWV9VTlNQRUNJRklFRBAAEhoKFkRJU0NPTk5FQ1RfUE9MSUNZX1NUT1AQARInCiNESVNDT05ORUNUX1BPTElDWV9GSU5JU0hfQU5EX1JFUE9SVBACKtwBCghKb2JTdGF0ZRIZChVKT0JfU1RBVEVfVU5TUEVDSUZJRUQQABIVChFKT0JfU1RBVEVfQkxPQ0tFRBABEhcKE0pPQl9TVEFURV9TQ0hFRFVMRUQQAhITCg9KT0JfU1RBVEVfUkVBRFkQAxIUChBKT0JfU1RBVEVfUEFSS0VEEAQSFAoQSk9CX1NUQVRFX0xFQVNFRBAFEhcKE0pPQl9TVEFURV9TVUNDRUVERUQQBhISCg5KT0JfU1RBVEVfREVBRBAHEhcKE0pPQl9TVEFURV9DQU5DRUxMRUQQCCqZAQoLSm9iTm90ZVR5cGUSHQoZSk9CX05PVEVfVFlQRV9VTlNQRUNJRklFRBAAEiIKHkpPQl9OT1RFX1RZUEVfRUZGRUNUX0NPTVBMRVRFRBABEiIKHkpPQl9OT1RFX1RZUEVfRUZGRUNUX0FCQU5ET05FRBACEiMKH0pPQl9OT1RFX1RZUEVfU0lHTkFMU19QVUJMSVNIRUQQAyqQBAoMSm9iRXZlbnRUeXBlEh4KGkpPQl9FVkVOVF9UWVBFX1VOU1BFQ0lGSUVEEAASHAoYSk9CX0VWRU5UX1RZUEVfU1VCTUlUVEVEEAESGAoUSk9CX0VWRU5UX1RZUEVfUkVBRFkQAhIZChVKT0JfRVZFTlRfVFlQRV9MRUFTRUQQAxIbChdKT0JfRVZFTlRfVFlQRV9SRUxFQVNFRBAEEhoKFkpPQl9FVkVOVF9UWVBFX0VYUElSRUQQBRIiCh5KT0JfRVZFTlRfVFlQRV9SRVRSWV9TQ0hFRFVMRUQQBhIcChhKT0JfRVZFTlRfVFlQRV9TVUNDRUVERUQQBxIXChNKT0JfRVZFTlRfVFlQRV9ERUFEEAgSHAoYSk9CX0VWRU5UX1RZUEVfQ0FOQ0VMTEVEEAkSIwofSk9CX0VWRU5UX1RZUEVfQ0FOQ0VMX1JFUVVFU1RFRBAKEhoKFkpPQl9FVkVOVF9UWVBFX1JFVklWRUQQCxIjCh9KT0JfRVZFTlRfVFlQRV9FRkZFQ1RfQ09NUExFVEVEEAwSHAoYSk9CX0VWRU5UX1RZUEVfVU5CTE9DS0VEEA0SGwoXSk9CX0VWRU5UX1RZUEVfREVGRVJSRUQQDhIcChhKT0JfRVZFTlRfVFlQRV9TVVNQRU5ERUQQDxIcChhKT0JfRVZFTlRfVFlQRV9QUkVFTVBURUQQEGIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChVob2xkZmFzdC92MS9qb2IucHJvdG8SC2hvbGRmYXN0LnYxIqIHCgdKb2JTcGVjEgwKBGtpbmQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRInCghwcmlvcml0eRgEIAEoDjIVLmhvbGRmYXN0LnYxLlByaW9yaXR5EhQKDGNhcGFiaWxpdGllcxgFIAMoCRIPCgdwYXlsb2FkGAYgASgMEhQKDGNvbnRlbnRfdHlwZRgHIAEoCRIwCgZsYWJlbHMYCCADKAsyIC5ob2xkZmFzdC52MS5Kb2JTcGVjLkxhYmVsc0VudHJ5EhcKD2lkZW1wb3RlbmN5X2tleRgJIAEoCRIqCgZydW5fYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKBXJldHJ5GAsgASgLMhguaG9sZGZhc3QudjEuUmV0cnlQb2xpY3kSLAoIZGVhZGxpbmUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjgKEWRpc2Nvbm5lY3RfcG9saWN5GA0gASgOMh0uaG9sZGZhc3QudjEuRGlzY29ubmVjdFBvbGljeRIzChBkaXNjb25uZWN0X2xpbWl0GA4gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXRyYWNlX2NvbnRleHQYDyABKAsyGS5ob2xkZmFzdC52MS5UcmFjZUNvbnRleHQSKwoKZGVwZW5kc19vbhgQIAMoCzIXLmhvbGRmYXN0LnYxLkRlcGVuZGVuY3kSLwoMY29tcGVuc2F0aW9uGBEgASgLMhkuaG9sZGZhc3QudjEuQ29tcGVuc2F0aW9uEiYKBnVuaXF1ZRgUIAEoCzIWLmhvbGRmYXN0LnYxLlVuaXF1ZUtleRIsCghzdGFydF9ieRgVIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc291cmNlGBYgASgJEicKCGZhaXJuZXNzGBcgASgLMhUuaG9sZGZhc3QudjEuRmFpcm5lc3MSKAoJaW5fZmxpZ2h0GBggASgLMhUuaG9sZGZhc3QudjEuSW5GbGlnaHQSJAoIZXN0aW1hdGUYGSABKAsyEi5ob2xkZmFzdC52MS5TcGVuZBIoCgZ3aW5kb3cYGiABKAsyGC5ob2xkZmFzdC52MS5FdmVudFdpbmRvdxotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlEKCEluRmxpZ2h0EgsKA2tleRgBIAEoCRILCgNtYXgYAiABKAUSKwoGcG9saWN5GAMgASgOMhsuaG9sZGZhc3QudjEuSW5GbGlnaHRQb2xpY3kiLwoFU3BlbmQSFgoOY29zdF9taWNyb191c2QYASABKAMSDgoGdG9rZW5zGAIgASgDIicKCEZhaXJuZXNzEgsKA2tleRgBIAEoCRIOCgZ3ZWlnaHQYAiABKAUibwoLRXZlbnRXaW5kb3cSDgoGc291cmNlGAEgASgJEigKBGZyb20YAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiYKAnRvGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJqCgpEZXBlbmRlbmN5EhAKBmpvYl9pZBgBIAEoCUgAEhkKD2lkZW1wb3RlbmN5X2tleRgCIAEoCUgAEikKBGtpbmQYAyABKA4yGy5ob2xkZmFzdC52MS5EZXBlbmRlbmN5S2luZEIECgJvbiJJCgxDb21wZW5zYXRpb24SIQoDam9iGAEgASgLMhQuaG9sZGZhc3QudjEuSm9iU3BlYxIWCg5vbl9ydW5fZmFpbHVyZRgCIAEoCCKSAQoMQ2hpbGRPdXRjb21lEg4KBmpvYl9pZBgBIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAiABKAkSDAoEa2luZBgDIAEoCRIkCgVzdGF0ZRgEIAEoDjIVLmhvbGRmYXN0LnYxLkpvYlN0YXRlEiUKB291dGNvbWUYBSABKAsyFC5ob2xkZmFzdC52MS5PdXRjb21lImQKDUNoaWxkT3V0Y29tZXMSDQoFdG90YWwYASABKAUSKwoIb3V0Y29tZXMYAiADKAsyGS5ob2xkZmFzdC52MS5DaGlsZE91dGNvbWUSFwoPbmV4dF9wYWdlX3Rva2VuGAMgASgJIkMKCVVuaXF1ZUtleRILCgNrZXkYASABKAkSKQoGcG9saWN5GAIgASgOMhkuaG9sZGZhc3QudjEuVW5pcXVlUG9saWN5IuYBCgtSZXRyeVBvbGljeRIUCgxtYXhfYXR0ZW1wdHMYASABKAUSMgoPaW5pdGlhbF9iYWNrb2ZmGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBmZhY3RvchgDIAEoARIuCgttYXhfYmFja29mZhgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIXCg9wZXJtYW5lbnRfY29kZXMYBSADKAkSNAoRcGVybWFuZW50X2NsYXNzZXMYBiADKA4yGS5ob2xkZmFzdC52MS5GYWlsdXJlQ2xhc3MiNwoMVHJhY2VDb250ZXh0EhMKC3RyYWNlcGFyZW50GAEgASgJEhIKCnRyYWNlc3RhdGUYAiABKAkivQgKA0pvYhIKCgJpZBgBIAEoCRIPCgdwcm9kdWN0GAIgASgJEg0KBXF1ZXVlGAMgASgJEgwKBGtpbmQYBCABKAkSJwoIcHJpb3JpdHkYBSABKA4yFS5ob2xkZmFzdC52MS5Qcmlvcml0eRIUCgxjYXBhYmlsaXRpZXMYBiADKAkSLAoGbGFiZWxzGAcgAygLMhwuaG9sZGZhc3QudjEuSm9iLkxhYmVsc0VudHJ5EiQKBXN0YXRlGAggASgOMhUuaG9sZGZhc3QudjEuSm9iU3RhdGUSDwoHYXR0ZW1wdBgJIAEoBRIUCgxtYXhfYXR0ZW1wdHMYCiABKAUSFQoNZmVuY2luZ190b2tlbhgLIAEoAxIQCghyZXZpc2lvbhgMIAEoBRIwCgxzdWJtaXR0ZWRfYXQYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEioKBnJ1bl9hdBgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKc3RhcnRlZF9hdBgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZmluaXNoZWRfYXQYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGRlYWRsaW5lGBEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpzZXNzaW9uX2lkGBIgASgJEiUKB291dGNvbWUYEyABKAsyFC5ob2xkZmFzdC52MS5PdXRjb21lEicKCHByb2dyZXNzGBQgASgLMhUuaG9sZGZhc3QudjEuUHJvZ3Jlc3MSGwoTY2hlY2twb2ludF9zZXF1ZW5jZRgVIAEoAxIPCgdwYXlsb2FkGBYgASgMEhQKDGNvbnRlbnRfdHlwZRgXIAEoCRIOCgZydW5faWQYGCABKAkSEgoKdW5pcXVlX2tleRgeIAEoCRIsCghzdGFydF9ieRgfIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc291cmNlGCAgASgJEicKCGZhaXJuZXNzGCEgASgLMhUuaG9sZGZhc3QudjEuRmFpcm5lc3MSKAoJaW5fZmxpZ2h0GDIgASgLMhUuaG9sZGZhc3QudjEuSW5GbGlnaHQSJAoIZXN0aW1hdGUYMyABKAsyEi5ob2xkZmFzdC52MS5TcGVuZBIlCgZjYXVzZXMYPCADKAsyFS5ob2xkZmFzdC52MS5Kb2JDYXVzZRIpCgZhd2FpdHMYKCABKAsyGS5ob2xkZmFzdC52MS5Bd2FpdGVkUGxhY2USKAoGd2luZG93GCQgASgLMhguaG9sZGZhc3QudjEuRXZlbnRXaW5kb3caLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKhAQoISm9iQ2F1c2USKgoGcmVwbGF5GAEgASgLMhguaG9sZGZhc3QudjEuUmVwbGF5Q2F1c2VIABI2Cgxjb21wZW5zYXRpb24YAiABKAsyHi5ob2xkZmFzdC52MS5Db21wZW5zYXRpb25DYXVzZUgAEigKBXJldHJ5GAMgASgLMhcuaG9sZGZhc3QudjEuUmV0cnlDYXVzZUgAQgcKBWNhdXNlIjAKC1JlcGxheUNhdXNlEhEKCXJlcGxheV9pZBgBIAEoCRIOCgZqb2JfaWQYAiABKAkiIwoRQ29tcGVuc2F0aW9uQ2F1c2USDgoGam9iX2lkGAEgASgJIkQKClJldHJ5Q2F1c2USJgoCYXQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnJlYXNvbhgCIAEoCSKrAQoMQXdhaXRlZFBsYWNlEg0KBW93bmVyGAEgASgJEg8KB2NoYW5uZWwYAiABKAkSEQoJcGFydGl0aW9uGAMgASgFEg0KBWFmdGVyGAQgASgDEikKBXNpbmNlGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp0aW1lb3V0X2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKTAQoHT3V0Y29tZRInCgdzdWNjZXNzGAEgASgLMhQuaG9sZGZhc3QudjEuU3VjY2Vzc0gAEicKB2ZhaWx1cmUYAiABKAsyFC5ob2xkZmFzdC52MS5GYWlsdXJlSAASKwoJY2FuY2VsbGVkGAMgASgLMhYuaG9sZGZhc3QudjEuQ2FuY2VsbGVkSABCCQoHb3V0Y29tZSIvCgdTdWNjZXNzEg4KBnJlc3VsdBgBIAEoDBIUCgxjb250ZW50X3R5cGUYAiABKAkiawoHRmFpbHVyZRIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEQoJcGVybWFuZW50GAMgASgIEi4KC3JldHJ5X2FmdGVyGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIhsKCUNhbmNlbGxlZBIOCgZyZWFzb24YASABKAkiVAoIUHJvZ3Jlc3MSDwoHcGVyY2VudBgBIAEoARIPCgdtZXNzYWdlGAIgASgJEiYKAmF0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCL7AQoISm9iRXZlbnQSCgoCaWQYASABKAkSDgoGam9iX2lkGAIgASgJEicKBHR5cGUYAyABKA4yGS5ob2xkZmFzdC52MS5Kb2JFdmVudFR5cGUSJAoFc3RhdGUYBCABKA4yFS5ob2xkZmFzdC52MS5Kb2JTdGF0ZRIQCghyZXZpc2lvbhgFIAEoBRIPCgdhdHRlbXB0GAYgASgFEhUKDWZlbmNpbmdfdG9rZW4YByABKAMSEgoKc2Vzc2lvbl9pZBgIIAEoCRIOCgZyZWFzb24YCSABKAkSJgoCYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIqkBCgdKb2JOb3RlEg4KBm51bWJlchgBIAEoAxImCgR0eXBlGAIgASgOMhguaG9sZGZhc3QudjEuSm9iTm90ZVR5cGUSDAoEbmFtZRgDIAEoCRINCgVieXRlcxgEIAEoBRImCgJhdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHc2lnbmFscxgGIAEoBRIQCghwcm9kdWNlchgHIAEoCSpqCg5JbkZsaWdodFBvbGljeRIgChxJTl9GTElHSFRfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGQoVSU5fRkxJR0hUX1BPTElDWV9XQUlUEAESGwoXSU5fRkxJR0hUX1BPTElDWV9SRUZVU0UQAiplCg5EZXBlbmRlbmN5S2luZBIfChtERVBFTkRFTkNZX0tJTkRfVU5TUEVDSUZJRUQQABIYChRERVBFTkRFTkNZX0tJTkRfSEFSRBABEhgKFERFUEVOREVOQ1lfS0lORF9TT0ZUEAIqiwEKDUZhaWx1cmVQb2xpY3kSHgoaRkFJTFVSRV9QT0xJQ1lfVU5TUEVDSUZJRUQQABIcChhGQUlMVVJFX1BPTElDWV9GQUlMX0ZBU1QQARIbChdGQUlMVVJFX1BPTElDWV9DT05USU5VRRACEh8KG0ZBSUxVUkVfUE9MSUNZX1dBSVRfRk9SX0FMTBADKn4KDFVuaXF1ZVBvbGljeRIdChlVTklRVUVfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGgoWVU5JUVVFX1BPTElDWV9FWElTVElORxABEhgKFFVOSVFVRV9QT0xJQ1lfUkVGVVNFEAISGQoVVU5JUVVFX1BPTElDWV9SRVBMQUNFEAMqdQoIUHJpb3JpdHkSGAoUUFJJT1JJVFlfVU5TUEVDSUZJRUQQABIQCgxQUklPUklUWV9MT1cQARITCg9QUklPUklUWV9OT1JNQUwQAhIRCg1QUklPUklUWV9ISUdIEAMSFQoRUFJJT1JJVFlfQ1JJVElDQUwQBCqwAwoMRmFpbHVyZUNsYXNzEh0KGUZBSUxVUkVfQ0xBU1NfVU5TUEVDSUZJRUQQABIeChpGQUlMVVJFX0NMQVNTX1JBVEVfTElNSVRFRBABEh4KGkZBSUxVUkVfQ0xBU1NfU0VSVkVSX0VSUk9SEAISHgoaRkFJTFVSRV9DTEFTU19DTElFTlRfRVJST1IQAxIYChRGQUlMVVJFX0NMQVNTX0RFTklFRBAEEhsKF0ZBSUxVUkVfQ0xBU1NfTk9UX0ZPVU5EEAUSGQoVRkFJTFVSRV9DTEFTU19USU1FT1VUEAYSHAoYRkFJTFVSRV9DTEFTU19DT05ORUNUSU9OEAcSIQodRkFJTFVSRV9DTEFTU19TQ0hFTUFfTUlTTUFUQ0gQCBIdChlGQUlMVVJFX0NMQVNTX1BBUlNFX0VSUk9SEAkSGwoXRkFJTFVSRV9DTEFTU19FWEhBVVNURUQQChIaChZGQUlMVVJFX0NMQVNTX0RFQURMSU5FEAsSHQoZRkFJTFVSRV9DTEFTU19XT1JLRVJfTE9TVBAMEhcKE0ZBSUxVUkVfQ0xBU1NfT1RIRVIQDSp6ChBEaXNjb25uZWN0UG9saWN5EiEKHURJU0NPTk5FQ1RfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGgoWRElTQ09OTkVDVF9QT0xJQ1lfU1RPUBABEicKI0RJU0NPTk5FQ1RfUE9MSUNZX0ZJTklTSF9BTkRfUkVQT1JUEAIq3AEKCEpvYlN0YXRlEhkKFUpPQl9TVEFURV9VTlNQRUNJRklFRBAAEhUKEUpPQl9TVEFURV9CTE9DS0VEEAESFwoTSk9CX1NUQVRFX1NDSEVEVUxFRBACEhMKD0pPQl9TVEFURV9SRUFEWRADEhQKEEpPQl9TVEFURV9QQVJLRUQQBBIUChBKT0JfU1RBVEVfTEVBU0VEEAUSFwoTSk9CX1NUQVRFX1NVQ0NFRURFRBAGEhIKDkpPQl9TVEFURV9ERUFEEAcSFwoTSk9CX1NUQVRFX0NBTkNFTExFRBAIKpkBCgtKb2JOb3RlVHlwZRIdChlKT0JfTk9URV9UWVBFX1VOU1BFQ0lGSUVEEAASIgoeSk9CX05PVEVfVFlQRV9FRkZFQ1RfQ09NUExFVEVEEAESIgoeSk9CX05PVEVfVFlQRV9FRkZFQ1RfQUJBTkRPTkVEEAISIwofSk9CX05PVEVfVFlQRV9TSUdOQUxTX1BVQkxJU0hFRBADKpAECgxKb2JFdmVudFR5cGUSHgoaSk9CX0VWRU5UX1RZUEVfVU5TUEVDSUZJRUQQABIcChhKT0JfRVZFTlRfVFlQRV9TVUJNSVRURUQQARIYChRKT0JfRVZFTlRfVFlQRV9SRUFEWRACEhkKFUpPQl9FVkVOVF9UWVBFX0xFQVNFRBADEhsKF0pPQl9FVkVOVF9UWVBFX1JFTEVBU0VEEAQSGgoWSk9CX0VWRU5UX1RZUEVfRVhQSVJFRBAFEiIKHkpPQl9FVkVOVF9UWVBFX1JFVFJZX1NDSEVEVUxFRBAGEhwKGEpPQl9FVkVOVF9UWVBFX1NVQ0NFRURFRBAHEhcKE0pPQl9FVkVOVF9UWVBFX0RFQUQQCBIcChhKT0JfRVZFTlRfVFlQRV9DQU5DRUxMRUQQCRIjCh9KT0JfRVZFTlRfVFlQRV9DQU5DRUxfUkVRVUVTVEVEEAoSGgoWSk9CX0VWRU5UX1RZUEVfUkVWSVZFRBALEiMKH0pPQl9FVkVOVF9UWVBFX0VGRkVDVF9DT01QTEVURUQQDBIcChhKT0JfRVZFTlRfVFlQRV9VTkJMT0NLRUQQDRIbChdKT0JfRVZFTlRfVFlQRV9ERUZFUlJFRBAOEhwKGEpPQl9FVkVOVF9UWVBFX1NVU1BFTkRFRBAPEhwKGEpPQl9FVkVOVF9UWVBFX1BSRUVNUFRFRBAQYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * What a submitter asks for. Every limit named here is a default of the hub's
@@ -210,6 +210,16 @@ export type JobSpec = Message<"holdfast.v1.JobSpec"> & {
    * @generated from field: holdfast.v1.Spend estimate = 25;
    */
   estimate?: Spend | undefined;
+
+  /**
+   * The event time that the job is work for. When it succeeds, the window is
+   * done in the same commit: it counts for the source's watermark, and
+   * backfills skip it; while the job is open, they leave the window alone.
+   * Default none.
+   *
+   * @generated from field: holdfast.v1.EventWindow window = 26;
+   */
+  window?: EventWindow | undefined;
 };
 
 /**
@@ -318,6 +328,41 @@ export const FairnessSchema: GenMessage<Fairness> = /*@__PURE__*/
   messageDesc(file_holdfast_v1_job, 3);
 
 /**
+ * A window of event time of a source.
+ *
+ * @generated from message holdfast.v1.EventWindow
+ */
+export type EventWindow = Message<"holdfast.v1.EventWindow"> & {
+  /**
+   * What the events come from. Same form as JobSpec.kind. Required.
+   *
+   * @generated from field: string source = 1;
+   */
+  source: string;
+
+  /**
+   * Begin, inclusive. Whole milliseconds. Required.
+   *
+   * @generated from field: google.protobuf.Timestamp from = 2;
+   */
+  from?: Timestamp | undefined;
+
+  /**
+   * End, exclusive; after from. Required.
+   *
+   * @generated from field: google.protobuf.Timestamp to = 3;
+   */
+  to?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message holdfast.v1.EventWindow.
+ * Use `create(EventWindowSchema)` to create a new message.
+ */
+export const EventWindowSchema: GenMessage<EventWindow> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_job, 4);
+
+/**
  * One job that another waits for.
  *
  * @generated from message holdfast.v1.Dependency
@@ -360,7 +405,7 @@ export type Dependency = Message<"holdfast.v1.Dependency"> & {
  * Use `create(DependencySchema)` to create a new message.
  */
 export const DependencySchema: GenMessage<Dependency> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 4);
+  messageDesc(file_holdfast_v1_job, 5);
 
 /**
  * A job that undoes what another has done. It is submitted at most once, in
@@ -393,7 +438,7 @@ export type Compensation = Message<"holdfast.v1.Compensation"> & {
  * Use `create(CompensationSchema)` to create a new message.
  */
 export const CompensationSchema: GenMessage<Compensation> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 5);
+  messageDesc(file_holdfast_v1_job, 6);
 
 /**
  * What became of a child, for its parent.
@@ -442,7 +487,7 @@ export type ChildOutcome = Message<"holdfast.v1.ChildOutcome"> & {
  * Use `create(ChildOutcomeSchema)` to create a new message.
  */
 export const ChildOutcomeSchema: GenMessage<ChildOutcome> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 6);
+  messageDesc(file_holdfast_v1_job, 7);
 
 /**
  * Children of a leased parent.
@@ -478,7 +523,7 @@ export type ChildOutcomes = Message<"holdfast.v1.ChildOutcomes"> & {
  * Use `create(ChildOutcomesSchema)` to create a new message.
  */
 export const ChildOutcomesSchema: GenMessage<ChildOutcomes> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 7);
+  messageDesc(file_holdfast_v1_job, 8);
 
 /**
  * A key that at most one open job of a tenant has. It is free again when the
@@ -508,7 +553,7 @@ export type UniqueKey = Message<"holdfast.v1.UniqueKey"> & {
  * Use `create(UniqueKeySchema)` to create a new message.
  */
 export const UniqueKeySchema: GenMessage<UniqueKey> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 8);
+  messageDesc(file_holdfast_v1_job, 9);
 
 /**
  * How failures of a job are retried. The delay before attempt n + 1 is
@@ -569,7 +614,7 @@ export type RetryPolicy = Message<"holdfast.v1.RetryPolicy"> & {
  * Use `create(RetryPolicySchema)` to create a new message.
  */
 export const RetryPolicySchema: GenMessage<RetryPolicy> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 9);
+  messageDesc(file_holdfast_v1_job, 10);
 
 /**
  * W3C trace context (https://www.w3.org/TR/trace-context/).
@@ -597,7 +642,7 @@ export type TraceContext = Message<"holdfast.v1.TraceContext"> & {
  * Use `create(TraceContextSchema)` to create a new message.
  */
 export const TraceContextSchema: GenMessage<TraceContext> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 10);
+  messageDesc(file_holdfast_v1_job, 11);
 
 /**
  * A job as the ledger knows it.
@@ -833,6 +878,13 @@ export type Job = Message<"holdfast.v1.Job"> & {
    * @generated from field: holdfast.v1.AwaitedPlace awaits = 40;
    */
   awaits?: AwaitedPlace | undefined;
+
+  /**
+   * Window as submitted; absent for none.
+   *
+   * @generated from field: holdfast.v1.EventWindow window = 36;
+   */
+  window?: EventWindow | undefined;
 };
 
 /**
@@ -840,7 +892,7 @@ export type Job = Message<"holdfast.v1.Job"> & {
  * Use `create(JobSchema)` to create a new message.
  */
 export const JobSchema: GenMessage<Job> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 11);
+  messageDesc(file_holdfast_v1_job, 12);
 
 /**
  * What brought a job about, or back.
@@ -885,7 +937,7 @@ export type JobCause = Message<"holdfast.v1.JobCause"> & {
  * Use `create(JobCauseSchema)` to create a new message.
  */
 export const JobCauseSchema: GenMessage<JobCause> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 12);
+  messageDesc(file_holdfast_v1_job, 13);
 
 /**
  * A job that repeats another.
@@ -913,7 +965,7 @@ export type ReplayCause = Message<"holdfast.v1.ReplayCause"> & {
  * Use `create(ReplayCauseSchema)` to create a new message.
  */
 export const ReplayCauseSchema: GenMessage<ReplayCause> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 13);
+  messageDesc(file_holdfast_v1_job, 14);
 
 /**
  * A job that undoes another.
@@ -934,7 +986,7 @@ export type CompensationCause = Message<"holdfast.v1.CompensationCause"> & {
  * Use `create(CompensationCauseSchema)` to create a new message.
  */
 export const CompensationCauseSchema: GenMessage<CompensationCause> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 14);
+  messageDesc(file_holdfast_v1_job, 15);
 
 /**
  * A dead letter that lives again.
@@ -962,7 +1014,7 @@ export type RetryCause = Message<"holdfast.v1.RetryCause"> & {
  * Use `create(RetryCauseSchema)` to create a new message.
  */
 export const RetryCauseSchema: GenMessage<RetryCause> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 15);
+  messageDesc(file_holdfast_v1_job, 16);
 
 /**
  * What a suspended job waits for: any signal of a partition after a sequence.
@@ -1018,7 +1070,7 @@ export type AwaitedPlace = Message<"holdfast.v1.AwaitedPlace"> & {
  * Use `create(AwaitedPlaceSchema)` to create a new message.
  */
 export const AwaitedPlaceSchema: GenMessage<AwaitedPlace> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 16);
+  messageDesc(file_holdfast_v1_job, 17);
 
 /**
  * How an attempt, or the job, ended.
@@ -1063,7 +1115,7 @@ export type Outcome = Message<"holdfast.v1.Outcome"> & {
  * Use `create(OutcomeSchema)` to create a new message.
  */
 export const OutcomeSchema: GenMessage<Outcome> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 17);
+  messageDesc(file_holdfast_v1_job, 18);
 
 /**
  * A finished piece of work.
@@ -1092,7 +1144,7 @@ export type Success = Message<"holdfast.v1.Success"> & {
  * Use `create(SuccessSchema)` to create a new message.
  */
 export const SuccessSchema: GenMessage<Success> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 18);
+  messageDesc(file_holdfast_v1_job, 19);
 
 /**
  * A failed attempt.
@@ -1139,7 +1191,7 @@ export type Failure = Message<"holdfast.v1.Failure"> & {
  * Use `create(FailureSchema)` to create a new message.
  */
 export const FailureSchema: GenMessage<Failure> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 19);
+  messageDesc(file_holdfast_v1_job, 20);
 
 /**
  * A cancelled piece of work.
@@ -1160,7 +1212,7 @@ export type Cancelled = Message<"holdfast.v1.Cancelled"> & {
  * Use `create(CancelledSchema)` to create a new message.
  */
 export const CancelledSchema: GenMessage<Cancelled> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 20);
+  messageDesc(file_holdfast_v1_job, 21);
 
 /**
  * How far a running attempt is, for people.
@@ -1195,7 +1247,7 @@ export type Progress = Message<"holdfast.v1.Progress"> & {
  * Use `create(ProgressSchema)` to create a new message.
  */
 export const ProgressSchema: GenMessage<Progress> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 21);
+  messageDesc(file_holdfast_v1_job, 22);
 
 /**
  * One state change of a job. Written in the same transaction as the change
@@ -1282,7 +1334,7 @@ export type JobEvent = Message<"holdfast.v1.JobEvent"> & {
  * Use `create(JobEventSchema)` to create a new message.
  */
 export const JobEventSchema: GenMessage<JobEvent> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 22);
+  messageDesc(file_holdfast_v1_job, 23);
 
 /**
  * One line of a job's summary, for people. Written in the same transaction as
@@ -1348,7 +1400,7 @@ export type JobNote = Message<"holdfast.v1.JobNote"> & {
  * Use `create(JobNoteSchema)` to create a new message.
  */
 export const JobNoteSchema: GenMessage<JobNote> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_job, 23);
+  messageDesc(file_holdfast_v1_job, 24);
 
 /**
  * What becomes of a job whose key has no place left.

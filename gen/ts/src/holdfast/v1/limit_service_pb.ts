@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdfast/v1/limit_service.proto.
  */
 export const file_holdfast_v1_limit_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9ob2xkZmFzdC92MS9saW1pdF9zZXJ2aWNlLnByb3RvEgtob2xkZmFzdC52MSKjAQoLTGltaXRUYXJnZXQSKgoGdGVuYW50GAEgASgLMhguaG9sZGZhc3QudjEuV2hvbGVUZW5hbnRIABIRCgdwcm9kdWN0GAIgASgJSAASKgoFcXVldWUYAyABKAsyGS5ob2xkZmFzdC52MS5MaW1pdGVkUXVldWVIABIQCgZzb3VyY2UYBCABKAlIABINCgNrZXkYBSABKAlIAEIICgZ0YXJnZXQiDQoLV2hvbGVUZW5hbnQiLgoMTGltaXRlZFF1ZXVlEg8KB3Byb2R1Y3QYASABKAkSDQoFcXVldWUYAiABKAki2AEKDUxpbWl0U2V0dGluZ3MSIwoFcGF1c2UYASABKAsyEi5ob2xkZmFzdC52MS5QYXVzZUgAEiUKBmJ1ZGdldBgCIAEoCzITLmhvbGRmYXN0LnYxLkJ1ZGdldEgAEikKCGJsYWNrb3V0GAMgASgLMhUuaG9sZGZhc3QudjEuQmxhY2tvdXRIABIfCgNjYXAYBiABKAsyEC5ob2xkZmFzdC52MS5DYXBIABIjCgVzZWF0cxgIIAEoCzISLmhvbGRmYXN0LnYxLlNlYXRzSABCCgoIc2V0dGluZ3MiBwoFUGF1c2UiSwoIQmxhY2tvdXQSEQoJdGltZV96b25lGAEgASgJEiwKB3dpbmRvd3MYAiADKAsyGy5ob2xkZmFzdC52MS5CbGFja291dFdpbmRvdyJHCgNDYXASEAoIam9ic19tYXgYASABKAUSGgoSY29zdF9taWNyb191c2RfbWF4GAIgASgDEhIKCnRva2Vuc19tYXgYAyABKAMinQEKBkJ1ZGdldBIaChJjb3N0X21pY3JvX3VzZF9tYXgYASABKAMSEgoKdG9rZW5zX21heBgCIAEoAxIpCgZ3aW5kb3cYAyABKA4yGS5ob2xkZmFzdC52MS5CdWRnZXRXaW5kb3cSEQoJdGltZV96b25lGAQgASgJEhUKDWFsZXJ0X3BlcmNlbnQYBSABKAUSDgoGcGF1c2VkGAYgASgIIlIKBVNlYXRzEgsKA21heBgBIAEoBRISCgpwcmVlbXB0aW9uGAIgASgIEigKBWdyYWNlGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIsYBCghMaW1pdFVzZRIMCgRqb2JzGAEgASgFEiAKBGhlbGQYAiABKAsyEi5ob2xkZmFzdC52MS5TcGVuZBIhCgVzcGVudBgDIAEoCzISLmhvbGRmYXN0LnYxLlNwZW5kEjMKD3dpbmRvd19iZWdhbl9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoOd2luZG93X2VuZHNfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkYKDkJsYWNrb3V0V2luZG93EgwKBGRheXMYASADKAUSEwoLZnJvbV9taW51dGUYAiABKAUSEQoJdG9fbWludXRlGAMgASgFIpADCgVMaW1pdBIoCgZ0YXJnZXQYASABKAsyGC5ob2xkZmFzdC52MS5MaW1pdFRhcmdldBIsCghzZXR0aW5ncxgCIAEoCzIaLmhvbGRmYXN0LnYxLkxpbWl0U2V0dGluZ3MSDAoEbm90ZRgDIAEoCRIpCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEc2h1dBgFIAEoCBIOCgZyZWFzb24YBiABKAkSKQoFdW50aWwYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC3BhcmtlZF9qb2JzGAggASgFEhcKD3BhcmtlZF9hdF9sZWFzdBgJIAEoCBIwCgxwYXJrZWRfc2luY2UYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKB3dhaXRpbmcYCyADKAsyGC5ob2xkZmFzdC52MS5XYWl0aW5nTGFuZRIiCgN1c2UYFCABKAsyFS5ob2xkZmFzdC52MS5MaW1pdFVzZSLGAQoLV2FpdGluZ0xhbmUSDwoHcHJvZHVjdBgBIAEoCRINCgVxdWV1ZRgCIAEoCRIMCgRraW5kGAMgASgJEicKCHByaW9yaXR5GAQgASgOMhUuaG9sZGZhc3QudjEuUHJpb3JpdHkSDgoGc291cmNlGAUgASgJEg4KBndpbmRvdxgGIAEoBRIQCghoYXNfcmVzdBgHIAEoCBIuCgpoZWFkX3NpbmNlGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKjAQoWTGltaXRTZXJ2aWNlU2V0UmVxdWVzdBIoCgZ0YXJnZXQYASABKAsyGC5ob2xkZmFzdC52MS5MaW1pdFRhcmdldBIsCghzZXR0aW5ncxgCIAEoCzIaLmhvbGRmYXN0LnYxLkxpbWl0U2V0dGluZ3MSMQoNanVzdGlmaWNhdGlvbhgDIAEoCzIaLmhvbGRmYXN0LnYxLkp1c3RpZmljYXRpb24iPAoXTGltaXRTZXJ2aWNlU2V0UmVzcG9uc2USIQoFbGltaXQYASABKAsyEi5ob2xkZmFzdC52MS5MaW1pdCKeAQoZTGltaXRTZXJ2aWNlUmVtb3ZlUmVxdWVzdBIoCgZ0YXJnZXQYASABKAsyGC5ob2xkZmFzdC52MS5MaW1pdFRhcmdldBIkCgR0eXBlGAIgASgOMhYuaG9sZGZhc3QudjEuTGltaXRUeXBlEjEKDWp1c3RpZmljYXRpb24YAyABKAsyGi5ob2xkZmFzdC52MS5KdXN0aWZpY2F0aW9uIhwKGkxpbWl0U2VydmljZVJlbW92ZVJlc3BvbnNlImgKFkxpbWl0U2VydmljZUdldFJlcXVlc3QSKAoGdGFyZ2V0GAEgASgLMhguaG9sZGZhc3QudjEuTGltaXRUYXJnZXQSJAoEdHlwZRgCIAEoDjIWLmhvbGRmYXN0LnYxLkxpbWl0VHlwZSI8ChdMaW1pdFNlcnZpY2VHZXRSZXNwb25zZRIhCgVsaW1pdBgBIAEoCzISLmhvbGRmYXN0LnYxLkxpbWl0InkKF0xpbWl0U2VydmljZUxpc3RSZXF1ZXN0EiQKBHR5cGUYASABKA4yFi5ob2xkZmFzdC52MS5MaW1pdFR5cGUSEQoJc2h1dF9vbmx5GAIgASgIEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJIlcKGExpbWl0U2VydmljZUxpc3RSZXNwb25zZRIiCgZsaW1pdHMYASADKAsyEi5ob2xkZmFzdC52MS5MaW1pdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkqlwEKCUxpbWl0VHlwZRIaChZMSU1JVF9UWVBFX1VOU1BFQ0lGSUVEEAASFAoQTElNSVRfVFlQRV9QQVVTRRABEhUKEUxJTUlUX1RZUEVfQlVER0VUEAISFwoTTElNSVRfVFlQRV9CTEFDS09VVBADEhIKDkxJTUlUX1RZUEVfQ0FQEAYSFAoQTElNSVRfVFlQRV9TRUFUUxAIKl0KDEJ1ZGdldFdpbmRvdxIdChlCVURHRVRfV0lORE9XX1VOU1BFQ0lGSUVEEAASFQoRQlVER0VUX1dJTkRPV19EQVkQARIXChNCVURHRVRfV0lORE9XX01PTlRIEAIy4gIKDExpbWl0U2VydmljZRJQCgNTZXQSIy5ob2xkZmFzdC52MS5MaW1pdFNlcnZpY2VTZXRSZXF1ZXN0GiQuaG9sZGZhc3QudjEuTGltaXRTZXJ2aWNlU2V0UmVzcG9uc2USWQoGUmVtb3ZlEiYuaG9sZGZhc3QudjEuTGltaXRTZXJ2aWNlUmVtb3ZlUmVxdWVzdBonLmhvbGRmYXN0LnYxLkxpbWl0U2VydmljZVJlbW92ZVJlc3BvbnNlElAKA0dldBIjLmhvbGRmYXN0LnYxLkxpbWl0U2VydmljZUdldFJlcXVlc3QaJC5ob2xkZmFzdC52MS5MaW1pdFNlcnZpY2VHZXRSZXNwb25zZRJTCgRMaXN0EiQuaG9sZGZhc3QudjEuTGltaXRTZXJ2aWNlTGlzdFJlcXVlc3QaJS5ob2xkZmFzdC52MS5MaW1pdFNlcnZpY2VMaXN0UmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_holdfast_v1_job, file_holdfast_v1_operation_service]);
+  fileDesc("Ch9ob2xkZmFzdC92MS9saW1pdF9zZXJ2aWNlLnByb3RvEgtob2xkZmFzdC52MSKjAQoLTGltaXRUYXJnZXQSKgoGdGVuYW50GAEgASgLMhguaG9sZGZhc3QudjEuV2hvbGVUZW5hbnRIABIRCgdwcm9kdWN0GAIgASgJSAASKgoFcXVldWUYAyABKAsyGS5ob2xkZmFzdC52MS5MaW1pdGVkUXVldWVIABIQCgZzb3VyY2UYBCABKAlIABINCgNrZXkYBSABKAlIAEIICgZ0YXJnZXQiDQoLV2hvbGVUZW5hbnQiLgoMTGltaXRlZFF1ZXVlEg8KB3Byb2R1Y3QYASABKAkSDQoFcXVldWUYAiABKAkizQIKDUxpbWl0U2V0dGluZ3MSIwoFcGF1c2UYASABKAsyEi5ob2xkZmFzdC52MS5QYXVzZUgAEiUKBmJ1ZGdldBgCIAEoCzITLmhvbGRmYXN0LnYxLkJ1ZGdldEgAEikKCGJsYWNrb3V0GAMgASgLMhUuaG9sZGZhc3QudjEuQmxhY2tvdXRIABInCgdicmVha2VyGAQgASgLMhQuaG9sZGZhc3QudjEuQnJlYWtlckgAEiUKBmJ1Y2tldBgFIAEoCzITLmhvbGRmYXN0LnYxLkJ1Y2tldEgAEiMKBXF1b3RhGAcgASgLMhIuaG9sZGZhc3QudjEuUXVvdGFIABIfCgNjYXAYBiABKAsyEC5ob2xkZmFzdC52MS5DYXBIABIjCgVzZWF0cxgIIAEoCzISLmhvbGRmYXN0LnYxLlNlYXRzSABCCgoIc2V0dGluZ3MiBwoFUGF1c2UiSwoIQmxhY2tvdXQSEQoJdGltZV96b25lGAEgASgJEiwKB3dpbmRvd3MYAiADKAsyGy5ob2xkZmFzdC52MS5CbGFja291dFdpbmRvdyJHCgNDYXASEAoIam9ic19tYXgYASABKAUSGgoSY29zdF9taWNyb191c2RfbWF4GAIgASgDEhIKCnRva2Vuc19tYXgYAyABKAMinQEKBkJ1ZGdldBIaChJjb3N0X21pY3JvX3VzZF9tYXgYASABKAMSEgoKdG9rZW5zX21heBgCIAEoAxIpCgZ3aW5kb3cYAyABKA4yGS5ob2xkZmFzdC52MS5CdWRnZXRXaW5kb3cSEQoJdGltZV96b25lGAQgASgJEhUKDWFsZXJ0X3BlcmNlbnQYBSABKAUSDgoGcGF1c2VkGAYgASgIIlIKBVNlYXRzEgsKA21heBgBIAEoBRISCgpwcmVlbXB0aW9uGAIgASgIEigKBWdyYWNlGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIsYBCghMaW1pdFVzZRIMCgRqb2JzGAEgASgFEiAKBGhlbGQYAiABKAsyEi5ob2xkZmFzdC52MS5TcGVuZBIhCgVzcGVudBgDIAEoCzISLmhvbGRmYXN0LnYxLlNwZW5kEjMKD3dpbmRvd19iZWdhbl9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoOd2luZG93X2VuZHNfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkYKDkJsYWNrb3V0V2luZG93EgwKBGRheXMYASADKAUSEwoLZnJvbV9taW51dGUYAiABKAUSEQoJdG9fbWludXRlGAMgASgFItABCgdCcmVha2VyEhUKDWZhaWx1cmVfcmF0aW8YASABKAESEwoLbWluX3NhbXBsZXMYAiABKAUSKQoGd2luZG93GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiwKCWNvb2xfZG93bhgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIwCg1tYXhfY29vbF9kb3duGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBnByb2JlcxgGIAEoBSJgCgZCdWNrZXQSFwoPcmF0ZV9wZXJfc2Vjb25kGAEgASgBEhAKCGNhcGFjaXR5GAIgASgDEisKCGFkYXB0aXZlGAMgASgLMhkuaG9sZGZhc3QudjEuQWRhcHRpdmVSYXRlIlUKDEFkYXB0aXZlUmF0ZRIYChBmbG9vcl9wZXJfc2Vjb25kGAEgASgBEisKCHJlY292ZXJ5GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkYKBVF1b3RhEhIKCm1heF9zdGFydHMYASABKAMSKQoGd2luZG93GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uImkKC0JyZWFrZXJUdXJuEiYKAmF0GAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIlCgJ0bxgCIAEoDjIZLmhvbGRmYXN0LnYxLkJyZWFrZXJQaGFzZRILCgN3aHkYAyABKAkirgEKDEJyZWFrZXJTdGF0ZRIoCgVwaGFzZRgBIAEoDjIZLmhvbGRmYXN0LnYxLkJyZWFrZXJQaGFzZRIpCgVzaW5jZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIYW5zd2VyZWQYAyABKAMSDgoGZmFpbGVkGAQgASgDEicKBXR1cm5zGAUgAygLMhguaG9sZGZhc3QudjEuQnJlYWtlclR1cm4ipAEKC0J1Y2tldFN0YXRlEhcKD3JhdGVfcGVyX3NlY29uZBgBIAEoARINCgVsZXZlbBgCIAEoARINCgVkcmF3bhgDIAEoAxItCglzbG93ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3dhaXRzX3VudGlsGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJLCgpRdW90YVN0YXRlEgwKBHVzZWQYASABKAMSLwoLd2luZG93X2VuZHMYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIo4ECgVMaW1pdBIoCgZ0YXJnZXQYASABKAsyGC5ob2xkZmFzdC52MS5MaW1pdFRhcmdldBIsCghzZXR0aW5ncxgCIAEoCzIaLmhvbGRmYXN0LnYxLkxpbWl0U2V0dGluZ3MSDAoEbm90ZRgDIAEoCRIpCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEc2h1dBgFIAEoCBIOCgZyZWFzb24YBiABKAkSKQoFdW50aWwYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC3BhcmtlZF9qb2JzGAggASgFEhcKD3BhcmtlZF9hdF9sZWFzdBgJIAEoCBIwCgxwYXJrZWRfc2luY2UYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKB3dhaXRpbmcYCyADKAsyGC5ob2xkZmFzdC52MS5XYWl0aW5nTGFuZRIqCgdicmVha2VyGA4gASgLMhkuaG9sZGZhc3QudjEuQnJlYWtlclN0YXRlEigKBmJ1Y2tldBgPIAEoCzIYLmhvbGRmYXN0LnYxLkJ1Y2tldFN0YXRlEiYKBXF1b3RhGBEgASgLMhcuaG9sZGZhc3QudjEuUXVvdGFTdGF0ZRIiCgN1c2UYFCABKAsyFS5ob2xkZmFzdC52MS5MaW1pdFVzZSLGAQoLV2FpdGluZ0xhbmUSDwoHcHJvZHVjdBgBIAEoCRINCgVxdWV1ZRgCIAEoCRIMCgRraW5kGAMgASgJEicKCHByaW9yaXR5GAQgASgOMhUuaG9sZGZhc3QudjEuUHJpb3JpdHkSDgoGc291cmNlGAUgASgJEg4KBndpbmRvdxgGIAEoBRIQCghoYXNfcmVzdBgHIAEoCBIuCgpoZWFkX3NpbmNlGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKjAQoWTGltaXRTZXJ2aWNlU2V0UmVxdWVzdBIoCgZ0YXJnZXQYASABKAsyGC5ob2xkZmFzdC52MS5MaW1pdFRhcmdldBIsCghzZXR0aW5ncxgCIAEoCzIaLmhvbGRmYXN0LnYxLkxpbWl0U2V0dGluZ3MSMQoNanVzdGlmaWNhdGlvbhgDIAEoCzIaLmhvbGRmYXN0LnYxLkp1c3RpZmljYXRpb24iPAoXTGltaXRTZXJ2aWNlU2V0UmVzcG9uc2USIQoFbGltaXQYASABKAsyEi5ob2xkZmFzdC52MS5MaW1pdCKeAQoZTGltaXRTZXJ2aWNlUmVtb3ZlUmVxdWVzdBIoCgZ0YXJnZXQYASABKAsyGC5ob2xkZmFzdC52MS5MaW1pdFRhcmdldBIkCgR0eXBlGAIgASgOMhYuaG9sZGZhc3QudjEuTGltaXRUeXBlEjEKDWp1c3RpZmljYXRpb24YAyABKAsyGi5ob2xkZmFzdC52MS5KdXN0aWZpY2F0aW9uIhwKGkxpbWl0U2VydmljZVJlbW92ZVJlc3BvbnNlImgKFkxpbWl0U2VydmljZUdldFJlcXVlc3QSKAoGdGFyZ2V0GAEgASgLMhguaG9sZGZhc3QudjEuTGltaXRUYXJnZXQSJAoEdHlwZRgCIAEoDjIWLmhvbGRmYXN0LnYxLkxpbWl0VHlwZSI8ChdMaW1pdFNlcnZpY2VHZXRSZXNwb25zZRIhCgVsaW1pdBgBIAEoCzISLmhvbGRmYXN0LnYxLkxpbWl0InkKF0xpbWl0U2VydmljZUxpc3RSZXF1ZXN0EiQKBHR5cGUYASABKA4yFi5ob2xkZmFzdC52MS5MaW1pdFR5cGUSEQoJc2h1dF9vbmx5GAIgASgIEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJIlcKGExpbWl0U2VydmljZUxpc3RSZXNwb25zZRIiCgZsaW1pdHMYASADKAsyEi5ob2xkZmFzdC52MS5MaW1pdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkq3AEKCUxpbWl0VHlwZRIaChZMSU1JVF9UWVBFX1VOU1BFQ0lGSUVEEAASFAoQTElNSVRfVFlQRV9QQVVTRRABEhUKEUxJTUlUX1RZUEVfQlVER0VUEAISFwoTTElNSVRfVFlQRV9CTEFDS09VVBADEhYKEkxJTUlUX1RZUEVfQlJFQUtFUhAEEhUKEUxJTUlUX1RZUEVfQlVDS0VUEAUSFAoQTElNSVRfVFlQRV9RVU9UQRAHEhIKDkxJTUlUX1RZUEVfQ0FQEAYSFAoQTElNSVRfVFlQRV9TRUFUUxAIKl0KDEJ1ZGdldFdpbmRvdxIdChlCVURHRVRfV0lORE9XX1VOU1BFQ0lGSUVEEAASFQoRQlVER0VUX1dJTkRPV19EQVkQARIXChNCVURHRVRfV0lORE9XX01PTlRIEAIqfAoMQnJlYWtlclBoYXNlEh0KGUJSRUFLRVJfUEhBU0VfVU5TUEVDSUZJRUQQABIYChRCUkVBS0VSX1BIQVNFX0NMT1NFRBABEhYKEkJSRUFLRVJfUEhBU0VfT1BFThACEhsKF0JSRUFLRVJfUEhBU0VfSEFMRl9PUEVOEAMy4gIKDExpbWl0U2VydmljZRJQCgNTZXQSIy5ob2xkZmFzdC52MS5MaW1pdFNlcnZpY2VTZXRSZXF1ZXN0GiQuaG9sZGZhc3QudjEuTGltaXRTZXJ2aWNlU2V0UmVzcG9uc2USWQoGUmVtb3ZlEiYuaG9sZGZhc3QudjEuTGltaXRTZXJ2aWNlUmVtb3ZlUmVxdWVzdBonLmhvbGRmYXN0LnYxLkxpbWl0U2VydmljZVJlbW92ZVJlc3BvbnNlElAKA0dldBIjLmhvbGRmYXN0LnYxLkxpbWl0U2VydmljZUdldFJlcXVlc3QaJC5ob2xkZmFzdC52MS5MaW1pdFNlcnZpY2VHZXRSZXNwb25zZRJTCgRMaXN0EiQuaG9sZGZhc3QudjEuTGltaXRTZXJ2aWNlTGlzdFJlcXVlc3QaJS5ob2xkZmFzdC52MS5MaW1pdFNlcnZpY2VMaXN0UmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_holdfast_v1_job, file_holdfast_v1_operation_service]);
 
 /**
  * What a limit holds back.
@@ -157,6 +157,30 @@ export type LimitSettings = Message<"holdfast.v1.LimitSettings"> & {
      */
     value: Blackout;
     case: "blackout";
+  } | {
+    /**
+     * Shut while too much of what calls a source fails.
+     *
+     * @generated from field: holdfast.v1.Breaker breaker = 4;
+     */
+    value: Breaker;
+    case: "breaker";
+  } | {
+    /**
+     * So many starts a second.
+     *
+     * @generated from field: holdfast.v1.Bucket bucket = 5;
+     */
+    value: Bucket;
+    case: "bucket";
+  } | {
+    /**
+     * So many starts in a window of time.
+     *
+     * @generated from field: holdfast.v1.Quota quota = 7;
+     */
+    value: Quota;
+    case: "quota";
   } | {
     /**
      * Shut while as much is in flight as may be.
@@ -449,6 +473,331 @@ export const BlackoutWindowSchema: GenMessage<BlackoutWindow> = /*@__PURE__*/
   messageDesc(file_holdfast_v1_limit_service, 10);
 
 /**
+ * A circuit breaker, before a source only. It opens when too much of what calls
+ * the source fails: broken (HTTP 5xx), silent, or out of reach. A refusal (HTTP
+ * 4xx), or an answer of the wrong form, is an answer. Then nothing starts until
+ * the cool-down is over; a few probes go first, and when all are answered it
+ * closes, with starts paced for ten seconds.
+ *
+ * @generated from message holdfast.v1.Breaker
+ */
+export type Breaker = Message<"holdfast.v1.Breaker"> & {
+  /**
+   * It opens when this share of the outcomes of the window or more are
+   * failures: above 0, at most 1. Default 0.5.
+   *
+   * @generated from field: double failure_ratio = 1;
+   */
+  failureRatio: number;
+
+  /**
+   * Fewer outcomes in the window say nothing. 1 to 1,000,000; default 20.
+   *
+   * @generated from field: int32 min_samples = 2;
+   */
+  minSamples: number;
+
+  /**
+   * How far back outcomes count: between half of this and all of it. 1 s to
+   * 1 h; default 30 s.
+   *
+   * @generated from field: google.protobuf.Duration window = 3;
+   */
+  window?: Duration | undefined;
+
+  /**
+   * How long it stays open; doubled each time that it opens again before it
+   * was closed for ten seconds. 1 s to 1 h; default 30 s.
+   *
+   * @generated from field: google.protobuf.Duration cool_down = 4;
+   */
+  coolDown?: Duration | undefined;
+
+  /**
+   * Bound of the doubling: cool_down to 24 h. Default 16 times cool_down, at
+   * most 24 h.
+   *
+   * @generated from field: google.protobuf.Duration max_cool_down = 5;
+   */
+  maxCoolDown?: Duration | undefined;
+
+  /**
+   * Starts that are let through to see whether the source is back. 1 to 1,000;
+   * default 3.
+   *
+   * @generated from field: int32 probes = 6;
+   */
+  probes: number;
+};
+
+/**
+ * Describes the message holdfast.v1.Breaker.
+ * Use `create(BreakerSchema)` to create a new message.
+ */
+export const BreakerSchema: GenMessage<Breaker> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_limit_service, 11);
+
+/**
+ * A token bucket, one for all hubs: so many starts a second in the long run
+ * (D19), and at no time more at once than its capacity.
+ *
+ * @generated from message holdfast.v1.Bucket
+ */
+export type Bucket = Message<"holdfast.v1.Bucket"> & {
+  /**
+   * Starts per second: from 0.001 to 1,000,000. Required.
+   *
+   * @generated from field: double rate_per_second = 1;
+   */
+  ratePerSecond: number;
+
+  /**
+   * Starts at once after a rest: from half of what flows in a second, and at
+   * least 1, to 10,000,000. Default what flows in a second.
+   *
+   * @generated from field: int64 capacity = 2;
+   */
+  capacity: bigint;
+
+  /**
+   * Present: the rate is halved when the source asks to slow down, honours how
+   * long it asks to wait, and recovers slowly. Before a source only.
+   *
+   * @generated from field: holdfast.v1.AdaptiveRate adaptive = 3;
+   */
+  adaptive?: AdaptiveRate | undefined;
+};
+
+/**
+ * Describes the message holdfast.v1.Bucket.
+ * Use `create(BucketSchema)` to create a new message.
+ */
+export const BucketSchema: GenMessage<Bucket> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_limit_service, 12);
+
+/**
+ * How a bucket slows down.
+ *
+ * @generated from message holdfast.v1.AdaptiveRate
+ */
+export type AdaptiveRate = Message<"holdfast.v1.AdaptiveRate"> & {
+  /**
+   * The rate never falls below. Above 0, at most rate_per_second; default a
+   * hundredth of it.
+   *
+   * @generated from field: double floor_per_second = 1;
+   */
+  floorPerSecond: number;
+
+  /**
+   * From half the rate back to nearly the rate that was too much. 1 s to 1 h;
+   * default 10 s.
+   *
+   * @generated from field: google.protobuf.Duration recovery = 2;
+   */
+  recovery?: Duration | undefined;
+};
+
+/**
+ * Describes the message holdfast.v1.AdaptiveRate.
+ * Use `create(AdaptiveRateSchema)` to create a new message.
+ */
+export const AdaptiveRateSchema: GenMessage<AdaptiveRate> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_limit_service, 13);
+
+/**
+ * So many starts in a window of time, over all hubs. Windows stand fixed on the
+ * clock: those of an hour begin with the hour (UTC). A change of it is kept for
+ * audits: reason and ticket are required.
+ *
+ * @generated from message holdfast.v1.Quota
+ */
+export type Quota = Message<"holdfast.v1.Quota"> & {
+  /**
+   * 1 to 1,000,000,000. Required.
+   *
+   * @generated from field: int64 max_starts = 1;
+   */
+  maxStarts: bigint;
+
+  /**
+   * 1 s to 7 days. Default an hour.
+   *
+   * @generated from field: google.protobuf.Duration window = 2;
+   */
+  window?: Duration | undefined;
+};
+
+/**
+ * Describes the message holdfast.v1.Quota.
+ * Use `create(QuotaSchema)` to create a new message.
+ */
+export const QuotaSchema: GenMessage<Quota> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_limit_service, 14);
+
+/**
+ * A change of phase.
+ *
+ * @generated from message holdfast.v1.BreakerTurn
+ */
+export type BreakerTurn = Message<"holdfast.v1.BreakerTurn"> & {
+  /**
+   * When.
+   *
+   * @generated from field: google.protobuf.Timestamp at = 1;
+   */
+  at?: Timestamp | undefined;
+
+  /**
+   * Into which phase.
+   *
+   * @generated from field: holdfast.v1.BreakerPhase to = 2;
+   */
+  to: BreakerPhase;
+
+  /**
+   * Why, for people.
+   *
+   * @generated from field: string why = 3;
+   */
+  why: string;
+};
+
+/**
+ * Describes the message holdfast.v1.BreakerTurn.
+ * Use `create(BreakerTurnSchema)` to create a new message.
+ */
+export const BreakerTurnSchema: GenMessage<BreakerTurn> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_limit_service, 15);
+
+/**
+ * Live state of a breaker.
+ *
+ * @generated from message holdfast.v1.BreakerState
+ */
+export type BreakerState = Message<"holdfast.v1.BreakerState"> & {
+  /**
+   * What it is at.
+   *
+   * @generated from field: holdfast.v1.BreakerPhase phase = 1;
+   */
+  phase: BreakerPhase;
+
+  /**
+   * Since when.
+   *
+   * @generated from field: google.protobuf.Timestamp since = 2;
+   */
+  since?: Timestamp | undefined;
+
+  /**
+   * Outcomes of the window that were answers.
+   *
+   * @generated from field: int64 answered = 3;
+   */
+  answered: bigint;
+
+  /**
+   * Outcomes of the window that were failures.
+   *
+   * @generated from field: int64 failed = 4;
+   */
+  failed: bigint;
+
+  /**
+   * The newest changes, the newest last; at most 10.
+   *
+   * @generated from field: repeated holdfast.v1.BreakerTurn turns = 5;
+   */
+  turns: BreakerTurn[];
+};
+
+/**
+ * Describes the message holdfast.v1.BreakerState.
+ * Use `create(BreakerStateSchema)` to create a new message.
+ */
+export const BreakerStateSchema: GenMessage<BreakerState> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_limit_service, 16);
+
+/**
+ * Live state of a bucket.
+ *
+ * @generated from message holdfast.v1.BucketState
+ */
+export type BucketState = Message<"holdfast.v1.BucketState"> & {
+  /**
+   * Starts per second that it allows now.
+   *
+   * @generated from field: double rate_per_second = 1;
+   */
+  ratePerSecond: number;
+
+  /**
+   * Starts that it would grant at once.
+   *
+   * @generated from field: double level = 2;
+   */
+  level: number;
+
+  /**
+   * Starts that hubs have drawn and may still use.
+   *
+   * @generated from field: int64 drawn = 3;
+   */
+  drawn: bigint;
+
+  /**
+   * When it was slowed down last; absent when it is not slowed down.
+   *
+   * @generated from field: google.protobuf.Timestamp slowed_at = 4;
+   */
+  slowedAt?: Timestamp | undefined;
+
+  /**
+   * Until when the source asked to wait; absent when that is over.
+   *
+   * @generated from field: google.protobuf.Timestamp waits_until = 5;
+   */
+  waitsUntil?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message holdfast.v1.BucketState.
+ * Use `create(BucketStateSchema)` to create a new message.
+ */
+export const BucketStateSchema: GenMessage<BucketState> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_limit_service, 17);
+
+/**
+ * Live state of a quota.
+ *
+ * @generated from message holdfast.v1.QuotaState
+ */
+export type QuotaState = Message<"holdfast.v1.QuotaState"> & {
+  /**
+   * Starts of the running window, with those that hubs have drawn and may
+   * still use.
+   *
+   * @generated from field: int64 used = 1;
+   */
+  used: bigint;
+
+  /**
+   * When the window ends.
+   *
+   * @generated from field: google.protobuf.Timestamp window_ends = 2;
+   */
+  windowEnds?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message holdfast.v1.QuotaState.
+ * Use `create(QuotaStateSchema)` to create a new message.
+ */
+export const QuotaStateSchema: GenMessage<QuotaState> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_limit_service, 18);
+
+/**
  * A limit and its live state, as the answering hub knows it.
  *
  * @generated from message holdfast.v1.Limit
@@ -533,6 +882,27 @@ export type Limit = Message<"holdfast.v1.Limit"> & {
   waiting: WaitingLane[];
 
   /**
+   * With a breaker: its live state.
+   *
+   * @generated from field: holdfast.v1.BreakerState breaker = 14;
+   */
+  breaker?: BreakerState | undefined;
+
+  /**
+   * With a bucket: its live state.
+   *
+   * @generated from field: holdfast.v1.BucketState bucket = 15;
+   */
+  bucket?: BucketState | undefined;
+
+  /**
+   * With a quota: its live state.
+   *
+   * @generated from field: holdfast.v1.QuotaState quota = 17;
+   */
+  quota?: QuotaState | undefined;
+
+  /**
    * How much of it is taken; only of a budget, a cap and seats.
    *
    * @generated from field: holdfast.v1.LimitUse use = 20;
@@ -545,7 +915,7 @@ export type Limit = Message<"holdfast.v1.Limit"> & {
  * Use `create(LimitSchema)` to create a new message.
  */
 export const LimitSchema: GenMessage<Limit> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 11);
+  messageDesc(file_holdfast_v1_limit_service, 19);
 
 /**
  * A lane in which jobs wait.
@@ -615,7 +985,7 @@ export type WaitingLane = Message<"holdfast.v1.WaitingLane"> & {
  * Use `create(WaitingLaneSchema)` to create a new message.
  */
 export const WaitingLaneSchema: GenMessage<WaitingLane> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 12);
+  messageDesc(file_holdfast_v1_limit_service, 20);
 
 /**
  * Request of Set.
@@ -638,7 +1008,7 @@ export type LimitServiceSetRequest = Message<"holdfast.v1.LimitServiceSetRequest
   settings?: LimitSettings | undefined;
 
   /**
-   * Why. Optional for a pause and a blackout.
+   * Why. Required with its ticket for a quota, optional for the others.
    *
    * @generated from field: holdfast.v1.Justification justification = 3;
    */
@@ -650,7 +1020,7 @@ export type LimitServiceSetRequest = Message<"holdfast.v1.LimitServiceSetRequest
  * Use `create(LimitServiceSetRequestSchema)` to create a new message.
  */
 export const LimitServiceSetRequestSchema: GenMessage<LimitServiceSetRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 13);
+  messageDesc(file_holdfast_v1_limit_service, 21);
 
 /**
  * Response of Set.
@@ -671,7 +1041,7 @@ export type LimitServiceSetResponse = Message<"holdfast.v1.LimitServiceSetRespon
  * Use `create(LimitServiceSetResponseSchema)` to create a new message.
  */
 export const LimitServiceSetResponseSchema: GenMessage<LimitServiceSetResponse> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 14);
+  messageDesc(file_holdfast_v1_limit_service, 22);
 
 /**
  * Request of Remove.
@@ -706,7 +1076,7 @@ export type LimitServiceRemoveRequest = Message<"holdfast.v1.LimitServiceRemoveR
  * Use `create(LimitServiceRemoveRequestSchema)` to create a new message.
  */
 export const LimitServiceRemoveRequestSchema: GenMessage<LimitServiceRemoveRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 15);
+  messageDesc(file_holdfast_v1_limit_service, 23);
 
 /**
  * Response of Remove.
@@ -721,7 +1091,7 @@ export type LimitServiceRemoveResponse = Message<"holdfast.v1.LimitServiceRemove
  * Use `create(LimitServiceRemoveResponseSchema)` to create a new message.
  */
 export const LimitServiceRemoveResponseSchema: GenMessage<LimitServiceRemoveResponse> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 16);
+  messageDesc(file_holdfast_v1_limit_service, 24);
 
 /**
  * Request of Get.
@@ -749,7 +1119,7 @@ export type LimitServiceGetRequest = Message<"holdfast.v1.LimitServiceGetRequest
  * Use `create(LimitServiceGetRequestSchema)` to create a new message.
  */
 export const LimitServiceGetRequestSchema: GenMessage<LimitServiceGetRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 17);
+  messageDesc(file_holdfast_v1_limit_service, 25);
 
 /**
  * Response of Get.
@@ -770,7 +1140,7 @@ export type LimitServiceGetResponse = Message<"holdfast.v1.LimitServiceGetRespon
  * Use `create(LimitServiceGetResponseSchema)` to create a new message.
  */
 export const LimitServiceGetResponseSchema: GenMessage<LimitServiceGetResponse> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 18);
+  messageDesc(file_holdfast_v1_limit_service, 26);
 
 /**
  * Request of List.
@@ -812,7 +1182,7 @@ export type LimitServiceListRequest = Message<"holdfast.v1.LimitServiceListReque
  * Use `create(LimitServiceListRequestSchema)` to create a new message.
  */
 export const LimitServiceListRequestSchema: GenMessage<LimitServiceListRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 19);
+  messageDesc(file_holdfast_v1_limit_service, 27);
 
 /**
  * A page of limits.
@@ -840,7 +1210,7 @@ export type LimitServiceListResponse = Message<"holdfast.v1.LimitServiceListResp
  * Use `create(LimitServiceListResponseSchema)` to create a new message.
  */
 export const LimitServiceListResponseSchema: GenMessage<LimitServiceListResponse> = /*@__PURE__*/
-  messageDesc(file_holdfast_v1_limit_service, 20);
+  messageDesc(file_holdfast_v1_limit_service, 28);
 
 /**
  * Which kind of limit. At most one of each kind stands before a target.
@@ -875,6 +1245,27 @@ export enum LimitType {
    * @generated from enum value: LIMIT_TYPE_BLACKOUT = 3;
    */
   BLACKOUT = 3,
+
+  /**
+   * Shut while too much of what calls a source fails.
+   *
+   * @generated from enum value: LIMIT_TYPE_BREAKER = 4;
+   */
+  BREAKER = 4,
+
+  /**
+   * So many starts a second.
+   *
+   * @generated from enum value: LIMIT_TYPE_BUCKET = 5;
+   */
+  BUCKET = 5,
+
+  /**
+   * So many starts in a window of time.
+   *
+   * @generated from enum value: LIMIT_TYPE_QUOTA = 7;
+   */
+  QUOTA = 7,
 
   /**
    * Shut while as much is in flight as may be.
@@ -932,6 +1323,48 @@ export const BudgetWindowSchema: GenEnum<BudgetWindow> = /*@__PURE__*/
   enumDesc(file_holdfast_v1_limit_service, 1);
 
 /**
+ * What a breaker is at.
+ *
+ * @generated from enum holdfast.v1.BreakerPhase
+ */
+export enum BreakerPhase {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: BREAKER_PHASE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Lets through.
+   *
+   * @generated from enum value: BREAKER_PHASE_CLOSED = 1;
+   */
+  CLOSED = 1,
+
+  /**
+   * Lets nothing through. When its cool-down is over, the next job that waits
+   * makes it half open.
+   *
+   * @generated from enum value: BREAKER_PHASE_OPEN = 2;
+   */
+  OPEN = 2,
+
+  /**
+   * Lets probes through.
+   *
+   * @generated from enum value: BREAKER_PHASE_HALF_OPEN = 3;
+   */
+  HALF_OPEN = 3,
+}
+
+/**
+ * Describes the enum holdfast.v1.BreakerPhase.
+ */
+export const BreakerPhaseSchema: GenEnum<BreakerPhase> = /*@__PURE__*/
+  enumDesc(file_holdfast_v1_limit_service, 2);
+
+/**
  * Limits: what operators set to hold work back. Each is a gate that stands
  * before all jobs of its target. While it is shut nothing starts there, on any
  * hub; what runs goes on. A change is in force for every claim that reaches the
@@ -948,7 +1381,8 @@ export const LimitService: GenService<{
    * Kept as an operation with who, why and what stood there before. Scope:
    * limits:operate.
    *
-   * Errors: LIMIT_COUNT when the tenant has 1,000 limits already.
+   * Errors: LIMIT_COUNT when the tenant has 1,000 limits already,
+   * AUDIT_FIELDS_MISSING for a quota without reason or ticket.
    *
    * @generated from rpc holdfast.v1.LimitService.Set
    */
@@ -961,7 +1395,7 @@ export const LimitService: GenService<{
    * Removes a limit; jobs that it stopped return to their lanes, the best
    * score first. Scope: limits:operate.
    *
-   * Errors: LIMIT_NOT_FOUND.
+   * Errors: LIMIT_NOT_FOUND, AUDIT_FIELDS_MISSING as of Set.
    *
    * @generated from rpc holdfast.v1.LimitService.Remove
    */

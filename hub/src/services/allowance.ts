@@ -1,0 +1,333 @@
+// What one hub holds of one rate gate: chunks of starts that it drew, and what it has yet to tell the gate.
+//
+// Times are milliseconds of this machine's monotonic clock, given by the caller.
+//
+// Invariants
+//  1. A chunk is used until `lifeMs` after the hub asked for it, and never after: by the ledger's clock that is sooner
+//     than the ledger counts on.
+//  2. Each chunk is settled once, after its end or when it is used up; what is left of it goes back.
+//  3. A start that did not happen goes back to a chunk that is still good, and to none beyond its size.
+//  4. Draws are at least `drawSpacingMs` apart: no row is written more often than a few times a second by one hub.
+import type { BreakerState } from "../domain/breaker.js";
+import { breakerReason } from "../domain/breaker.js";
+import { GateType, type Hold, type RateGate, targetText } from "../domain/gate.js";
+import { chunkLifeMs, noSamples, type RateAsk, type Samples } from "../domain/rate-draw.js";
+import type { TimedDraw } from "../ledger/draw-rates.js";
+
+interface Chunk {
+  readonly chunk: number;
+  readonly tokens: number;
+  readonly gotAtMs: number;
+  readonly endsAtMs: number;
+  /** When there is less than was wanted it is spread over the time until the next draw; 0: all at once. */
+  readonly paceMs: number;
+  left: number;
+  /** When its last token was taken. */
+  usedUpAtMs: number;
+}
+
+/** A chunk that will not be used any more. */
+interface Ended {
+  readonly chunk: number;
+  readonly unused: number;
+  readonly endedAtMs: number;
+}
+
+/** What is on its way to the ledger. */
+export interface SentAsk {
+  readonly ask: RateAsk;
+  readonly askedAtMs: number;
+}
+
+/** Spacing of draws is between this and a quarter more: hubs that began together drift apart. */
+export const drawSpacingMs = 200;
+/** Of a breaker that is closed, answers are told this often; failures at once. */
+const answersTellMs = 1_000;
+/** Starts that are asked for at least: what is too many comes back. */
+const wantedMin = 512;
+/** A hub may need so many times what it used since the last draw. */
+const growth = 4;
+const paceStepMs = 20;
+/** What other hubs give back may open a gate before its time. */
+const lookAgainMs = 5_000;
+
+export class Allowance {
+  readonly gateId: number;
+  readonly #onRestless: (allowance: Allowance) => void;
+  #gate: RateGate;
+  #chunks: Chunk[] = [];
+  /** When the first of them ends. */
+  #firstEndMs = Number.POSITIVE_INFINITY;
+  #ended: Ended[] = [];
+  #samples: Samples = noSamples;
+  #waitUntilMs = 0;
+  #isWanted = false;
+  #isFree = false;
+  /** The last draw left something to wish for. */
+  #isShort = false;
+  #usedSinceDraw = 0;
+  #lastTokens = 0;
+  /** From when on the newest chunk is about to end. */
+  #renewAtMs = Number.NEGATIVE_INFINITY;
+  #spacingMs = 0;
+  #drawnAtMs = Number.NEGATIVE_INFINITY;
+  #notBeforeMs = Number.NEGATIVE_INFINITY;
+  #turnedAtMs = Number.NEGATIVE_INFINITY;
+  #stepAtMs = Number.POSITIVE_INFINITY;
+  #reason = "";
+  #nextAtMs: number | null = null;
+
+  /** @param onRestless `dueAt` may be sooner than it was */
+  constructor(gate: RateGate, onRestless: (allowance: Allowance) => void) {
+    this.gateId = gate.gateId;
+    this.#gate = gate;
+    this.#onRestless = onRestless;
+    this.#samples = { ...noSamples, turn: turnOf(gate) };
+    this.#heedOpen();
+  }
+
+  get gate(): RateGate {
+    return this.#gate;
+  }
+
+  /** The gate as it was read again: one that was set or turned is asked anew. */
+  adopt(gate: RateGate, nowMs: number): void {
+    const isTurned = turnOf(gate) > this.#samples.turn;
+    const isSet = gate.sinceMs !== this.#gate.sinceMs;
+    this.#gate = gate;
+    if (!isTurned && !isSet) return;
+    if (isTurned) {
+      this.#turn(turnOf(gate), nowMs);
+      this.#isFree = false;
+      this.#heedOpen();
+    }
+    this.#notBeforeMs = Number.NEGATIVE_INFINITY;
+    this.#onRestless(this);
+  }
+
+  /** How many may start now. Asking says that something waits to start. */
+  startsMax(nowMs: number): number {
+    if (this.#isFree) return Number.POSITIVE_INFINITY;
+    if (nowMs < this.#waitUntilMs) return 0;
+    this.#expire(nowMs);
+    let left = 0;
+    let ready = 0;
+    for (const chunk of this.#chunks) {
+      left += chunk.left;
+      ready += readyOf(chunk, nowMs);
+    }
+    // Early enough that the next chunk is here before this one ends.
+    if (!this.#isWanted && (left <= this.#lastTokens / 2 || nowMs >= this.#renewAtMs)) {
+      this.#isWanted = true;
+      this.#onRestless(this);
+    }
+    if (ready === 0 && left > 0 && this.#stepAtMs === Number.POSITIVE_INFINITY) {
+      this.#stepAtMs = nowMs + paceStepMs;
+      this.#onRestless(this);
+    }
+    return ready;
+  }
+
+  take(starts: number, nowMs: number): void {
+    if (this.#isFree) return;
+    this.#usedSinceDraw += starts;
+    let rest = starts;
+    for (const chunk of this.#chunks) {
+      const taken = Math.min(rest, chunk.left);
+      chunk.left -= taken;
+      rest -= taken;
+      if (taken > 0 && chunk.left === 0) {
+        chunk.usedUpAtMs = nowMs;
+        this.#onRestless(this);
+      }
+    }
+  }
+
+  giveBack(starts: number, nowMs: number): void {
+    if (this.#isFree) return;
+    this.#expire(nowMs);
+    let rest = starts;
+    for (const chunk of this.#chunks) {
+      const back = Math.min(rest, chunk.tokens - chunk.left);
+      chunk.left += back;
+      rest -= back;
+    }
+    this.#usedSinceDraw = Math.max(0, this.#usedSinceDraw - starts);
+  }
+
+  /** The ledger has told of turns since the gate was read. */
+  isAheadOf(gate: RateGate): boolean {
+    return this.#samples.turn > turnOf(gate);
+  }
+
+  /** Why nothing may start now, as far as this hub knows. */
+  holdOf(nowMs: number): Hold | null {
+    if (this.#isFree || !this.#isShort) return null;
+    this.#expire(nowMs);
+    if (this.#chunks.some((chunk) => chunk.left > 0)) return null;
+    const reason = `${targetText(this.#gate.target)}: ${this.#reason}`;
+    return { gate: this.#gate, reason, untilMs: this.#nextAtMs };
+  }
+
+  /** An attempt ended that began at `begunAtMs`: what that says of the service. */
+  noteOutcome(outcome: "answered" | "failed", begunAtMs: number): void {
+    if (this.#gate.type !== GateType.Breaker || begunAtMs < this.#turnedAtMs) return;
+    this.#samples = { ...this.#samples, [outcome]: this.#samples[outcome] + 1 };
+    this.#onRestless(this);
+  }
+
+  /** The service asked to slow down. When it asked to wait, nothing more starts here even before the ledger knows. */
+  noteThrottled(waitMs: number, nowMs: number): void {
+    if (this.#gate.type !== GateType.Bucket || this.#gate.settings.adaptive === null) return;
+    this.#samples = { ...this.#samples, throttled: this.#samples.throttled + 1 };
+    if (waitMs > 0) {
+      this.#waitUntilMs = Math.max(this.#waitUntilMs, nowMs + waitMs);
+      this.#end(() => true, nowMs);
+    }
+    this.#onRestless(this);
+  }
+
+  /** When the ledger is to be asked next; Infinity: there is no need. */
+  dueAt(nowMs: number): number {
+    this.#expire(nowMs);
+    const soonestMs = this.#drawnAtMs + this.#spacingMs;
+    const { answered, failed, throttled } = this.#samples;
+    if (failed > 0 || throttled > 0 || this.#ended.length > 0) return soonestMs;
+    if (this.#chunks.some(({ left }) => left === 0)) return soonestMs;
+    let dueMs = Number.POSITIVE_INFINITY;
+    if (this.#isWanted) dueMs = Math.max(soonestMs, this.#notBeforeMs);
+    if (answered > 0) dueMs = Math.min(dueMs, this.#isFree ? this.#drawnAtMs + answersTellMs : soonestMs);
+    return dueMs;
+  }
+
+  /** When it changes by itself: the rest of a chunk becomes due to go back, or more of one that is spread may start. */
+  changesAt(): number {
+    const ends = this.#chunks.filter(({ left }) => left > 0).map(({ endsAtMs }) => endsAtMs);
+    return Math.min(this.#stepAtMs, ...ends);
+  }
+
+  /** More of a chunk that is spread may start by now; says so once. */
+  takeStep(nowMs: number): boolean {
+    if (nowMs < this.#stepAtMs) return false;
+    this.#stepAtMs = Number.POSITIVE_INFINITY;
+    return true;
+  }
+
+  /** @param random uniform in [0, 1) */
+  send(nowMs: number, random: number): SentAsk {
+    this.#expire(nowMs);
+    this.#end(({ left }) => left === 0, nowMs);
+    const ask: RateAsk = {
+      wanted: this.#isWanted ? Math.max(wantedMin, growth * this.#usedSinceDraw) : 0,
+      settled: this.#ended.map(({ chunk, unused, endedAtMs }) => ({
+        chunk,
+        unused,
+        endedAgoMs: nowMs - endedAtMs,
+      })),
+      samples: { ...this.#samples, waitMs: Math.max(0, this.#waitUntilMs - nowMs) },
+      random,
+    };
+    this.#ended = [];
+    this.#samples = { ...noSamples, turn: this.#samples.turn };
+    this.#waitUntilMs = 0;
+    this.#isWanted = false;
+    this.#usedSinceDraw = 0;
+    this.#drawnAtMs = nowMs;
+    this.#spacingMs = drawSpacingMs * (1 + random / 4);
+    return { ask, askedAtMs: nowMs };
+  }
+
+  answered({ ask, askedAtMs }: SentAsk, drawn: TimedDraw, nowMs: number): void {
+    if (drawn.turn < this.#samples.turn) return;
+    if (drawn.turn > this.#samples.turn) this.#turn(drawn.turn, nowMs);
+    this.#isFree = drawn.isFree;
+    this.#reason = drawn.reason;
+    this.#nextAtMs = drawn.nextAtMs;
+    const untilNextMs = drawn.nextAtMs === null ? 0 : drawn.nextAtMs - drawn.nowMs;
+    this.#notBeforeMs = nowMs + Math.min(Math.max(0, untilNextMs), lookAgainMs);
+    const tokens = drawn.chunk?.tokens ?? 0;
+    this.#isShort = tokens < ask.wanted && !drawn.isFree;
+    if (ask.wanted > 0) {
+      this.#lastTokens = tokens;
+      this.#renewAtMs = askedAtMs + (drawn.chunk?.lifeMs ?? chunkLifeMs) / 2;
+    }
+    if (drawn.chunk) {
+      const { chunk, lifeMs } = drawn.chunk;
+      const paceMs = this.#isShort ? drawSpacingMs : 0;
+      this.#chunks.push({
+        chunk,
+        tokens,
+        left: tokens,
+        gotAtMs: nowMs,
+        endsAtMs: askedAtMs + lifeMs,
+        paceMs,
+        usedUpAtMs: nowMs,
+      });
+      this.#firstEndMs = Math.min(this.#firstEndMs, askedAtMs + lifeMs);
+      this.#onRestless(this);
+    }
+  }
+
+  /** Whether the ledger heeded it is unknown. Told twice, a chunk comes back once, and a slow-down counts once. */
+  failed({ ask, askedAtMs }: SentAsk): void {
+    const { samples, wanted, settled } = ask;
+    for (const { chunk, unused, endedAgoMs } of settled)
+      this.#ended.push({ chunk, unused, endedAtMs: askedAtMs - endedAgoMs });
+    if (wanted > 0) this.#isWanted = true;
+    if (samples.throttled > 0) {
+      this.#samples = { ...this.#samples, throttled: this.#samples.throttled + samples.throttled };
+      this.#waitUntilMs = Math.max(this.#waitUntilMs, askedAtMs + samples.waitMs);
+    }
+    if (samples.turn === this.#samples.turn) {
+      const { answered, failed } = this.#samples;
+      this.#samples = {
+        ...this.#samples,
+        answered: answered + samples.answered,
+        failed: failed + samples.failed,
+      };
+    }
+    this.#onRestless(this);
+  }
+
+  #turn(turn: number, nowMs: number): void {
+    this.#samples = { ...noSamples, turn };
+    this.#turnedAtMs = nowMs;
+    this.#chunks = [];
+    this.#firstEndMs = Number.POSITIVE_INFINITY;
+    this.#ended = [];
+  }
+
+  #heedOpen(): void {
+    if (this.#gate.type !== GateType.Breaker || this.#gate.state.phase !== "open") return;
+    this.#isShort = true;
+    this.#reason = breakerReason(this.#gate.state as BreakerState);
+    this.#nextAtMs = this.#gate.state.untilMs ?? null;
+  }
+
+  /** Asked for every job that starts, so it looks at no chunk before the first of them ends. */
+  #expire(nowMs: number): void {
+    if (nowMs >= this.#firstEndMs) this.#end(({ endsAtMs }) => nowMs >= endsAtMs, nowMs);
+  }
+
+  /** Chunks that are not used any more; what is left of them goes back with the next draw. */
+  #end(isOver: (chunk: Chunk) => boolean, nowMs: number): void {
+    const over = this.#chunks.filter(isOver);
+    if (over.length === 0) return;
+    this.#chunks = this.#chunks.filter((chunk) => !over.includes(chunk));
+    this.#firstEndMs = Math.min(...this.#chunks.map(({ endsAtMs }) => endsAtMs));
+    for (const { chunk, left, usedUpAtMs, endsAtMs } of over) {
+      const endedAtMs = left === 0 ? usedUpAtMs : Math.min(nowMs, endsAtMs);
+      this.#ended.push({ chunk, unused: left, endedAtMs });
+    }
+  }
+}
+
+function readyOf({ tokens, left, gotAtMs, paceMs }: Chunk, nowMs: number): number {
+  if (paceMs === 0) return left;
+  const share = Math.min(1, (nowMs - gotAtMs) / paceMs);
+  return Math.max(0, Math.min(left, Math.floor(tokens * share) + 1 - (tokens - left)));
+}
+
+function turnOf(gate: RateGate): number {
+  return gate.type === GateType.Breaker ? (gate.state.turn ?? 0) : 0;
+}

@@ -1,0 +1,85 @@
+// Workers of one profile: they compete for the same lanes, take turns among each other, and choose alike.
+import type { Credit } from "../domain/credit.js";
+import { canServe, type Lane, type Ref, type WorkerProfile } from "../domain/lane.js";
+import { type ChoiceParts, LaneChoice } from "./lane-choice.js";
+import type { WorkerSession } from "./worker-session.js";
+
+const keptMs = 60_000;
+/** All lanes are looked at anew each second or, where there are many, not for this long for each of them. */
+const lookPauseMsPerLane = 0.25;
+/** Of all empty lanes it is said that they are, and then not for this long for each of them. */
+const reportPauseMsPerLane = 0.05;
+
+export class WorkerGroup {
+  readonly profile: WorkerProfile;
+  /** Sessions with credit; the first has waited longest for its turn. */
+  readonly hungry = new Set<WorkerSession>();
+  /** Those that it can serve, by number. */
+  readonly #lanes = new Map<number, Lane>();
+  readonly #choice: LaneChoice;
+  /** The choice has to look at all lanes before it is asked. */
+  #isOutOfDate = true;
+  #usedAtMs = Date.now();
+  #lookedAtMs = 0;
+  #reportedAtMs = 0;
+
+  constructor(profile: WorkerProfile, lanes: Iterable<Lane>, parts: ChoiceParts) {
+    this.profile = profile;
+    this.#choice = new LaneChoice(parts);
+    for (const lane of lanes) this.add(lane);
+  }
+
+  /** A lane that became known. */
+  add(lane: Lane): void {
+    if (canServe(this.profile, lane)) this.#lanes.set(lane.laneId, lane);
+  }
+
+  has(laneId: number): boolean {
+    return this.#lanes.has(laneId);
+  }
+
+  /** Something came into a lane. */
+  noticed(laneId: number): void {
+    const lane = this.#isOutOfDate ? undefined : this.#lanes.get(laneId);
+    if (lane) this.#choice.noticed(lane);
+  }
+
+  /** What lanes are compared by has changed. */
+  orderChanged(): void {
+    this.#isOutOfDate = true;
+  }
+
+  /** Now and then, in case something was not noticed. */
+  lookAgain(nowMs: number): void {
+    if (nowMs - this.#lookedAtMs >= this.#lanes.size * lookPauseMsPerLane) this.#isOutOfDate = true;
+  }
+
+  /** Nobody was hungry for a while: whose turn it is need not be remembered any more. */
+  isForgotten(nowMs: number): boolean {
+    return this.hungry.size === 0 && nowMs - this.#usedAtMs > keptMs;
+  }
+
+  /** To be called before takes, as often as gates may have opened. */
+  lookAtHeld(): void {
+    this.#choice.lookAtHeld();
+  }
+
+  take(credit: Credit, jobsMax: number): Ref[] {
+    this.#usedAtMs = Date.now();
+    if (this.#isOutOfDate) {
+      this.#choice.lookAtAll(this.#lanes.values());
+      this.#isOutOfDate = false;
+      this.#lookedAtMs = this.#usedAtMs;
+    }
+    return this.#choice.take(Math.min(credit.jobs, jobsMax), credit.bytes);
+  }
+
+  /** Lanes that may be empty: of many those that were found so just now at once, all of them now and then. */
+  lanesToSeek(): Iterable<Lane> {
+    const emptied = this.#choice.takeEmptied();
+    const nowMs = performance.now();
+    if (nowMs - this.#reportedAtMs < this.#lanes.size * reportPauseMsPerLane) return emptied;
+    this.#reportedAtMs = nowMs;
+    return this.#lanes.values();
+  }
+}
