@@ -162,18 +162,22 @@ export async function readParking(
     : null;
 }
 
-/** Gates that jobs are parked at, whether they stand or were removed. A walk from gate to gate along the index. */
-export async function listParkedGates(db: ReadPool): Promise<number[]> {
+/**
+ * Gates that jobs are parked at, whether they stand or were removed, and meters of declared keys, whose numbers are
+ * negative. A walk from one to the next along the index; at most so many.
+ */
+export async function listParkedGates(db: ReadPool, afterId: number, limit: number): Promise<number[]> {
   const { rows } = await db.query<{ gate_id: number }>({
     name: "list_parked_gates",
     text: `
       with recursive walk as (
-        (select gate_id from parked order by gate_id limit 1)
+        (select gate_id from parked where gate_id > $1 order by gate_id limit 1)
         union all
         select (select p.gate_id from parked p where p.gate_id > w.gate_id order by p.gate_id limit 1)
         from walk w where w.gate_id is not null
       )
-      select gate_id from walk where gate_id is not null`,
+      select gate_id from walk where gate_id is not null limit $2`,
+    values: [afterId, limit],
   });
   return rows.map((row) => row.gate_id);
 }

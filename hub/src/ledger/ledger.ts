@@ -147,6 +147,7 @@ export async function openLedger(options: LedgerOptions) {
       }),
     readMeterLevels: (meterIds: readonly number[]) => meters.readMeterLevels(db, meterIds),
     readParkedAsks: (meterId: number, limit: number) => meters.readParkedAsks(db, meterId, limit),
+    readParkedHeads: (meterIds: readonly number[]) => meters.readParkedHeads(db, meterIds),
     readKeyLevel: (tenantId: number, key: string) => meters.readKeyLevel(db, tenantId, key),
     forgetIdleKeys: (idleMs: number, limit: number) => meters.forgetIdleKeys(db, idleMs, limit),
     /** Jobs that were linked only after their leases were granted are noticed by the ledger, and reported again. */
@@ -310,7 +311,7 @@ export async function openLedger(options: LedgerOptions) {
     drawRates: (items: readonly GateAsk[]): Promise<readonly GateDraw[]> => drawRates(db, items),
     readParked: (gateIds: readonly number[], countMax: number) => gates.readParked(db, gateIds, countMax),
     readParking: (jobId: string) => gates.readParking(db, jobId),
-    listParkedGates: () => gates.listParkedGates(db),
+    listParkedGates: (afterId: number, limit: number) => gates.listParkedGates(db, afterId, limit),
     /** Parked jobs of one gate become ready, in score order. */
     reopenParked: (item: ReopenItem): Promise<readonly Ref[]> =>
       one(writes.commit(reopenParked, [item], patience.callMs)),

@@ -176,6 +176,33 @@ export async function readParkedAsks(db: ReadPool, meterId: number, limit: numbe
   }));
 }
 
+/** What the first job asks for that is parked at each of these meters. */
+export async function readParkedHeads(
+  db: ReadPool,
+  meterIds: readonly number[],
+): Promise<Map<number, MeterAsk>> {
+  const { rows } = await db.query<{
+    meter_id: number;
+    id: string;
+    options: JobOptions | null;
+    score: number;
+  }>({
+    name: "read_parked_heads",
+    text: `
+      select m.meter_id, j.id, j.options, p.score from unnest($1::integer[]) as m (meter_id)
+      cross join lateral (
+        select job_id, score from parked where gate_id = m.meter_id order by score desc, job_id limit 1) p
+      join job j on j.id = p.job_id`,
+    values: [numberArray(meterIds)],
+  });
+  return new Map(
+    rows.map(({ meter_id, id, options, score }) => [
+      meter_id,
+      { ...toAsk(id, score, options, meter_id), isCritical: false, meterIds: [meter_id] },
+    ]),
+  );
+}
+
 /** How much of a declared key is taken; null when nothing ever was. */
 export async function readKeyLevel(db: ReadPool, tenantId: number, key: string): Promise<ReadLevel | null> {
   const { rows } = await db.query<LevelRow>({

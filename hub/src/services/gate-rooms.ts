@@ -8,12 +8,15 @@ export class GateRooms {
   /** Of every metered gate; Infinity where nothing bounds the number. */
   readonly #rooms = new Map<number, number>();
   readonly #levels = new Map<number, MeterLevel>();
+  /** What was taken since the look under way began: it may not be part of what that finds. */
+  readonly #takenSince = new Map<number, number>();
   /** Full seats that a critical job has knocked at since they were last looked at. */
   readonly #knocked = new Set<number>();
 
   /** These are the metered gates now. One that is new has no room until somebody has looked. */
   watch(gateIds: readonly number[]): void {
-    for (const known of this.#rooms.keys()) if (!gateIds.includes(known)) this.#forget(known);
+    const wanted = new Set(gateIds);
+    for (const known of this.#rooms.keys()) if (!wanted.has(known)) this.#forget(known);
     for (const gateId of gateIds) if (!this.#rooms.has(gateId)) this.#rooms.set(gateId, 0);
   }
 
@@ -58,14 +61,21 @@ export class GateRooms {
   take(gateIds: readonly number[], jobs: number): void {
     for (const gateId of gateIds) {
       const room = this.#rooms.get(gateId);
-      if (room !== undefined) this.#rooms.set(gateId, room - jobs);
+      if (room === undefined) continue;
+      this.#rooms.set(gateId, room - jobs);
+      if (jobs > 0) this.#takenSince.set(gateId, (this.#takenSince.get(gateId) ?? 0) + jobs);
     }
+  }
+
+  /** Somebody asks the ledger now. */
+  beginLook(): void {
+    this.#takenSince.clear();
   }
 
   /** What a look at the ledger found. */
   found(gateId: number, room: number, level?: MeterLevel): void {
     if (!this.#rooms.has(gateId)) return;
-    this.#rooms.set(gateId, room);
+    this.#rooms.set(gateId, Math.max(room - (this.#takenSince.get(gateId) ?? 0), 0));
     this.#knocked.delete(gateId);
     if (level) this.#levels.set(gateId, level);
   }

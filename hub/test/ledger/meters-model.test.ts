@@ -105,7 +105,7 @@ it(`seed ${seed}: holds are conserved and no limit is passed, however leases end
         if (lease) held.push(lease);
         for (let n = random(4); n >= 0; n -= 1)
           waiting.push(...(await submitMany(room, 1, { options: optionsOf(), retry: quickRetry }, ledger)));
-        for (const gateId of await ledger.listParkedGates())
+        for (const gateId of await ledger.listParkedGates(-1_000_000, 1_000))
           waiting.push(...(await ledger.reopenParked({ gateId, jobsMax: 3 })).map(({ jobId }) => jobId));
         delivery += 1;
         const items = waiting.map((jobId, n) => ({
