@@ -6,7 +6,6 @@ import { createMemoryExchange } from "./bus/memory-bus.js";
 import { createNatsBus } from "./bus/nats-bus.js";
 import { describeConfig, type HubConfig, type HubOptions, readHubConfig } from "./config.js";
 import { isLoopback, splitAddress } from "./domain/address.js";
-import { gateTypeName, targetText } from "./domain/gate.js";
 import { createJetstreamLanes, defaultJetstreamLanesSettings } from "./lanes/jetstream-lanes.js";
 import { createMemoryLanes } from "./lanes/memory-lanes.js";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "./ledger/embedded-postgres.js";
@@ -30,14 +29,8 @@ import { markDead } from "./rpc/signal-messages.js";
 import { signalService } from "./rpc/signal-service.js";
 import { workerService } from "./rpc/worker-service.js";
 import { Access } from "./services/access.js";
-import { Allowances } from "./services/allowances.js";
 import { Attachments } from "./services/attachments.js";
-import { BackfillClock } from "./services/backfill-clock.js";
-import { Backfills } from "./services/backfills.js";
-import { budgetAlerts } from "./services/budget-alerts.js";
-import { Budgets } from "./services/budgets.js";
 import { ChangeRelay } from "./services/change-relay.js";
-
 import { DeadWriters } from "./services/dead-writers.js";
 import { DirectLeases } from "./services/direct-leases.js";
 import { Dispatcher } from "./services/dispatcher.js";
@@ -46,30 +39,21 @@ import { Explainer } from "./services/explainer.js";
 import { Fleet } from "./services/fleet.js";
 import { defaultForwarderSettings, Forwarder } from "./services/forwarder.js";
 import { Forwarding } from "./services/forwarding.js";
-import { GateBook } from "./services/gate-book.js";
-import { GateReopener } from "./services/gate-reopener.js";
-import { GateRooms } from "./services/gate-rooms.js";
+import { gateServices } from "./services/gate-services.js";
 import {
-  backfillMetrics,
-  budgetCounter,
   busMetrics,
   deadLetterCounter,
   directLeaseCounter,
   effectCounter,
   forwarderMetrics,
-  gateStopCounter,
   inboxMetrics,
   laneMetrics,
   ledgerMetrics,
-  preemptionCounter,
-  rateMetrics,
   replayCounter,
   runCounter,
-  scheduleMetrics,
   verdictCounter,
   waitMetrics,
   watchFairness,
-  watchGates,
   watchHub,
   watchPeers,
 } from "./services/hub-metrics.js";
@@ -79,24 +63,20 @@ import { JobFeed } from "./services/job-feed.js";
 import { Jobs } from "./services/jobs.js";
 import { KeyCheck } from "./services/key-check.js";
 import { LaneBook } from "./services/lane-book.js";
-import { GatedLanes } from "./services/lane-gates.js";
 import { LaneNews } from "./services/lane-news.js";
 import { defaultLaneRefillSettings, LaneRefill, sharedLaneRefillSettings } from "./services/lane-refill.js";
 import { LeaseCheck } from "./services/lease-check.js";
 import { leaseReturner } from "./services/leases-back.js";
-import { Limits } from "./services/limits.js";
 import { Maintenance } from "./services/maintenance.js";
 import { Operations } from "./services/operations.js";
 import { heedPeers } from "./services/peer-messages.js";
 import { Peers } from "./services/peers.js";
-import { Preemption } from "./services/preemption.js";
 import { ProductBook } from "./services/product-book.js";
 import { Products } from "./services/products.js";
 import { Reaper } from "./services/reaper.js";
 import { Replays } from "./services/replays.js";
 import { Runs } from "./services/runs.js";
-import { ScheduleClock } from "./services/schedule-clock.js";
-import { Schedules } from "./services/schedules.js";
+import { scheduleServices } from "./services/schedule-services.js";
 import { SessionLeases } from "./services/session-leases.js";
 import { SessionLiveness } from "./services/session-liveness.js";
 import type { RevokedLease } from "./services/session-messages.js";
@@ -108,7 +88,6 @@ import { Suspensions } from "./services/suspensions.js";
 import { Timers } from "./services/timers.js";
 import { UnaryWorkers } from "./services/unary-workers.js";
 import { Wakes } from "./services/wakes.js";
-import { WorkOutcomes } from "./services/work-outcomes.js";
 import { JetStreamSink } from "./sinks/jetstream-sink.js";
 import type { EventSink } from "./sinks/sink.js";
 import { startTelemetry } from "./telemetry.js";
@@ -205,7 +184,7 @@ async function startOn(
     : createMemoryLanes({ windowRefsMax: config.laneWindowRefsMax });
   const book = new LaneBook(ledger, config.lanesPerTenantMax);
   await book.load();
-  const returnLeases = leaseReturner(ledger, lanes, feed, () => reopener.meteredLeaseEnded());
+  const returnLeases = leaseReturner(ledger, lanes, feed, () => gates.meteredLeaseEnded());
   const sessions = new Sessions(config.streamsMax, {
     jobsMax: config.creditJobsMax,
     bytesMax: config.creditBytesMax,
@@ -215,34 +194,24 @@ async function startOn(
   const liveness = new SessionLiveness(config, ledger, sessions, leases);
   const refillSettings = nats ? sharedLaneRefillSettings : defaultLaneRefillSettings;
   const refill = new LaneRefill(ledger, lanes, book, refillSettings, onTrouble, laneCounts.refilled);
-  const gateBook = new GateBook(ledger, onTrouble);
-  const gateRooms = new GateRooms();
-  await gateBook.load();
-  const rateCounts = rateMetrics();
-  const allowances = new Allowances(ledger, {
-    granted: () => dispatcher.wake(),
-    drawn: rateCounts.drawn,
-    turned: (gate, { turnedTo, reason }) => {
-      rateCounts.turned(turnedTo ?? "");
-      log(`the breaker of ${targetText(gate.target)} (tenant ${gate.tenantId}) is ${turnedTo}: ${reason}`);
-      if (turnedTo !== "open") return;
-      gateBook.outdated();
-      peers.configChanged("gates");
+  const gates = await gateServices(
+    ledger,
+    { lanes, book, feed, peers },
+    {
+      opened: () => dispatcher.wake(),
+      revoke: (sessionId, lease) => revoke(sessionId, lease),
+      noteDue: (dueAtMs) => timers?.noteDue(dueAtMs),
+      failed: onTrouble,
+      log,
     },
-    failed: onTrouble,
-  });
-  const laneGates = new GatedLanes(gateBook, gateRooms, allowances);
+  );
   const productBook = new ProductBook(ledger, onTrouble);
   await productBook.load();
-  const countStop = gateStopCounter();
-  const dispatcher = new Dispatcher(ledger, lanes, book, laneGates, productBook, config, {
+  const dispatcher = new Dispatcher(ledger, lanes, book, gates.lanes, productBook, config, {
     granted: leases.granted.bind(leases),
     claimLost: leases.claimLost.bind(leases),
     stopped: (session, ref, { stoppedAt }) => {
-      const gate = gateBook.get(stoppedAt);
-      countStop(gate ? gateTypeName(gate.type) : "key");
-      reopener.stopped(stoppedAt);
-      preemption.stopped(session, ref, gate);
+      gates.stopped(session, ref, stoppedAt);
       feed.changed(ref.jobId);
     },
     starved: (laneId) => refill.starved(laneId),
@@ -252,25 +221,7 @@ async function startOn(
     refill.laneChanged(laneId);
     dispatcher.laneChanged(laneId);
   });
-  const countNotice = budgetCounter();
-  const reopener = new GateReopener(
-    ledger,
-    gateBook,
-    gateRooms,
-    lanes,
-    feed,
-    () => dispatcher.wake(),
-    budgetAlerts(ledger, (notice, level) => {
-      countNotice(notice);
-      log(`warning: the budget of ${level.target} is ${notice === "spent" ? "spent" : "nearly spent"}`);
-    }),
-    onTrouble,
-  );
   productBook.onChange(() => dispatcher.orderChanged());
-  gateBook.onChange(() => {
-    reopener.lookNow();
-    dispatcher.wake();
-  });
   const revoke = (sessionId: string, lease: RevokedLease) => {
     if (!sessions.revoke(sessionId, lease)) peers.revoke(sessionId, lease);
   };
@@ -278,16 +229,14 @@ async function startOn(
   wakes = new Wakes(ledger, lanes, feed, waits.woken);
   timers = new Timers(ledger, lanes, feed, wakes, revoke, onTrouble);
   const noteDue = timers.noteDue.bind(timers);
-  const outcomes = new WorkOutcomes(laneGates, (laneId) => book.get(laneId));
-  const preemption = new Preemption(ledger, book, lanes, feed, {
-    revoke,
+  const reports = new SessionReports(
+    ledger,
+    feed,
+    returnLeases,
     noteDue,
-    seatFreed: () => reopener.lookNow(),
-    counted: preemptionCounter(),
-    failed: onTrouble,
-  });
-  const reports = new SessionReports(ledger, feed, returnLeases, noteDue, verdictCounter(), outcomes, () =>
-    reopener.meteredLeaseEnded(),
+    verdictCounter(),
+    gates.outcomes,
+    gates.meteredLeaseEnded,
   );
   const reaper = new Reaper(ledger, returnLeases, (ids) => sessions.expired(ids), onTrouble);
   const deadWriters = new DeadWriters(ledger, onTrouble);
@@ -299,9 +248,7 @@ async function startOn(
     replaced: (jobId) => feed.changed(jobId),
     failed: onTrouble,
   });
-  const stopJob = jobs.stop.bind(jobs);
-  const scheduleClock = new ScheduleClock(ledger, stopJob, { ...scheduleMetrics(), failed: onTrouble });
-  const backfillClock = new BackfillClock(ledger, stopJob, { ...backfillMetrics(), failed: onTrouble });
+  const schedules = scheduleServices(ledger, jobs.stop.bind(jobs), onTrouble);
   const signals = signalServices(ledger, peers, config, markDead, signalMetrics(), onTrouble);
   runs = new Runs(ledger, lanes, book, feed, noteDue, revoke, runCounter());
   const endKey = (keyId: string) => {
@@ -333,7 +280,7 @@ async function startOn(
     sessions,
     feed,
     access,
-    gateBook,
+    gateBook: gates.book,
     laneNews,
     productBook,
     leaseCheck,
@@ -347,19 +294,17 @@ async function startOn(
   const effects = new Effects(ledger, feed, effectCounter());
   const fleet = new Fleet(ledger, lanes, book, sessions, { hubVersion, isEmbedded: postgres !== null });
   watchSignals(signals);
-  watchGates(gateBook, (gate) => laneGates.holdAt(gate) !== null);
   watchHub(ledger, sessions, lanes, book);
   watchFairness(lanes, book);
   watchPeers(peers, nats);
 
-  const limits = new Limits(ledger, gateBook, laneGates, book, lanes, peers);
   let isStopping = false;
   const services = [
     jobService(
       jobs,
       runs,
       new Replays(ledger, lanes, replayCounter()),
-      new Explainer(ledger, lanes, book, laneGates, productBook, sessions),
+      new Explainer(ledger, lanes, book, gates.lanes, productBook, sessions),
       config,
     ),
     workerService(
@@ -378,14 +323,14 @@ async function startOn(
     ),
     effectService(effects, config),
     inboxService(inbox),
-    scheduleService(new Schedules(ledger, () => scheduleClock.hurry()), config),
-    backfillService(new Backfills(ledger, () => backfillClock.hurry()), config),
+    scheduleService(schedules.schedules, config),
+    backfillService(schedules.backfills, config),
     deadLetterService(new JobDeadLetters(ledger, lanes, feed, deadLetterCounter())),
     fleetService(fleet),
     eventService(new Forwarding(ledger, sink?.name ?? null)),
     accessService(access),
-    limitService(limits),
-    budgetService(new Budgets(ledger, limits, () => reopener.lookNow())),
+    limitService(gates.limits),
+    budgetService(gates.budgets),
     productService(new Products(ledger, productBook, peers)),
     operationService(new Operations(ledger)),
     signalService({ ...signals, limits: config, onDefect }),
@@ -394,9 +339,9 @@ async function startOn(
     dispatcher.stop();
     liveness.stop();
     reports.stop();
-    await Promise.all([scheduleClock.stop(), backfillClock.stop()]);
+    await schedules.stop();
     await inbox.stop();
-    await Promise.all([gateBook.stop(), productBook.stop(), reopener.stop(), allowances.stop()]);
+    await Promise.all([gates.stop(), productBook.stop()]);
     await Promise.all([timers.stop(), reaper.stop(), refill.stop(), maintenance.stop()]);
     await deadWriters.stop();
     await Promise.all([leaseCheck.stop(), keyCheck.stop(), laneNews.stop()]);
@@ -415,9 +360,8 @@ async function startOn(
   try {
     await refuseOpenHubElsewhere(config, access);
     await forwarder?.start();
-    gateBook.start();
+    gates.start();
     productBook.start();
-    reopener.start();
     refill.start();
     timers.start();
     reaper.start();
@@ -429,8 +373,7 @@ async function startOn(
     peers.start();
     signals.start();
     await inbox.start();
-    scheduleClock.start();
-    backfillClock.start();
+    schedules.start();
     const ports = await startConnectors(config, await readTls(config), services, access, {
       isReady: async () => !isStopping && ledger.isConnected() && (await ledger.readFacts()).roundTripMs >= 0,
       metrics: telemetry.serveMetrics,

@@ -1,8 +1,6 @@
 import { metrics } from "@opentelemetry/api";
 import type { BusObserver } from "../bus/bus.js";
-import { WindowState } from "../domain/backfill.js";
 import type { ForwardStatus } from "../domain/forwarded-event.js";
-import { type Gate, gateTypeName, type RateGate } from "../domain/gate.js";
 import type { Lanes } from "../lanes/lanes.js";
 import type { LaneBook } from "./lane-book.js";
 import type { Peers } from "./peers.js";
@@ -117,50 +115,6 @@ export function watchFairness(lanes: Pick<Lanes, "head">, book: Pick<LaneBook, "
     },
     [keys, oldest],
   );
-}
-
-/** Gauges of what holds work back. */
-export function watchGates(
-  gates: { readonly all: () => Iterable<Gate> },
-  isShut: (gate: Gate) => boolean,
-): void {
-  metrics
-    .getMeter("holdfast")
-    .createObservableGauge("holdfast.gates", { description: "Gates, by type and by whether they are shut" })
-    .addCallback((gauge) => {
-      const counts = new Map<string, { type: string; state: string; gates: number }>();
-      for (const gate of gates.all()) {
-        const [type, state] = [gateTypeName(gate.type), isShut(gate) ? "shut" : "open"];
-        const count = counts.get(`${type} ${state}`) ?? { type, state, gates: 0 };
-        count.gates += 1;
-        counts.set(`${type} ${state}`, count);
-      }
-      for (const { gates, ...labels } of counts.values()) gauge.observe(gates, labels);
-    });
-}
-
-/** Counts what operators are told of budgets. */
-export function budgetCounter(): (notice: string) => void {
-  const counter = metrics.getMeter("holdfast").createCounter("holdfast.budget.notices", {
-    description: "Budgets that were found nearly spent, or spent, once per window",
-  });
-  return (notice) => counter.add(1, { notice });
-}
-
-/** Counts jobs that a claim stopped at a gate. */
-export function gateStopCounter(): (gate: string) => void {
-  const counter = metrics.getMeter("holdfast").createCounter("holdfast.gate.stops", {
-    description: "Jobs that were parked when they were claimed, by the type of the gate",
-  });
-  return (gate) => counter.add(1, { gate });
-}
-
-/** Counts jobs whose seat a critical job took. */
-export function preemptionCounter(): () => void {
-  const counter = metrics.getMeter("holdfast").createCounter("holdfast.preemptions", {
-    description: "Leases that were ended for a critical job",
-  });
-  return () => counter.add(1);
 }
 
 /** What shared lanes and looks into the ledger are watched by. */
@@ -318,74 +272,5 @@ export function waitMetrics(ledger: { countSuspended: () => Promise<number> }) {
   return {
     answered: (answer: string) => answers.add(1, { answer }),
     woken: (reason: string, jobs: number) => woken.add(jobs, { reason }),
-  };
-}
-
-/** What rate gates are watched by. */
-export function rateMetrics() {
-  const meter = metrics.getMeter("holdfast");
-  const tokens = meter.createCounter("holdfast.rates.tokens", {
-    description:
-      "Starts that this hub drew from rate gates, by type of gate and outcome: granted, returned (unused)",
-  });
-  const draws = meter.createCounter("holdfast.rates.draws", {
-    description: "Draws of this hub from rate gates, by type of gate and outcome: granted, nothing",
-  });
-  const turns = meter.createCounter("holdfast.breakers.turns", {
-    description: "Breakers that this hub's draws turned, by phase: open, half_open, closed",
-  });
-  return {
-    drawn: (type: RateGate["type"], granted: number, returned: number) => {
-      const gate = gateTypeName(type);
-      draws.add(1, { gate, outcome: granted > 0 ? "granted" : "nothing" });
-      if (granted > 0) tokens.add(granted, { gate, outcome: "granted" });
-      if (returned > 0) tokens.add(returned, { gate, outcome: "returned" });
-    },
-    turned: (phase: string) => turns.add(1, { phase }),
-  };
-}
-
-/** What firing schedules is watched by. */
-export function scheduleMetrics() {
-  const meter = metrics.getMeter("holdfast");
-  const times = meter.createCounter("holdfast.schedules.times", {
-    description:
-      "Times of schedules that this hub settled, by outcome: fired, skipped (a job was open), missed (no hub ran)",
-  });
-  const lateness = meter.createHistogram("holdfast.schedules.lateness", {
-    description: "From the time of a schedule until its job is entered",
-    unit: "s",
-    advice: { explicitBucketBoundaries: [0.01, 0.05, 0.1, 0.5, 1, 5, 30, 60, 600, 3_600] },
-  });
-  return {
-    fired: (lateMs: number) => {
-      times.add(1, { outcome: "fired" });
-      lateness.record(lateMs / 1_000);
-    },
-    passed: (why: "skipped" | "missed", count: number) => times.add(count, { outcome: why }),
-  };
-}
-
-/** What backfills are watched by. */
-export function backfillMetrics() {
-  const meter = metrics.getMeter("holdfast");
-  const windows = meter.createCounter("holdfast.backfills.windows", {
-    description: "Windows of backfills that this hub settled, by outcome: submitted, skipped (done already)",
-  });
-  let active: ReadonlyMap<number, number> = new Map();
-  meter
-    .createObservableGauge("holdfast.backfills.active_windows", {
-      description: "Windows of running backfills, by state",
-    })
-    .addCallback((gauge) => {
-      for (const [word, state] of Object.entries(WindowState))
-        gauge.observe(active.get(state) ?? 0, { state: word.toLowerCase() });
-    });
-  return {
-    submitted: (count: number) => windows.add(count, { outcome: "submitted" }),
-    skipped: (count: number) => windows.add(count, { outcome: "skipped" }),
-    counted: (found: ReadonlyMap<number, number>) => {
-      active = found;
-    },
   };
 }
