@@ -7,7 +7,10 @@ export interface JobTemplate
     JobSpec,
     ("kind" | "product" | "queue" | "priority" | "capabilities" | "source" | "fairness") | "contentType"
   > {
-  readonly options: Pick<JobOptions, "labels" | "retry" | "finishAndReport" | "traceContext">;
+  readonly options: Pick<
+    JobOptions,
+    ("labels" | "retry" | "finishAndReport" | "traceContext") | ("inFlight" | "estimate")
+  >;
 }
 
 /** Labels that tell a handler the window of its job. */

@@ -137,7 +137,7 @@ describe("an adaptive bucket", () => {
     expect(at(30)).toBe(950);
     expect(at(35)).toBeLessThan(960);
     expect(at(300)).toBe(1_000);
-    expect(drawTokens(adaptive, state, ask(0), start + 300_000).state.slowdown).toBeNull();
+    expect(drawTokens(adaptive, state, ask(1), start + 300_000).state.slowdown).toBeNull();
   });
 
   it("never falls below its floor, never rises above its rate, and only rises while nothing is refused", () => {

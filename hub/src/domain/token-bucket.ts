@@ -79,21 +79,16 @@ export function drawTokens(
   ask: RateAsk,
   nowMs: number,
 ): Drawn & { readonly state: BucketState } {
-  const before = known(settings, stored, nowMs);
-  const atMs = Math.max(nowMs, before.atMs);
-  const settlement = settleChunks(before.chunks, ask.settled, atMs);
-  const { chunks } = settlement;
-  const refilled = refill(settings, before, settlement.ended, atMs) + settlement.returned;
-  const slowdown = heed(settings, recovered(settings, before.slowdown, atMs), ask, atMs);
+  const { level, atMs, slowdown, chunks, isUntouched } = fill(settings, stored, ask, nowMs);
   const isWaiting = slowdown !== null && atMs < slowdown.waitUntilMs;
-  const room = Math.max(0, capacityAt(settings, slowdown, atMs) - tokensOut(chunks));
-  const level = isWaiting ? 0 : Math.min(refilled, room);
   const tokens = Math.min(Math.floor(level), ask.wanted);
   const rate = rateAt(settings, slowdown, atMs);
   const left = level - tokens;
   const refillAtMs = (isWaiting ? slowdown.waitUntilMs : atMs) + Math.ceil(((1 - left) / rate) * 1_000);
+  const drawn = { level: left, atMs, slowdown, chunks: grantChunk(chunks, tokens, atMs) };
   return {
-    state: { level: left, atMs, slowdown, chunks: grantChunk(chunks, tokens, atMs) },
+    // What flows in while a chunk is out is known once it is settled: until then the row says from when it counts.
+    state: tokens === 0 && isUntouched ? (stored as BucketState) : drawn,
     chunk: tokens === 0 ? null : { chunk: chunks.last + 1, tokens, lifeMs: chunkLifeMs },
     isFree: false,
     nextAtMs: left >= 1 ? null : refillAtMs,
@@ -105,13 +100,12 @@ export function drawTokens(
 
 /** What a bucket is at, for people. */
 export function bucketView(settings: BucketSettings, stored: Partial<BucketState>, nowMs: number) {
-  const { state } = drawTokens(
+  const { level, slowdown, chunks } = fill(
     settings,
     stored,
     { wanted: 0, settled: [], samples: noSamples, random: 0 },
     nowMs,
   );
-  const { level, slowdown, chunks } = state;
   return {
     ratePerSecond: rateAt(settings, slowdown, nowMs),
     level,
@@ -119,6 +113,19 @@ export function bucketView(settings: BucketSettings, stored: Partial<BucketState
     slowedAtMs: slowdown?.sinceMs ?? null,
     waitsUntilMs: slowdown && nowMs < slowdown.waitUntilMs ? slowdown.waitUntilMs : null,
   };
+}
+
+/** A bucket as it is by now, with all that a hub tells; untouched when that was nothing. */
+function fill(settings: BucketSettings, stored: Partial<BucketState>, ask: RateAsk, nowMs: number) {
+  const before = known(settings, stored, nowMs);
+  const atMs = Math.max(nowMs, before.atMs);
+  const { chunks, returned, ended } = settleChunks(before.chunks, ask.settled, atMs);
+  const refilled = refill(settings, before, ended, atMs) + returned;
+  const slowdown = heed(settings, recovered(settings, before.slowdown, atMs), ask, atMs);
+  const isWaiting = slowdown !== null && atMs < slowdown.waitUntilMs;
+  const room = Math.max(0, capacityAt(settings, slowdown, atMs) - tokensOut(chunks));
+  const isUntouched = stored.atMs !== undefined && ended.length === 0 && ask.samples.throttled === 0;
+  return { level: isWaiting ? 0 : Math.min(refilled, room), atMs, slowdown, chunks, isUntouched };
 }
 
 /** Starts per second that a bucket allows at a moment. */

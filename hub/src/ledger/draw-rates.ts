@@ -63,16 +63,25 @@ export async function drawRates(db: ReadPool, items: readonly GateAsk[]): Promis
     });
     const seen = new Set(rows.map((row) => row.gate_id));
     for (const gateId of left.keys()) if (!seen.has(gateId)) answers.set(gateId, "gone");
-    const drawn = rows.map((row) => {
+    const changes: Change[] = [];
+    for (const row of rows) {
       const gate = { type: row.type, settings: row.settings, state: JSON.parse(row.state) };
       const ask = left.get(row.gate_id) as RateAsk;
       const nowMs = Math.floor(row.now_ms);
       const { state, ...answer } = drawFrom(gate as RateGate, ask, nowMs);
-      const after = JSON.stringify(state);
-      return { gateId: row.gate_id, before: row.state, after, answer: { ...answer, nowMs } };
-    });
-    const written = await write(db, drawn);
-    for (const { gateId, answer } of drawn) if (written.has(gateId)) answers.set(gateId, answer);
+      const timed = { ...answer, nowMs };
+      // A draw that got and told nothing leaves the row alone.
+      if (state === gate.state) answers.set(row.gate_id, timed);
+      else
+        changes.push({
+          gateId: row.gate_id,
+          before: row.state,
+          after: JSON.stringify(state),
+          answer: timed,
+        });
+    }
+    const written = await write(db, changes);
+    for (const { gateId, answer } of changes) if (written.has(gateId)) answers.set(gateId, answer);
     left = new Map([...left].filter(([gateId]) => !answers.has(gateId)));
   }
   return items.map(({ gateId }) => answers.get(gateId) ?? "busy");
@@ -85,16 +94,16 @@ interface Change {
   readonly answer: TimedDraw;
 }
 
-async function write(db: ReadPool, drawn: readonly Change[]): Promise<ReadonlySet<number>> {
-  if (drawn.length === 0) return new Set();
+async function write(db: ReadPool, changes: readonly Change[]): Promise<ReadonlySet<number>> {
+  if (changes.length === 0) return new Set();
   const { rows } = await db.query<{ gate_id: number }>({
     name: "write_rates",
     text: writtenText,
     values: [
-      numberArray(drawn.map(({ gateId }) => gateId)),
-      drawn.map(({ before }) => before),
-      drawn.map(({ after }) => after),
-      drawn.map(({ answer }) => answer.turnedTo === "open"),
+      numberArray(changes.map(({ gateId }) => gateId)),
+      changes.map(({ before }) => before),
+      changes.map(({ after }) => after),
+      changes.map(({ answer }) => answer.turnedTo === "open"),
     ],
   });
   return new Set(rows.map((row) => row.gate_id));

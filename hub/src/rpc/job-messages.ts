@@ -148,7 +148,11 @@ export function toSpendMessage({ costMicroUsd, tokens }: Spend): MessageInitShap
   return { costMicroUsd: BigInt(costMicroUsd), tokens: BigInt(tokens) };
 }
 
-function toInFlightMessage({ key, jobsMax, policy }: InFlight): MessageInitShape<typeof InFlightSchema> {
+export function toInFlightMessage({
+  key,
+  jobsMax,
+  policy,
+}: InFlight): MessageInitShape<typeof InFlightSchema> {
   return { key, max: jobsMax ?? 0, policy: policy as number };
 }
 

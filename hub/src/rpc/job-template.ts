@@ -9,7 +9,7 @@ import {
 } from "@holdfast/gen/holdfast/v1/job_pb";
 import type { JobTemplate } from "../domain/job-template.js";
 import { checkCount, invalid } from "./check.js";
-import { optionalFairness, toJobSpec } from "./job-messages.js";
+import { optionalFairness, toInFlightMessage, toJobSpec, toSpendMessage } from "./job-messages.js";
 import type { EdgeLimits } from "./limits.js";
 
 /** Room for the labels that a hub adds. */
@@ -57,7 +57,7 @@ export function toJobTemplate(
 
 export function toTemplateMessage(job: JobTemplate): MessageInitShape<typeof JobSpecSchema> {
   const { kind, product, queue, priority, capabilities, source, contentType } = job;
-  const { labels, retry, finishAndReport, traceContext } = job.options;
+  const { labels, retry, finishAndReport, traceContext, inFlight, estimate } = job.options;
   return {
     kind,
     product,
@@ -83,5 +83,7 @@ export function toTemplateMessage(job: JobTemplate): MessageInitShape<typeof Job
       disconnectLimit: durationFromMs(finishAndReport.limitMs),
     }),
     ...(traceContext && { traceContext }),
+    ...(inFlight && { inFlight: toInFlightMessage(inFlight) }),
+    ...(estimate && { estimate: toSpendMessage(estimate) }),
   };
 }

@@ -118,7 +118,7 @@ describe("the allowances of three hubs", () => {
           expect(world.draws).toBeLessThanOrEqual((3 * seconds * 1_000) / drawSpacingMs + 3);
         },
       ),
-      { numRuns: 15 },
+      { numRuns: 12 },
     );
   }, 60_000);
 

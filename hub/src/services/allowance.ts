@@ -6,32 +6,13 @@
 //  1. A chunk is used until `lifeMs` after the hub asked for it, and never after: by the ledger's clock that is sooner
 //     than the ledger counts on.
 //  2. Each chunk is settled once, after its end or when it is used up; what is left of it goes back.
-//  3. A start that did not happen goes back to a chunk that is still good, and to none beyond its size.
-//  4. Draws are at least `drawSpacingMs` apart: no row is written more often than a few times a second by one hub.
+//  3. Draws are at least `drawSpacingMs` apart: no row is written more often than a few times a second by one hub.
 import type { BreakerState } from "../domain/breaker.js";
 import { breakerReason } from "../domain/breaker.js";
 import { GateType, type Hold, type RateGate, targetText } from "../domain/gate.js";
 import { chunkLifeMs, noSamples, type RateAsk, type Samples } from "../domain/rate-draw.js";
 import type { TimedDraw } from "../ledger/draw-rates.js";
-
-interface Chunk {
-  readonly chunk: number;
-  readonly tokens: number;
-  readonly gotAtMs: number;
-  readonly endsAtMs: number;
-  /** When there is less than was wanted it is spread over the time until the next draw; 0: all at once. */
-  readonly paceMs: number;
-  left: number;
-  /** When its last token was taken. */
-  usedUpAtMs: number;
-}
-
-/** A chunk that will not be used any more. */
-interface Ended {
-  readonly chunk: number;
-  readonly unused: number;
-  readonly endedAtMs: number;
-}
+import { HeldChunks } from "./held-chunks.js";
 
 /** What is on its way to the ledger. */
 export interface SentAsk {
@@ -55,10 +36,7 @@ export class Allowance {
   readonly gateId: number;
   readonly #onRestless: (allowance: Allowance) => void;
   #gate: RateGate;
-  #chunks: Chunk[] = [];
-  /** When the first of them ends. */
-  #firstEndMs = Number.POSITIVE_INFINITY;
-  #ended: Ended[] = [];
+  readonly #chunks = new HeldChunks();
   #samples: Samples = noSamples;
   #waitUntilMs = 0;
   #isWanted = false;
@@ -109,13 +87,7 @@ export class Allowance {
   startsMax(nowMs: number): number {
     if (this.#isFree) return Number.POSITIVE_INFINITY;
     if (nowMs < this.#waitUntilMs) return 0;
-    this.#expire(nowMs);
-    let left = 0;
-    let ready = 0;
-    for (const chunk of this.#chunks) {
-      left += chunk.left;
-      ready += readyOf(chunk, nowMs);
-    }
+    const { left, ready } = this.#chunks.count(nowMs);
     // Early enough that the next chunk is here before this one ends.
     if (!this.#isWanted && (left <= this.#lastTokens / 2 || nowMs >= this.#renewAtMs)) {
       this.#isWanted = true;
@@ -131,27 +103,12 @@ export class Allowance {
   take(starts: number, nowMs: number): void {
     if (this.#isFree) return;
     this.#usedSinceDraw += starts;
-    let rest = starts;
-    for (const chunk of this.#chunks) {
-      const taken = Math.min(rest, chunk.left);
-      chunk.left -= taken;
-      rest -= taken;
-      if (taken > 0 && chunk.left === 0) {
-        chunk.usedUpAtMs = nowMs;
-        this.#onRestless(this);
-      }
-    }
+    if (this.#chunks.take(starts, nowMs)) this.#onRestless(this);
   }
 
   giveBack(starts: number, nowMs: number): void {
     if (this.#isFree) return;
-    this.#expire(nowMs);
-    let rest = starts;
-    for (const chunk of this.#chunks) {
-      const back = Math.min(rest, chunk.tokens - chunk.left);
-      chunk.left += back;
-      rest -= back;
-    }
+    this.#chunks.giveBack(starts, nowMs);
     this.#usedSinceDraw = Math.max(0, this.#usedSinceDraw - starts);
   }
 
@@ -163,8 +120,7 @@ export class Allowance {
   /** Why nothing may start now, as far as this hub knows. */
   holdOf(nowMs: number): Hold | null {
     if (this.#isFree || !this.#isShort) return null;
-    this.#expire(nowMs);
-    if (this.#chunks.some((chunk) => chunk.left > 0)) return null;
+    if (this.#chunks.count(nowMs).left > 0) return null;
     const reason = `${targetText(this.#gate.target)}: ${this.#reason}`;
     return { gate: this.#gate, reason, untilMs: this.#nextAtMs };
   }
@@ -182,18 +138,17 @@ export class Allowance {
     this.#samples = { ...this.#samples, throttled: this.#samples.throttled + 1 };
     if (waitMs > 0) {
       this.#waitUntilMs = Math.max(this.#waitUntilMs, nowMs + waitMs);
-      this.#end(() => true, nowMs);
+      this.#chunks.endAll(nowMs);
     }
     this.#onRestless(this);
   }
 
   /** When the ledger is to be asked next; Infinity: there is no need. */
   dueAt(nowMs: number): number {
-    this.#expire(nowMs);
+    this.#chunks.expire(nowMs);
     const soonestMs = this.#drawnAtMs + this.#spacingMs;
     const { answered, failed, throttled } = this.#samples;
-    if (failed > 0 || throttled > 0 || this.#ended.length > 0) return soonestMs;
-    if (this.#chunks.some(({ left }) => left === 0)) return soonestMs;
+    if (failed > 0 || throttled > 0 || this.#chunks.hasEnded) return soonestMs;
     let dueMs = Number.POSITIVE_INFINITY;
     if (this.#isWanted) dueMs = Math.max(soonestMs, this.#notBeforeMs);
     if (answered > 0) dueMs = Math.min(dueMs, this.#isFree ? this.#drawnAtMs + answersTellMs : soonestMs);
@@ -202,8 +157,7 @@ export class Allowance {
 
   /** When it changes by itself: the rest of a chunk becomes due to go back, or more of one that is spread may start. */
   changesAt(): number {
-    const ends = this.#chunks.filter(({ left }) => left > 0).map(({ endsAtMs }) => endsAtMs);
-    return Math.min(this.#stepAtMs, ...ends);
+    return Math.min(this.#stepAtMs, this.#chunks.nextEndMs);
   }
 
   /** More of a chunk that is spread may start by now; says so once. */
@@ -215,19 +169,12 @@ export class Allowance {
 
   /** @param random uniform in [0, 1) */
   send(nowMs: number, random: number): SentAsk {
-    this.#expire(nowMs);
-    this.#end(({ left }) => left === 0, nowMs);
     const ask: RateAsk = {
       wanted: this.#isWanted ? Math.max(wantedMin, growth * this.#usedSinceDraw) : 0,
-      settled: this.#ended.map(({ chunk, unused, endedAtMs }) => ({
-        chunk,
-        unused,
-        endedAgoMs: nowMs - endedAtMs,
-      })),
+      settled: this.#chunks.takeSettled(nowMs),
       samples: { ...this.#samples, waitMs: Math.max(0, this.#waitUntilMs - nowMs) },
       random,
     };
-    this.#ended = [];
     this.#samples = { ...noSamples, turn: this.#samples.turn };
     this.#waitUntilMs = 0;
     this.#isWanted = false;
@@ -254,16 +201,7 @@ export class Allowance {
     if (drawn.chunk) {
       const { chunk, lifeMs } = drawn.chunk;
       const paceMs = this.#isShort ? drawSpacingMs : 0;
-      this.#chunks.push({
-        chunk,
-        tokens,
-        left: tokens,
-        gotAtMs: nowMs,
-        endsAtMs: askedAtMs + lifeMs,
-        paceMs,
-        usedUpAtMs: nowMs,
-      });
-      this.#firstEndMs = Math.min(this.#firstEndMs, askedAtMs + lifeMs);
+      this.#chunks.add({ chunk, tokens, gotAtMs: nowMs, endsAtMs: askedAtMs + lifeMs, paceMs });
       this.#onRestless(this);
     }
   }
@@ -271,8 +209,7 @@ export class Allowance {
   /** Whether the ledger heeded it is unknown. Told twice, a chunk comes back once, and a slow-down counts once. */
   failed({ ask, askedAtMs }: SentAsk): void {
     const { samples, wanted, settled } = ask;
-    for (const { chunk, unused, endedAgoMs } of settled)
-      this.#ended.push({ chunk, unused, endedAtMs: askedAtMs - endedAgoMs });
+    this.#chunks.putBackSettled(settled, askedAtMs);
     if (wanted > 0) this.#isWanted = true;
     if (samples.throttled > 0) {
       this.#samples = { ...this.#samples, throttled: this.#samples.throttled + samples.throttled };
@@ -292,9 +229,7 @@ export class Allowance {
   #turn(turn: number, nowMs: number): void {
     this.#samples = { ...noSamples, turn };
     this.#turnedAtMs = nowMs;
-    this.#chunks = [];
-    this.#firstEndMs = Number.POSITIVE_INFINITY;
-    this.#ended = [];
+    this.#chunks.clear();
   }
 
   #heedOpen(): void {
@@ -303,29 +238,6 @@ export class Allowance {
     this.#reason = breakerReason(this.#gate.state as BreakerState);
     this.#nextAtMs = this.#gate.state.untilMs ?? null;
   }
-
-  /** Asked for every job that starts, so it looks at no chunk before the first of them ends. */
-  #expire(nowMs: number): void {
-    if (nowMs >= this.#firstEndMs) this.#end(({ endsAtMs }) => nowMs >= endsAtMs, nowMs);
-  }
-
-  /** Chunks that are not used any more; what is left of them goes back with the next draw. */
-  #end(isOver: (chunk: Chunk) => boolean, nowMs: number): void {
-    const over = this.#chunks.filter(isOver);
-    if (over.length === 0) return;
-    this.#chunks = this.#chunks.filter((chunk) => !over.includes(chunk));
-    this.#firstEndMs = Math.min(...this.#chunks.map(({ endsAtMs }) => endsAtMs));
-    for (const { chunk, left, usedUpAtMs, endsAtMs } of over) {
-      const endedAtMs = left === 0 ? usedUpAtMs : Math.min(nowMs, endsAtMs);
-      this.#ended.push({ chunk, unused: left, endedAtMs });
-    }
-  }
-}
-
-function readyOf({ tokens, left, gotAtMs, paceMs }: Chunk, nowMs: number): number {
-  if (paceMs === 0) return left;
-  const share = Math.min(1, (nowMs - gotAtMs) / paceMs);
-  return Math.max(0, Math.min(left, Math.floor(tokens * share) + 1 - (tokens - left)));
 }
 
 function turnOf(gate: RateGate): number {

@@ -148,6 +148,24 @@ describe("a backfill", () => {
     for (const job of jobs.jobs) expect([JobState.SUCCEEDED, JobState.CANCELLED]).toContain(job.state);
   });
 
+  it("gives its jobs what they expect to spend and what they share, and shows it", async () => {
+    const job = {
+      kind: "spending",
+      estimate: { tokens: 5n },
+      inFlight: { key: "press", max: 3 },
+      source: "api",
+    };
+    const backfillId = await startBackfill("spending", 1, { job } as never);
+    expect((await read(backfillId)).job).toMatchObject(job);
+    await until(async () => {
+      const [submitted] = (await under.client().call(listWindows, { backfillId })).windows;
+      const found = await under.query("select from job where id = $1", [submitted?.jobId || null]);
+      return found.length === 1;
+    }, "its job is there");
+    const { windows } = await under.client().call(listWindows, { backfillId });
+    expect(await getJob(under.client(), windows[0]?.jobId as string)).toMatchObject(job);
+  });
+
   it("lists its windows in order of time, page by page", async () => {
     const backfillId = await startBackfill("listed", 5, { inFlightMax: 1 });
     const froms: number[] = [];
