@@ -105,15 +105,26 @@ export function needOf(type: GateType): JustificationNeed {
 }
 
 /**
- * Some limits only make sense before a source: what fails or asks to slow down is one service.
+ * A limit of some types stands before some targets only.
  *
  * @throws Fault INVALID_FIELD
  */
-export function checkTargetFor(target: GateTarget, { type, settings }: GateSettings): void {
+export function checkTargetFor(target: GateTarget, wanted: GateSettings): void {
+  const { type, settings } = wanted;
+  if (target.type === "key") return checkCapOfKey(wanted);
+  if ((type === GateType.Budget || type === GateType.Seats) && target.type !== "product")
+    throw invalid("target", "must be a product");
   if (target.type === "source") return;
+  // What fails or asks to slow down is one service.
   if (type === GateType.Breaker) throw invalid("target", "must be a source: a breaker watches one service");
   if (type === GateType.Bucket && settings.adaptive)
     throw invalid("settings.bucket.adaptive", "needs a source as target: one service asks to slow down");
+}
+
+function checkCapOfKey({ type, settings }: GateSettings): void {
+  if (type !== GateType.Cap) throw invalid("target", "may be a key for a cap only");
+  if (settings.costMax !== null || settings.tokensMax !== null)
+    throw invalid("settings.cap", "must set nothing but jobs_max before a key");
 }
 
 /**
@@ -166,20 +177,6 @@ function toBlackout({ timeZone, windows }: Blackout): BlackoutSettings {
       };
     }),
   };
-}
-
-/**
- * A limit of some types stands before some targets only.
- *
- * @throws Fault INVALID_FIELD
- */
-export function checkTargetOf(target: GateTarget, { type, settings }: GateSettings): void {
-  if ((type === GateType.Budget || type === GateType.Seats) && target.type !== "product")
-    throw invalid("target", "must be a product");
-  if (target.type !== "key") return;
-  if (type !== GateType.Cap) throw invalid("target", "may be a key for a cap only");
-  if (settings.costMax !== null || settings.tokensMax !== null)
-    throw invalid("settings.cap", "must set nothing but jobs_max before a key");
 }
 
 /** 0 means that there is no bound. */

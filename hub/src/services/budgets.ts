@@ -8,11 +8,11 @@ import type { Ledger } from "../ledger/ledger.js";
 import type { Limits, LimitView } from "./limits.js";
 
 export class Budgets {
-  readonly #ledger: Pick<Ledger, "accrueSpend" | "isTimeZone">;
+  readonly #ledger: Pick<Ledger, "accrueSpend">;
   readonly #limits: Limits;
   readonly #onAccrued: () => void;
 
-  constructor(ledger: Pick<Ledger, "accrueSpend" | "isTimeZone">, limits: Limits, onAccrued: () => void) {
+  constructor(ledger: Pick<Ledger, "accrueSpend">, limits: Limits, onAccrued: () => void) {
     this.#ledger = ledger;
     this.#limits = limits;
     this.#onAccrued = onAccrued;
@@ -21,18 +21,13 @@ export class Budgets {
   /**
    * What the window has spent stays, and so does a pause.
    *
-   * @throws Fault LIMIT_COUNT, INVALID_FIELD when the ledger does not know the time zone
+   * @throws Fault LIMIT_COUNT, INVALID_FIELD
    */
   async set(
     operator: Operator,
     product: string,
     settings: Omit<BudgetSettings, "isPaused">,
   ): Promise<LimitView> {
-    if (!(await this.#ledger.isTimeZone(settings.timeZone)))
-      throw new Fault("INVALID_FIELD", "budget.time_zone must be a zone that the ledger knows.", {
-        field: "budget.time_zone",
-        rule: "must be a zone that the ledger knows",
-      });
     const known = await this.#find(operator.tenantId, product);
     const isPaused = known?.isPaused ?? false;
     return this.#write(operator, product, { ...settings, isPaused }, operator.reason);

@@ -5,7 +5,7 @@ import {
   type Gate,
   type GateSettings,
   type GateTarget,
-  type GateType,
+  GateType,
   gateTypeName,
   type Hold,
   isMetered,
@@ -22,7 +22,7 @@ import type { LaneBook } from "./lane-book.js";
 import type { GatedLanes } from "./lane-gates.js";
 import type { Peers } from "./peers.js";
 
-type LimitLedger = Pick<Ledger, "setGate" | "removeGate" | "readParked" | "readMeterLevels">;
+type LimitLedger = Pick<Ledger, "setGate" | "removeGate" | "readParked" | "readMeterLevels" | "isTimeZone">;
 
 const limitsPerTenantMax = 1_000;
 /** Parked jobs are counted up to here. */
@@ -74,8 +74,14 @@ export class Limits {
     this.#peers = peers;
   }
 
-  /** @throws Fault LIMIT_COUNT */
+  /** @throws Fault LIMIT_COUNT, INVALID_FIELD when the ledger does not know the time zone of a budget */
   async set(operator: Operator, target: GateTarget, settings: GateSettings): Promise<LimitView> {
+    // The ledger turns the windows of budgets, in the claims of all their jobs.
+    if (settings.type === GateType.Budget && !(await this.#ledger.isTimeZone(settings.settings.timeZone)))
+      throw new Fault("INVALID_FIELD", "budget.time_zone must be a zone that the ledger knows.", {
+        field: "budget.time_zone",
+        rule: "must be a zone that the ledger knows",
+      });
     const own = this.#ofTenant(operator.tenantId);
     if (!this.#find(operator.tenantId, target, settings.type) && own.length >= limitsPerTenantMax)
       throw new Fault("LIMIT_COUNT", `The tenant has ${limitsPerTenantMax} limits already.`, {

@@ -117,6 +117,17 @@ describe("a key that jobs declare", () => {
     await worker.succeed(lease);
     expect(await submitOne(client, { ...job, idempotencyKey: "" })).not.toBe(jobId);
   });
+
+  it.each([
+    ["a pause", { type: "pause", value: {} }],
+    ["a cap of tokens", { type: "cap", value: { jobsMax: 1, tokensMax: 5n } }],
+  ] as const)("is no target of %s", async (_, { type, value }) => {
+    const request = {
+      target: { target: { case: "key", value: "ada" } },
+      settings: { settings: { case: type, value } },
+    } as const;
+    expect(await house.client().refused(set, request as never)).toMatchObject({ reason: "INVALID_FIELD" });
+  });
 });
 
 describe("a budget", () => {
