@@ -1,8 +1,19 @@
 -- Meters: how much of a gate's limit is taken (docs/adr/0031). A cap, a budget and a number of seats are gates with a meter
 -- each; a key that jobs declare has one without a gate of its own.
 
--- Null: no lease of the job has ever held anything of a meter, so that its end is no meter's business.
-alter table job add column is_metered boolean;
+-- Meters that the current lease counts at or, while there is none, that the last one did. Of each it holds a place and the
+-- job's estimate. Null: none, so that its end is no meter's business.
+alter table job add column meter_ids integer[];
+
+create function estimated_cost(options jsonb) returns bigint language sql immutable parallel safe
+  return coalesce((options #>> '{estimate,costMicroUsd}')::bigint, 0);
+create function estimated_tokens(options jsonb) returns bigint language sql immutable parallel safe
+  return coalesce((options #>> '{estimate,tokens}')::bigint, 0);
+
+-- What leases hold. For looking: it walks all jobs.
+create view hold as
+  select id as job_id, fencing_token, meter_ids, estimated_cost(options) as cost, estimated_tokens(options) as tokens
+  from job where state = 5 and meter_ids is not null;
 
 create table meter (
   -- The number of its gate; of a declared key, a negative one.
@@ -40,58 +51,69 @@ create table meter (
 ) with (fillfactor = 50);
 create sequence declared_key_meter as integer increment by -1 minvalue -2147483648 maxvalue -1 start with -1;
 
--- What the current lease of a job holds. It goes with the lease.
-create table hold (
+-- Leases that sit on seats which critical jobs may take from them. A row goes with its lease.
+create table seat (
   job_id uuid primary key,
   fencing_token bigint not null,
-  meter_ids integer[] not null check (cardinality(meter_ids) > 0),
-  cost bigint not null check (cost >= 0),
-  tokens bigint not null check (tokens >= 0),
-  -- What its worker says that the attempt has spent so far, all in all; null: it has not said.
-  spent_cost bigint check (spent_cost >= 0),
-  spent_tokens bigint check (spent_tokens >= 0),
-  -- With these a victim is chosen when a critical job needs the seat; null: it sits on none.
-  seats_meter_id integer,
+  seats_meter_id integer not null,
+  -- By these a victim is chosen.
   priority smallint not null,
   lane_id integer not null,
   score float8 not null,
   is_preempted boolean not null default false
 ) with (fillfactor = 70);
-create index hold_seat on hold (seats_meter_id, score, job_id) where seats_meter_id is not null;
+create index seat_victim on seat (seats_meter_id, score, job_id);
+
+-- What workers said that attempts have spent so far, all in all. A row goes with its lease.
+create table spend (
+  job_id uuid primary key,
+  fencing_token bigint not null,
+  cost bigint not null check (cost >= 0),
+  tokens bigint not null check (tokens >= 0)
+) with (fillfactor = 70);
 
 -- Leases that let go of a meter and are not subtracted from it yet: whoever claims next does it. So ends of leases only
--- insert, and no meter is written by two of them.
+-- insert, a row for each meter and statement, and no meter is written by two of them.
 create table hold_end (
   meter_id integer not null,
-  job_id uuid not null,
-  fencing_token bigint not null,
+  end_id bigint generated always as identity,
   at timestamptz not null default now(),
+  jobs integer not null check (jobs > 0),
+  -- What they held, what of it counts as spent, and what they spent, which may be more.
   cost bigint not null,
   tokens bigint not null,
+  settled_cost bigint not null,
+  settled_tokens bigint not null,
   spent_cost bigint not null,
   spent_tokens bigint not null,
-  primary key (meter_id, job_id, fencing_token)
+  primary key (meter_id, end_id)
 );
 
--- Whichever statement ends the lease of a job, what it held ends in the same transaction, once (D18). An attempt whose
--- worker said what it spent is settled at that. One that was reported without a word is settled at its estimate, and one
--- that was taken away or given back is refunded.
+-- What a lease held ends in the transaction that ends the lease, once, whichever statement does (D18). Reports do it
+-- themselves, for many at once (report-results.ts): an attempt is settled at what its worker said, or else at its
+-- estimate. Everything else comes here: it takes leases away or gives them back, and what nobody said was spent is
+-- refunded.
 create function end_hold() returns trigger language plpgsql set search_path = holdfast, pg_temp as $$
 begin
-  with gone as (
-    delete from hold where job_id = new.id returning *,
-      case when new.outcome_token = fencing_token and new.outcome_token is distinct from old.outcome_token
-        then 1 else 0 end as is_reported
+  with vacated as (
+    delete from seat where job_id = old.id
+  ), said as (
+    delete from spend where job_id = old.id returning *
   )
-  insert into hold_end (meter_id, job_id, fencing_token, cost, tokens, spent_cost, spent_tokens)
-  select m, job_id, fencing_token, cost, tokens,
-    coalesce(spent_cost, cost * is_reported), coalesce(spent_tokens, tokens * is_reported)
-  from gone cross join lateral unnest(meter_ids) m;
+  insert into hold_end (meter_id, jobs, cost, tokens, settled_cost, settled_tokens, spent_cost, spent_tokens)
+  select m, 1, h.cost, h.tokens, least(h.cost, h.spent_cost), least(h.tokens, h.spent_tokens), h.spent_cost, h.spent_tokens
+  from (
+    select estimated_cost(old.options) as cost, estimated_tokens(old.options) as tokens,
+      coalesce((select cost from said where fencing_token = old.fencing_token), 0) as spent_cost,
+      coalesce((select tokens from said where fencing_token = old.fencing_token), 0) as spent_tokens) h
+  cross join unnest(old.meter_ids) m;
   return null;
 end $$;
 revoke execute on function end_hold from public;
 create trigger end_hold after update of state on job
-  for each row when (old.is_metered and old.state = 5 and new.state <> 5) execute function end_hold();
+  for each row when (old.meter_ids is not null and old.state = 5 and new.state <> 5
+    and (new.state = 4 or new.outcome_token is not distinct from old.outcome_token))
+  execute function end_hold();
 
 -- When the window of a budget that is current at a time began; a meter without windows has one that began before all time.
 create function window_start(settings jsonb, at timestamptz) returns timestamptz language sql stable parallel safe
@@ -119,7 +141,7 @@ create view meter_level as
   left join gate k on k.tenant_id = m.tenant_id and k.type = 6 and k.target = 'key:' || m.declared_key
   cross join lateral (select window_start(g.settings, now()) as began_at) w
   cross join lateral (
-    select count(*)::integer as jobs, coalesce(sum(h.cost), 0)::bigint as cost,
+    select coalesce(sum(h.jobs), 0)::integer as jobs, coalesce(sum(h.cost), 0)::bigint as cost,
       coalesce(sum(h.tokens), 0)::bigint as tokens,
       coalesce(sum(h.spent_cost) filter (where isfinite(w.began_at) and h.at >= w.began_at), 0)::bigint as spent_cost,
       coalesce(sum(h.spent_tokens) filter (where isfinite(w.began_at) and h.at >= w.began_at), 0)::bigint as spent_tokens

@@ -36,7 +36,7 @@ export interface StoppedJob {
 export type ClaimResult = GrantedLease | "superseded" | "gates_changed" | "metered" | null;
 
 export const grantColumns = `
-  id, lane_id, fencing_token, attempt, attempts_max, payload, content_type, options, checkpoint_sequence,
+  id, lane_id, fencing_token, attempt, attempts_max, payload, content_type, options, checkpoint_sequence, meter_ids,
   ${toMs("deadline")} as deadline_ms, ${toMs("submitted_at")} as submitted_at_ms`;
 
 const claimText = `
@@ -45,12 +45,13 @@ with input as (
 ), ${heldForGrants("$6", "$7")}, granted as (
   update job j set
       state = ${JobState.Leased}, attempt = j.attempt + 1, fencing_token = j.fencing_token + 1,
-      session_id = i.session_id, delivery = i.delivery, started_at = now(), progress = null, ${linkHistory}
+      session_id = i.session_id, delivery = i.delivery, started_at = now(), progress = null, meter_ids = null,
+      ${linkHistory}
   from input i
   where j.id = i.id and j.state = ${JobState.Ready} and i.session_id in (select session_id from held)
     and (j.options is null or not j.options ? 'inFlight')
   returning j.id, j.lane_id, j.state, j.revision, j.attempt, j.attempts_max, j.fencing_token, j.session_id, j.delivery,
-    j.payload, j.content_type, j.options, j.checkpoint_sequence, j.deadline, j.submitted_at,
+    j.payload, j.content_type, j.options, j.checkpoint_sequence, j.meter_ids, j.deadline, j.submitted_at,
     j.prior_at, j.prior_writer, j.prior_batch,
     ${JobEventType.Leased}::smallint as event, j.session_id as event_session, null::text as reason
 ), deliveries as (
@@ -77,6 +78,7 @@ export interface GrantRow {
   readonly content_type: string | null;
   readonly options: JobOptions | null;
   readonly checkpoint_sequence: string;
+  readonly meter_ids: readonly number[] | null;
   readonly deadline_ms: number | null;
   readonly submitted_at_ms: number;
 }
@@ -215,5 +217,6 @@ function toGrant(row: GrantRow, state: Buffer | undefined): GrantedLease {
     options: row.options ?? {},
     deadlineMs: row.deadline_ms,
     submittedAtMs: row.submitted_at_ms,
+    ...(row.meter_ids && { isMetered: true }),
   };
 }

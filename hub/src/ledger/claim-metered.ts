@@ -7,7 +7,6 @@
 //     none. So nobody waits in a circle.
 //  2. What is granted, what it holds and what its meters count are written in one statement, or not at all.
 //  3. What leases let go is subtracted under the lock of the meter, once: by the one who deletes its row.
-import { GateType } from "../domain/gate.js";
 import { Priority } from "../domain/job-spec.js";
 import { JobEventType, JobState } from "../domain/job-state.js";
 import { admit, type MeterLimits, type ReadLevel } from "../domain/meter.js";
@@ -59,8 +58,8 @@ with ${heldForGrants("$6", "$7")}, input as (
   delete from hold_end e using locked l where e.meter_id = l.meter_id
   returning e.*, isfinite(l.began_at) and e.at >= l.began_at as is_current
 ), folded as materialized (
-  select meter_id, count(*)::integer as jobs, sum(cost)::bigint as cost, sum(tokens)::bigint as tokens,
-    sum(least(cost, spent_cost))::bigint as settled_cost, sum(least(tokens, spent_tokens))::bigint as settled_tokens,
+  select meter_id, sum(jobs)::integer as jobs, sum(cost)::bigint as cost, sum(tokens)::bigint as tokens,
+    sum(settled_cost)::bigint as settled_cost, sum(settled_tokens)::bigint as settled_tokens,
     coalesce(sum(spent_cost) filter (where is_current), 0)::bigint as spent_cost,
     coalesce(sum(spent_tokens) filter (where is_current), 0)::bigint as spent_tokens
   from ended group by meter_id
@@ -85,13 +84,13 @@ with ${heldForGrants("$6", "$7")}, input as (
   update job j set
       state = ${JobState.Leased}, attempt = j.attempt + 1, fencing_token = j.fencing_token + 1,
       session_id = i.session_id, delivery = i.delivery, started_at = now(), progress = null,
-      is_metered = case when cardinality(i.meter_ids) > 0 then true else j.is_metered end, ${linkHistory}
+      meter_ids = nullif(i.meter_ids, '{}'), ${linkHistory}
   from input i
   where j.id = i.id and i.is_granted and j.state = ${JobState.Ready}
     and i.session_id in (select session_id from held) and (select fits from verdict)
   returning j.id, j.lane_id, j.state, j.revision, j.attempt, j.attempts_max, j.fencing_token, j.session_id, j.delivery,
     j.payload, j.content_type, j.options, j.checkpoint_sequence, j.deadline, j.submitted_at,
-    j.prior_at, j.prior_writer, j.prior_batch, i.cost, i.tokens, i.score, i.meter_ids, i.seats_meter_id, i.priority,
+    j.prior_at, j.prior_writer, j.prior_batch, i.cost, i.tokens, i.score, j.meter_ids, i.seats_meter_id, i.priority,
     ${JobEventType.Leased}::smallint as event, j.session_id as event_session, null::text as reason
 ), stopped as (
   update job j set state = ${JobState.Parked}, ${linkHistory}
@@ -105,10 +104,10 @@ with ${heldForGrants("$6", "$7")}, input as (
   insert into delivery (session_id, delivery, job_ids)
   select session_id, delivery, array_agg(id) from granted group by session_id, delivery
   ${addToDelivery}
-), holds as (
-  insert into hold (job_id, fencing_token, meter_ids, cost, tokens, seats_meter_id, priority, lane_id, score)
-  select id, fencing_token, meter_ids, cost, tokens, seats_meter_id, priority, lane_id, score
-  from granted where cardinality(meter_ids) > 0
+), seats as (
+  insert into seat (job_id, fencing_token, seats_meter_id, priority, lane_id, score)
+  select id, fencing_token, seats_meter_id, priority, lane_id, score
+  from granted where seats_meter_id is not null
 ), parkings as (
   insert into parked (job_id, gate_id, reason, next_at, score)
   select id, stopped_at, reason, to_timestamp(until_ms / 1000), score from stopped
@@ -168,14 +167,13 @@ export const claimMetered: BatchStatement<ClaimItem, MeteredResult> = {
     const holders = uuidArray([...new Set(distinct.map((item) => item.sessionId))]);
     const gateEpoch = Math.min(...distinct.map((item) => item.gateEpoch));
     const found = new Map<string, MeteredResult>();
-    if (on.isRetry)
-      for (const [id, lease] of await readBack(on, distinct)) found.set(id, { ...lease, isMetered: true });
+    if (on.isRetry) for (const [id, lease] of await readBack(on, distinct)) found.set(id, lease);
     const open = distinct.filter((item) => !found.has(item.jobId));
     const plan = open.length > 0 ? await decide(on, open) : null;
     const rows = plan && plan.asks.size > 0 ? await write(on, plan, holders, gateEpoch) : [];
     const grants = rows.filter((row) => row.id !== null);
     const leases = await toGrants((query) => on.connection.query(query), grants);
-    for (const [id, lease] of leases) found.set(id, { ...lease, isMetered: true });
+    for (const [id, lease] of leases) found.set(id, lease);
     const stoppedIds = rows[0]?.stopped_ids ?? [];
     for (const id of stoppedIds) found.set(id, plan?.stops.get(id) as StoppedJob);
     const isContended = rows.length > 0 && rows[0]?.fits !== true;
@@ -212,9 +210,12 @@ async function decide(on: BatchContext, items: readonly ClaimItem[]): Promise<Pl
   const wanted = new Map(items.map((item) => [item.jobId, item]));
   const gateIds = [...new Set(items.flatMap(({ meterIds = [] }) => meterIds))];
   for (let tries = 1; ; tries += 1) {
-    const asks = await readAsks(query, wanted);
+    // Sent together: only the meters of declared keys are known no sooner than the jobs.
+    const [asks, gateLevels] = await Promise.all([readAsks(query, wanted), readLevels(query, gateIds)]);
     const meterIds = asks ? [...new Set([...gateIds, ...asks.flatMap((ask) => ask.meterIds)])] : [];
-    const levels = await readLevels(query, meterIds);
+    const keyIds = meterIds.filter((id) => !gateIds.includes(id));
+    const keyLevels = keyIds.length > 0 ? await readLevels(query, keyIds) : [];
+    const levels = new Map([...gateLevels, ...keyLevels]);
     const isComplete = asks !== null && meterIds.every((id) => levels.has(id));
     if (!isComplete && tries < looksMax) {
       const made = await on.connection.query({
@@ -269,9 +270,7 @@ async function write(
       numberArray(ready.map((item) => askOf(item).score + (isFirst(item) ? firstScore : 0))),
       ready.map((item) => numberArray(askOf(item).meterIds.filter((id) => levels.has(id)))),
       numberArray(
-        ready.map(
-          (item) => askOf(item).meterIds.find((id) => levels.get(id)?.type === GateType.Seats) ?? null,
-        ),
+        ready.map((item) => askOf(item).meterIds.find((id) => levels.get(id)?.isPreemptive) ?? null),
       ),
       numberArray(ready.map((item) => askOf(item).priority)),
       numberArray(ready.map((item) => stopOf(item)?.stoppedAt ?? null)),

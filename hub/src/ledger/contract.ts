@@ -140,18 +140,19 @@ export const contractClauses: readonly ContractClause[] = [
     clause: "D18",
     promise: "what meters count is what leases hold, together with what was let go and is not subtracted yet",
     broken: `with rows as (
-        select m as meter_id, h.cost, h.tokens from hold h cross join lateral unnest(h.meter_ids) m
-        union all select meter_id, cost, tokens from hold_end)
+        select m as meter_id, 1 as jobs, h.cost, h.tokens from hold h cross join lateral unnest(h.meter_ids) m
+        union all select meter_id, jobs, cost, tokens from hold_end)
       select m.meter_id, m.jobs, m.open_cost, m.open_tokens from meter m left join rows r on r.meter_id = m.meter_id
       group by m.meter_id
-      having m.jobs <> count(r.meter_id) or m.open_cost <> coalesce(sum(r.cost), 0)
+      having m.jobs <> coalesce(sum(r.jobs), 0) or m.open_cost <> coalesce(sum(r.cost), 0)
         or m.open_tokens <> coalesce(sum(r.tokens), 0)`,
   },
   {
     clause: "D18",
-    promise: "nothing is held for a job that no session has",
-    broken: `select h.job_id from hold h left join job j on j.id = h.job_id
-      where j.state is distinct from 5 or j.fencing_token <> h.fencing_token`,
+    promise: "seats and spend belong to leases that stand",
+    broken: `select h.job_id
+      from (select job_id, fencing_token from seat union all select job_id, fencing_token from spend) h
+      left join job j on j.id = h.job_id where j.state is distinct from 5 or j.fencing_token <> h.fencing_token`,
   },
   {
     clause: "D20",

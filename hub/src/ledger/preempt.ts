@@ -39,7 +39,7 @@ const giveUpSeat = `
 const preemptText = `
 with victim as materialized (
   select h.job_id, h.fencing_token, j.session_id
-  from hold h join job j on j.id = h.job_id
+  from seat h join job j on j.id = h.job_id
   where h.seats_meter_id = $3 and h.priority < ${Priority.Critical} and h.lane_id = any($4::integer[])
     and not h.is_preempted and j.state = ${JobState.Leased} and j.fencing_token = h.fencing_token
     and j.cancel_by is null
@@ -48,7 +48,7 @@ with victim as materialized (
   order by h.score, h.job_id limit 1
   for update of j skip locked
 ), marked as (
-  update hold h set is_preempted = true from victim v
+  update seat h set is_preempted = true from victim v
   where h.job_id = v.job_id and h.fencing_token = v.fencing_token and $7::float8 > 0
   returning h.job_id, h.fencing_token, now() + $7::float8 * interval '1 ms' as due_at
 ), timers as (

@@ -1,4 +1,5 @@
 import type { Spend } from "../domain/job-spec.js";
+import { JobState } from "../domain/job-state.js";
 import { type LeaseRow, leaseKey, leaseRowKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
 import { numberArray, uuidArray } from "./sql-text.js";
@@ -10,19 +11,25 @@ export interface SpendItem extends Spend {
   readonly fencingToken: bigint;
 }
 
-// What is held belongs to the current lease alone, so an older one finds nothing to change (D4).
+// What was spent belongs to the current lease alone, so an older one finds nothing to change (D4). The job is locked, so
+// that a lease that ends meanwhile leaves nothing behind.
 const spendText = `
 with input as (
   select * from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[])
     as i (id, session_id, fencing_token, cost, tokens)
+), current as materialized (
+  select i.* from input i join job j on j.id = i.id
+  where j.state = ${JobState.Leased} and j.session_id = i.session_id and j.fencing_token = i.fencing_token
+    and j.meter_ids is not null
+  for no key update of j
+), kept as (
+  insert into spend as s (job_id, fencing_token, cost, tokens) select id, fencing_token, cost, tokens from current
+  on conflict (job_id) do update set
+    fencing_token = excluded.fencing_token,
+    cost = greatest(excluded.cost, case when s.fencing_token = excluded.fencing_token then s.cost end),
+    tokens = greatest(excluded.tokens, case when s.fencing_token = excluded.fencing_token then s.tokens end)
 )
-update hold h set
-    spent_cost = greatest(coalesce(h.spent_cost, 0), i.cost),
-    spent_tokens = greatest(coalesce(h.spent_tokens, 0), i.tokens)
-from input i join job j on j.id = i.id
-where h.job_id = i.id and h.fencing_token = i.fencing_token
-  and j.session_id = i.session_id and j.fencing_token = i.fencing_token
-returning h.job_id as id, i.session_id, h.fencing_token`;
+select id, session_id, fencing_token from current`;
 
 /** Keeps what attempts have spent until their leases end; false for those that hold nothing any more, or never did. */
 export const recordSpend: BatchStatement<SpendItem, boolean> = {

@@ -26,6 +26,8 @@ export interface ReportItem {
   readonly spend?: Spend;
   /** Its end may concern other jobs. When in doubt, true: plain jobs take the shorter way. */
   readonly isLinked: boolean;
+  /** It counts at meters, as far as its hub knows: then its end is theirs, too. */
+  readonly isMetered?: boolean;
 }
 
 /** The verdict on a result (D5). */
@@ -39,11 +41,40 @@ export type ReportVerdict =
   | { readonly type: "duplicate" }
   | { readonly type: "stale" };
 
-/** "linked": nothing was changed; its end concerns other jobs, so it has to be reported as linked. */
+/** "linked": nothing was changed; its end concerns other jobs, or meters, so it has to be reported as linked. */
 export type ReportResult = ReportVerdict | { readonly type: "linked" };
 
-/** A plain job's end is nobody else's business; in the same words, a linked one is left alone. */
-const reportText = (isPlain: boolean) => `
+/**
+ * A plain job's end is nobody else's business; in the same words, others are left alone. Of a metered one, its meters are
+ * told: what its worker said that it spent is settled, or else its estimate (D18).
+ */
+type Way = "plain" | "metered" | "linked";
+
+const left: Readonly<Record<Way, string>> = {
+  plain: "and j.is_linked is null and j.meter_ids is null",
+  metered: "and j.is_linked is null",
+  linked: "",
+};
+
+const meterParts = `
+), vacated as (
+  delete from seat t using settled s where t.job_id = s.id and s.meter_ids is not null
+), said as (
+  delete from spend p using settled s where p.job_id = s.id and s.meter_ids is not null
+), ends as (
+  insert into hold_end (meter_id, jobs, cost, tokens, settled_cost, settled_tokens, spent_cost, spent_tokens)
+  select m, count(*), sum(h.cost), sum(h.tokens), sum(least(h.cost, h.spent_cost)), sum(least(h.tokens, h.spent_tokens)),
+    sum(h.spent_cost), sum(h.spent_tokens)
+  from (
+    select s.meter_ids, s.cost, s.tokens, coalesce(p.cost, s.cost) as spent_cost,
+      coalesce(p.tokens, s.tokens) as spent_tokens
+    from settled s
+    left join lateral (select * from spend p where p.job_id = s.id and p.fencing_token = s.fencing_token) p on true
+    where s.meter_ids is not null) h
+  cross join lateral unnest(h.meter_ids) as m
+  group by m`;
+
+const reportText = (way: Way) => `
 with input as (
   select * from unnest($3::uuid[], $4::uuid[], $5::bigint[], $6::smallint[], $7::float8[], $8::bigint[],
     $9::integer[], $10::integer[], $11::text[], $12::text[], $13::text[])
@@ -62,31 +93,38 @@ with input as (
       result_content_type = i.result_content_type, outcome = i.outcome::jsonb, ${linkHistory}
   from input i
   where j.id = i.id and j.fencing_token = i.fencing_token
-    and j.session_id = i.session_id and j.state = ${JobState.Leased} ${isPlain ? "and j.is_linked is null" : ""}
+    and j.session_id = i.session_id and j.state = ${JobState.Leased} ${left[way]}
   returning j.id, j.state, j.revision, j.attempt, j.fencing_token, j.run_at, j.checkpoint_sequence,
     j.prior_at, j.prior_writer, j.prior_batch,
-    ${eventOfSettledState} as event, i.session_id as event_session, i.reason
+    ${eventOfSettledState} as event, i.session_id as event_session, i.reason${
+      way === "plain"
+        ? ""
+        : ", j.meter_ids, estimated_cost(j.options) as cost, estimated_tokens(j.options) as tokens"
+    }
 ), timers as (
   insert into timer (purpose, due_at, job_id, guard)
   select 1, run_at, id, revision from settled where state = ${JobState.Scheduled}
 ), spent as (
   delete from checkpoint c using settled s
   where c.job_id = s.id and s.checkpoint_sequence > 0 and s.state in (${JobState.Succeeded}, ${JobState.Cancelled})
-), ${writePage("settled")}
+${way === "plain" ? "" : meterParts}), ${writePage("settled")}
 select id, state, case when state = ${JobState.Scheduled} then ${toMs("run_at")} end as due_at_ms,
   event_session as session_id, fencing_token
 from settled`;
 
-const plainText = reportText(true);
-const linkedText = reportText(false);
+const statements: Readonly<Record<Way, { readonly name: string; readonly text: string }>> = {
+  plain: { name: "report_results", text: reportText("plain") },
+  metered: { name: "report_metered_results", text: reportText("metered") },
+  linked: { name: "report_linked_results", text: reportText("linked") },
+};
 
 /** Only within the reporter's tenant: another tenant's job is as if it were absent. */
 const refusedText = `
 select i.ordinal, j.outcome_token, j.outcome_fingerprint,
-  j.is_linked and j.state = ${JobState.Leased} and j.session_id = i.session_id
+  coalesce(j.is_linked, j.meter_ids is not null) and j.state = ${JobState.Leased} and j.session_id = i.session_id
     and j.fencing_token = i.fencing_token as is_current
 from unnest($1::uuid[], $2::uuid[], $3::bigint[]) with ordinality as i (id, session_id, fencing_token, ordinal)
-join job j on j.id = i.id and (j.outcome_token is not null or j.is_linked)
+join job j on j.id = i.id and (j.outcome_token is not null or j.is_linked or j.meter_ids is not null)
 join session s on s.session_id = i.session_id and s.tenant_id = j.tenant_id`;
 
 /** Commits results under their fencing tokens (D3, D4, D5, D8). */
@@ -104,9 +142,9 @@ export const reportResults: BatchStatement<ReportItem, ReportResult> = {
       distinct.map(({ outcome }) => (outcome.type === "success" ? outcome.result : null)),
     );
     const isLinked = distinct.some((item) => item.isLinked);
+    const way = isLinked ? "linked" : distinct.some((item) => item.isMetered) ? "metered" : "plain";
     const statement = {
-      name: isLinked ? "report_linked_results" : "report_results",
-      text: isLinked ? linkedText : plainText,
+      ...statements[way],
       values: [
         on.writerId,
         on.batch,

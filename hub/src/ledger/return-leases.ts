@@ -43,7 +43,7 @@ with input as (
     i.is_started and h.job_id is null as is_started
   from unnest($3::uuid[], $4::uuid[], $5::bigint[], $6::smallint[], $7::boolean[], $8::bigint[], $9::boolean[])
     as i (id, session_id, fencing_token, event, is_started, ready_key, must_hold)
-  left join hold h on h.job_id = i.id and h.is_preempted
+  left join seat h on h.job_id = i.id and h.is_preempted
 ), ${heldSessions("$10")}, returned as (
   update job j set
       state = ${stateLeft},

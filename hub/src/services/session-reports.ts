@@ -83,7 +83,9 @@ export class SessionReports {
           Math.random(),
         );
         const isLinked = held === undefined || held.options.run !== undefined;
-        const reported = { jobId, sessionId: session.sessionId, fencingToken, outcome, decision, isLinked };
+        const isMetered = held?.isMetered === true;
+        const { sessionId } = session;
+        const reported = { jobId, sessionId, fencingToken, outcome, decision, isLinked, isMetered };
         return spend ? { ...reported, spend } : reported;
       }),
     );

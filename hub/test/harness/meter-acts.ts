@@ -61,10 +61,10 @@ export function stopsOf(results: readonly unknown[]): StoppedJob[] {
 export async function expectMetersConserved(room: LedgerRoom): Promise<void> {
   const wrong = await room.sql(`
     with rows as (
-      select m as meter_id, h.cost, h.tokens from hold h cross join lateral unnest(h.meter_ids) m
-      union all select meter_id, cost, tokens from hold_end
+      select m as meter_id, 1 as jobs, h.cost, h.tokens from hold h cross join lateral unnest(h.meter_ids) m
+      union all select meter_id, jobs, cost, tokens from hold_end
     ), sums as (
-      select meter_id, count(*)::integer as jobs, sum(cost)::bigint as cost, sum(tokens)::bigint as tokens
+      select meter_id, sum(jobs)::integer as jobs, sum(cost)::bigint as cost, sum(tokens)::bigint as tokens
       from rows group by meter_id
     )
     select m.*, s.jobs as jobs_held, s.cost as cost_held, s.tokens as tokens_held
@@ -74,7 +74,9 @@ export async function expectMetersConserved(room: LedgerRoom): Promise<void> {
       or m.held_tokens <> m.settled_tokens + m.refunded_tokens + m.open_tokens`);
   expect(wrong).toEqual([]);
   const astray = await room.sql(`
-    select h.job_id, j.state from hold h left join job j on j.id = h.job_id
+    select h.job_id, j.state
+    from (select job_id, fencing_token from seat union all select job_id, fencing_token from spend) h
+    left join job j on j.id = h.job_id
     where j.state is distinct from 5 or j.fencing_token <> h.fencing_token`);
   expect(astray).toEqual([]);
 }

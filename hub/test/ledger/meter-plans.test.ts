@@ -66,11 +66,15 @@ it("no statement of meters walks what others hold, wait for or count, also when 
     `insert into meter (meter_id, tenant_id, declared_key) select -100000 - n, 1, 'other-' || n ${many}`,
   );
   await room.sql(
-    `insert into hold (job_id, fencing_token, meter_ids, cost, tokens, seats_meter_id, priority, lane_id, score)
-     select gen_random_uuid(), 1, array[-100000 - n], 0, 0, -999999, 2, 1, n ${many}`,
+    `insert into seat (job_id, fencing_token, seats_meter_id, priority, lane_id, score)
+     select gen_random_uuid(), 1, -999999, 2, 1, n ${many}`,
   );
   await room.sql(
-    `insert into hold_end select -100000 - n, gen_random_uuid(), 1, now(), 0, 0, 0, 0 ${many} where n > 100`,
+    `insert into spend (job_id, fencing_token, cost, tokens) select gen_random_uuid(), 1, 0, 0 ${many}`,
+  );
+  await room.sql(
+    `insert into hold_end (meter_id, jobs, cost, tokens, settled_cost, settled_tokens, spent_cost, spent_tokens)
+     select -100000 - n, 1, 0, 0, 0, 0, 0, 0 ${many} where n > 100`,
   );
   await room.sql(
     `insert into parked (job_id, gate_id, reason, score) select gen_random_uuid(), -999999, 'FULL', n ${many}`,
@@ -86,10 +90,10 @@ it("no statement of meters walks what others hold, wait for or count, also when 
     room.sql<{ table: string; seq: number; index: number }>(
       `select t.relname as "table", t.seq_tup_read::integer as seq,
          (select coalesce(sum(i.idx_tup_read), 0)::integer from pg_stat_user_indexes i where i.relid = t.relid) as index
-       from pg_stat_user_tables t where t.relname in ('meter', 'hold', 'hold_end', 'parked') order by 1`,
+       from pg_stat_user_tables t where t.relname in ('meter', 'seat', 'spend', 'hold_end', 'parked') order by 1`,
     );
   await expect
-    .poll(async () => (await read()).find(({ table }) => table === "hold")?.index)
+    .poll(async () => (await read()).find(({ table }) => table === "seat")?.index)
     .toBeGreaterThan(400);
   for (const { table, seq, index } of await read()) {
     expect({ table, seq }).toEqual({ table, seq: 0 });

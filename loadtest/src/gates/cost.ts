@@ -6,26 +6,34 @@ import type { Drained } from "../drain/ranking.js";
 import { turnedBy } from "../racers.js";
 import type { Stage } from "../stage.js";
 import { formatCount } from "../table.js";
-import { benchSource, openGates, setGates } from "./gate-sets.js";
+import { benchSource, type GateSet, openGates, openMeters, setGates } from "./gate-sets.js";
+
+export const plainName = "no-gates";
 
 const plain: Contestant = {
   ...holdfast,
-  name: "no-gates",
+  name: plainName,
   title: "no gates",
   preload: (heat) => submitToHub(heat, benchSource.source),
 };
 
-const gated: Contestant = {
+const behind = (name: string, title: string, gates: () => GateSet): Contestant => ({
   ...plain,
-  name: "open-gates",
-  title: "five open gates",
+  name,
+  title,
   preload: async (heat) => {
     await plain.preload(heat);
-    await setGates(heat.stage, heat.databaseUrl, openGates(Date.now()), heat.label);
+    await setGates(heat.stage, heat.databaseUrl, gates(), heat.label);
   },
-};
+});
 
-export const costContestants = [plain, gated] as const;
+/** Gates that hold lanes, and with them those that the ledger judges in each claim. */
+export const gatedContestants = [
+  behind("open-gates", "five open gates", () => openGates(Date.now())),
+  behind("all-gates", "nine open gates, four with meters", () => [...openGates(Date.now()), ...openMeters()]),
+] as const;
+
+const costContestants = [plain, ...gatedContestants];
 
 export async function measureCost(
   stage: Stage,

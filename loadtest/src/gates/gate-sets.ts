@@ -5,10 +5,13 @@ export type GateSet = GateSetterParams["gates"];
 
 const setWithinMs = 60_000;
 /** In hub/src/domain/gate.ts. */
+const budgetType = 2;
 const blackoutType = 3;
 const breakerType = 4;
 const bucketType = 5;
+const capType = 6;
 const quotaType = 7;
+const seatsType = 8;
 
 export const benchSource = { type: "source", source: "bench-service" } as const;
 const tenant = { type: "tenant" } as const;
@@ -46,6 +49,32 @@ export function openGates(nowMs: number): GateSet {
     {
       target: tenant,
       settings: { type: quotaType, settings: { note: "", startsMax: 1_000_000_000, windowMs: 3_600_000 } },
+    },
+  ];
+}
+
+const plenty = 1_000_000_000;
+
+/** Those whose levels the ledger judges in each claim, and none that ever shuts. */
+export function openMeters(): GateSet {
+  const cap = { note: "", jobsMax: 1_000_000, costMax: null, tokensMax: null };
+  const budget = {
+    costMax: plenty,
+    tokensMax: plenty,
+    window: "month",
+    timeZone: "UTC",
+    alertPercent: 80,
+  } as const;
+  return [
+    { target: tenant, settings: { type: capType, settings: cap } },
+    { target: queue, settings: { type: capType, settings: cap } },
+    { target: product, settings: { type: budgetType, settings: { note: "", ...budget, isPaused: false } } },
+    {
+      target: product,
+      settings: {
+        type: seatsType,
+        settings: { note: "", seatsMax: 1_000_000, isPreemptive: false, graceMs: 0 },
+      },
     },
   ];
 }

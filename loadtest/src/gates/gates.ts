@@ -7,7 +7,7 @@ import { UsageError } from "../options.js";
 import { spreadOf } from "../statistics.js";
 import { formatCount, formatMs } from "../table.js";
 import { type Adapted, measureAdaptive } from "./adaptive.js";
-import { measureCost } from "./cost.js";
+import { gatedContestants, measureCost, plainName } from "./cost.js";
 import { measureNeighbour, type NeighbourRound } from "./neighbour.js";
 
 const parts = ["cost", "neighbour", "adaptive"];
@@ -69,7 +69,7 @@ export const gates = defineBenchmark({
         rows: [...costRows(cost), ...neighbourRows(neighbour), ...adaptiveRows(adapted)],
       },
       notes: [
-        `Drain: ${formatCount(jobs)} jobs of one lane, with no limit and with five that stay open before each of them (blackout, breaker, adaptive bucket, two quotas); medians of ${rounds} rounds, taking turns.`,
+        `Drain: ${formatCount(jobs)} jobs of one lane, with no limit, with five that stay open before each of them (blackout, breaker, adaptive bucket, two quotas), and with four more that the ledger judges in each claim (two caps, a budget, seats); medians of ${rounds} rounds, taking turns.`,
         `Free jobs: from a submit to the start of its handler, at 200/s, alone and behind ${formatCount(throttled)} jobs whose source lets 100 a second start; medians.`,
         `Adaptive: a service that answers ${formatCount(limit)} requests in each second of the clock and refuses the others with Retry-After 1; the bucket is set to ${formatCount(5 * limit)}/s. Counted by the service, ${settleSeconds} s after the start.`,
       ],
@@ -89,26 +89,30 @@ function chosen(only: string | null): ReadonlySet<string> {
 
 function costRows(heats: readonly Drained[]): string[][] {
   if (heats.length === 0) return [];
-  const medianOf = (name: string) =>
-    spreadOf(heats.filter(({ contestant }) => contestant === name).map((heat) => heat.jobsPerSecond)).median;
-  const [plain, gated] = [medianOf("no-gates"), medianOf("open-gates")];
-  const ratios = ratiosOf(heats);
-  return [
-    [
-      "drain, jobs/s",
+  const plain = medianOf(heats, plainName);
+  return gatedContestants.map(({ name, title }) => {
+    const gated = medianOf(heats, name);
+    const ratios = ratiosOf(heats, name);
+    return [
+      `drain, ${title}, jobs/s`,
       formatCount(plain),
       formatCount(gated),
       (gated / plain).toFixed(3),
       `${ratios.min.toFixed(3)} – ${ratios.max.toFixed(3)}`,
-    ],
-  ];
+    ];
+  });
 }
 
-function ratiosOf(heats: readonly Drained[]) {
+function medianOf(heats: readonly Drained[], name: string): number {
+  return spreadOf(heats.filter(({ contestant }) => contestant === name).map((heat) => heat.jobsPerSecond))
+    .median;
+}
+
+function ratiosOf(heats: readonly Drained[], name: string) {
   const rounds = [...new Set(heats.map(({ round }) => round))];
   const speed = (round: number, name: string) =>
     heats.find((heat) => heat.round === round && heat.contestant === name)?.jobsPerSecond ?? Number.NaN;
-  return spreadOf(rounds.map((round) => speed(round, "open-gates") / speed(round, "no-gates")));
+  return spreadOf(rounds.map((round) => speed(round, name) / speed(round, plainName)));
 }
 
 function neighbourRows(rounds: readonly NeighbourRound[]): string[][] {
