@@ -21,6 +21,7 @@ import {
   toGrants,
 } from "./claim-jobs.js";
 import { distinctItems } from "./distinct-items.js";
+import { classifyFailure } from "./failure.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
 import { heldForGrants } from "./held-sessions.js";
 import { makeMetersText, type ReadAsk, readAsks, readLevels } from "./meters.js";
@@ -37,19 +38,11 @@ const looksMax = 5;
 /** Above the score of whatever has no right to come first. */
 const firstScore = 1e12;
 
-const claimText = `
-with ${heldForGrants("$6", "$7")}, input as (
-  select i.id, i.session_id, i.delivery, i.is_granted, i.cost, i.tokens, i.score, i.meter_ids::integer[] as meter_ids,
-    i.seats_meter_id, i.priority, i.stopped_at, i.reason, i.until_ms
-  from unnest($3::uuid[], $4::uuid[], $5::bigint[], $8::boolean[], $9::bigint[], $10::bigint[], $11::float8[],
-    $12::text[], $13::integer[], $14::smallint[], $15::integer[], $16::text[], $17::float8[])
-    as i (id, session_id, delivery, is_granted, cost, tokens, score, meter_ids, seats_meter_id, priority, stopped_at,
-      reason, until_ms)
+const levelParts = (limits: string) => `
 ), locked as materialized (
   select m.meter_id, m.jobs, m.open_cost, m.open_tokens, m.window_began_at, m.spent_cost, m.spent_tokens,
     case when m.promised_until > now() then m.promised else 0 end as promised,
-    window_start(g.settings, now()) as began_at, l.jobs_max, l.cost_max, l.tokens_max
-  from unnest($18::integer[], $19::bigint[], $20::bigint[], $21::bigint[]) as l (meter_id, jobs_max, cost_max, tokens_max)
+    window_start(g.settings, now()) as began_at, ${limits}
   join meter m on m.meter_id = l.meter_id
   left join gate g on g.gate_id = m.meter_id
   where exists (select from held)
@@ -69,48 +62,34 @@ with ${heldForGrants("$6", "$7")}, input as (
     case when l.window_began_at >= l.began_at then l.spent_cost else 0 end + coalesce(f.spent_cost, 0) as spent_cost,
     case when l.window_began_at >= l.began_at then l.spent_tokens else 0 end + coalesce(f.spent_tokens, 0) as spent_tokens,
     l.open_cost - coalesce(f.cost, 0) as open_cost, l.open_tokens - coalesce(f.tokens, 0) as open_tokens
-  from locked l left join folded f on f.meter_id = l.meter_id
-), asked as materialized (
-  select m.meter_id, count(*)::integer as jobs, sum(i.cost)::bigint as cost, sum(i.tokens)::bigint as tokens
-  from input i cross join lateral unnest(i.meter_ids) as m (meter_id)
-  where i.is_granted group by m.meter_id
-), verdict as materialized (
-  select (select count(*) from locked) = cardinality($18::integer[]) and not exists (
-    select from asked a join levels l on l.meter_id = a.meter_id
-    where l.jobs + a.jobs > l.jobs_max
-      or l.open_cost + l.spent_cost + greatest(a.cost, 1) > l.cost_max
-      or l.open_tokens + l.spent_tokens + greatest(a.tokens, 1) > l.tokens_max) as fits
+  from locked l left join folded f on f.meter_id = l.meter_id`;
+
+/** For each of the meters that these ask of: more than there is room for. */
+const isTooMuch = (asking: string) => `
+  select from ${asking} a join levels l on l.meter_id = a.meter_id
+  where l.jobs + a.jobs > l.jobs_max
+    or l.open_cost + l.spent_cost + greatest(a.cost, 1) > l.cost_max
+    or l.open_tokens + l.spent_tokens + greatest(a.tokens, 1) > l.tokens_max`;
+
+const grantPart = (meterIds: string, condition: string, also: string) => `
 ), granted as (
   update job j set
       state = ${JobState.Leased}, attempt = j.attempt + 1, fencing_token = j.fencing_token + 1,
       session_id = i.session_id, delivery = i.delivery, started_at = now(), progress = null,
-      meter_ids = nullif(i.meter_ids, '{}'), ${linkHistory}
+      meter_ids = nullif(${meterIds}, '{}'), ${linkHistory}
   from input i
-  where j.id = i.id and i.is_granted and j.state = ${JobState.Ready}
-    and i.session_id in (select session_id from held) and (select fits from verdict)
+  where j.id = i.id and j.state = ${JobState.Ready}
+    and i.session_id in (select session_id from held) and ${condition}
   returning j.id, j.lane_id, j.state, j.revision, j.attempt, j.attempts_max, j.fencing_token, j.session_id, j.delivery,
     j.payload, j.content_type, j.options, j.checkpoint_sequence, j.deadline, j.submitted_at,
-    j.prior_at, j.prior_writer, j.prior_batch, i.cost, i.tokens, i.score, j.meter_ids, i.seats_meter_id, i.priority,
-    ${JobEventType.Leased}::smallint as event, j.session_id as event_session, null::text as reason
-), stopped as (
-  update job j set state = ${JobState.Parked}, ${linkHistory}
-  from input i
-  where j.id = i.id and not i.is_granted and j.state = ${JobState.Ready}
-    and i.session_id in (select session_id from held) and (select fits from verdict)
-  returning j.id, j.state, j.revision, j.attempt, j.fencing_token, j.prior_at, j.prior_writer, j.prior_batch,
-    i.stopped_at, i.score, i.until_ms,
-    ${JobEventType.Deferred}::smallint as event, null::uuid as event_session, i.reason
-), deliveries as (
+    j.prior_at, j.prior_writer, j.prior_batch, j.meter_ids, ${also},
+    ${JobEventType.Leased}::smallint as event, j.session_id as event_session, null::text as reason`;
+
+/** What was granted goes into its delivery, and is counted; what ended before is counted out. */
+const countParts = `), deliveries as (
   insert into delivery (session_id, delivery, job_ids)
   select session_id, delivery, array_agg(id) from granted group by session_id, delivery
   ${addToDelivery}
-), seats as (
-  insert into seat (job_id, fencing_token, seats_meter_id, priority, lane_id, score)
-  select id, fencing_token, seats_meter_id, priority, lane_id, score
-  from granted where seats_meter_id is not null
-), parkings as (
-  insert into parked (job_id, gate_id, reason, next_at, score)
-  select id, stopped_at, reason, to_timestamp(until_ms / 1000), score from stopped
 ), taken as materialized (
   select m.meter_id, count(*)::integer as jobs, sum(g.cost)::bigint as cost, sum(g.tokens)::bigint as tokens,
     count(*) filter (where g.priority = ${Priority.Critical})::integer as critical_jobs
@@ -136,15 +115,81 @@ with ${heldForGrants("$6", "$7")}, input as (
       window_began_at = greatest(m.window_began_at, c.began_at),
       promised = greatest(m.promised - c.critical_jobs, 0)
   from changes c where m.meter_id = c.meter_id
+`;
+
+/** The rule decided who starts and who is parked; nothing is done if that is out of date. */
+const judgedText = `
+with ${heldForGrants("$6", "$7")}, input as (
+  select i.id, i.session_id, i.delivery, i.is_granted, i.cost, i.tokens, i.score, i.meter_ids::integer[] as meter_ids,
+    i.seats_meter_id, i.priority, i.stopped_at, i.reason, i.until_ms
+  from unnest($3::uuid[], $4::uuid[], $5::bigint[], $8::boolean[], $9::bigint[], $10::bigint[], $11::float8[],
+    $12::text[], $13::integer[], $14::smallint[], $15::integer[], $16::text[], $17::float8[])
+    as i (id, session_id, delivery, is_granted, cost, tokens, score, meter_ids, seats_meter_id, priority, stopped_at,
+      reason, until_ms)
+${levelParts(`l.jobs_max, l.cost_max, l.tokens_max
+  from unnest($18::integer[], $19::bigint[], $20::bigint[], $21::bigint[])
+    as l (meter_id, jobs_max, cost_max, tokens_max)`)}
+), asked as materialized (
+  select m.meter_id, count(*)::integer as jobs, sum(i.cost)::bigint as cost, sum(i.tokens)::bigint as tokens
+  from input i cross join lateral unnest(i.meter_ids) as m (meter_id)
+  where i.is_granted group by m.meter_id
+), verdict as materialized (
+  select (select count(*) from locked) = cardinality($18::integer[]) and not exists (${isTooMuch("asked")}) as fits
+${grantPart(
+  "i.meter_ids",
+  "i.is_granted and (select fits from verdict)",
+  "i.cost, i.tokens, i.score, i.seats_meter_id, i.priority",
+)}
+), stopped as (
+  update job j set state = ${JobState.Parked}, ${linkHistory}
+  from input i
+  where j.id = i.id and not i.is_granted and j.state = ${JobState.Ready}
+    and i.session_id in (select session_id from held) and (select fits from verdict)
+  returning j.id, j.state, j.revision, j.attempt, j.fencing_token, j.prior_at, j.prior_writer, j.prior_batch,
+    i.stopped_at, i.score, i.until_ms,
+    ${JobEventType.Deferred}::smallint as event, null::uuid as event_session, i.reason
+), seats as (
+  insert into seat (job_id, fencing_token, seats_meter_id, priority, lane_id, score)
+  select id, fencing_token, seats_meter_id, priority, lane_id, score
+  from granted where seats_meter_id is not null
+), parkings as (
+  insert into parked (job_id, gate_id, reason, next_at, score)
+  select id, stopped_at, reason, to_timestamp(until_ms / 1000), score from stopped
 ), told as (
   select id, event, state, revision, attempt, fencing_token, event_session, reason, prior_at, prior_writer, prior_batch
   from granted
   union all
   select id, event, state, revision, attempt, fencing_token, event_session, reason, prior_at, prior_writer, prior_batch
   from stopped
-), ${writePage("told")}
+${countParts}), ${writePage("told")}
 select v.fits, array(select id from stopped) as stopped_ids, ${grantColumns}
 from verdict v left join granted on true`;
+
+/**
+ * Everybody starts, and the statement fails when that turns out to be too much: what is asked for and what is allowed is
+ * found on the way, which costs a plain claim little more. Who declares a key, and seats that may be taken from others,
+ * are never easy.
+ */
+const easyText = `
+with ${heldForGrants("$6", "$7")}, input as (
+  select * from unnest($3::uuid[], $4::uuid[], $5::bigint[], $8::text[]) as i (id, session_id, delivery, meter_ids)
+${levelParts(`coalesce(g.settings ->> 'jobsMax', g.settings ->> 'seatsMax')::bigint as jobs_max,
+    (g.settings ->> 'costMax')::bigint as cost_max, (g.settings ->> 'tokensMax')::bigint as tokens_max,
+    coalesce((g.settings ->> 'isPreemptive')::boolean, false) as is_hard
+  from unnest($9::integer[]) as l (meter_id)`)}
+${grantPart(
+  "i.meter_ids::integer[]",
+  "(select count(*) from locked where not is_hard) = cardinality($9::integer[])",
+  "estimated_cost(j.options) as cost, estimated_tokens(j.options) as tokens, null::smallint as priority",
+)}
+${countParts}), ${writePage("granted")}
+select case
+    when (select count(*) from locked where not is_hard) <> cardinality($9::integer[]) then false
+    when exists (${isTooMuch("taken")}) or exists (select from granted where options ? 'inFlight')
+      then try_again() is null
+    else true end as fits,
+  '{}'::uuid[] as stopped_ids, ${grantColumns}
+from (select 1) one left join granted on true`;
 
 type MeteredRow = GrantRow & { readonly fits: boolean; readonly stopped_ids: readonly string[] };
 
@@ -169,8 +214,13 @@ export const claimMetered: BatchStatement<ClaimItem, MeteredResult> = {
     const found = new Map<string, MeteredResult>();
     if (on.isRetry) for (const [id, lease] of await readBack(on, distinct)) found.set(id, lease);
     const open = distinct.filter((item) => !found.has(item.jobId));
-    const plan = open.length > 0 ? await decide(on, open) : null;
-    const rows = plan && plan.asks.size > 0 ? await write(on, plan, holders, gateEpoch) : [];
+    const mayBeEasy =
+      !on.isRetry && open.length > 0 && open.every(({ meterIds = [] }) => meterIds.length > 0);
+    const easy = mayBeEasy ? await writeEasy(on, open, holders, gateEpoch) : [];
+    const isEasy = easy[0]?.fits === true;
+    const plan = open.length > 0 && !isEasy ? await decide(on, open) : null;
+    const judged = plan && plan.asks.size > 0 ? await write(on, plan, holders, gateEpoch) : [];
+    const rows = isEasy ? easy : judged;
     const grants = rows.filter((row) => row.id !== null);
     const leases = await toGrants((query) => on.connection.query(query), grants);
     for (const [id, lease] of leases) found.set(id, lease);
@@ -179,16 +229,16 @@ export const claimMetered: BatchStatement<ClaimItem, MeteredResult> = {
     const isContended = rows.length > 0 && rows[0]?.fits !== true;
     const isOpen = distinct.some((item) => !found.has(item.jobId));
     const held = isOpen ? await readHeldSessions(on, holders, "{}") : null;
-    const judged = new Map<ClaimItem, MeteredResult>();
+    const answers = new Map<ClaimItem, MeteredResult>();
     for (const item of distinct) {
       const result = found.get(item.jobId);
-      if (result !== undefined) judged.set(item, result);
-      else if (held?.sessionIds.has(item.sessionId) === false) judged.set(item, "superseded");
-      else if (held && held.gateEpoch !== gateEpoch) judged.set(item, "gates_changed");
-      else if (isContended && plan?.asks.has(item.jobId)) judged.set(item, "contended");
+      if (result !== undefined) answers.set(item, result);
+      else if (held?.sessionIds.has(item.sessionId) === false) answers.set(item, "superseded");
+      else if (held && held.gateEpoch !== gateEpoch) answers.set(item, "gates_changed");
+      else if (isContended && plan?.asks.has(item.jobId)) answers.set(item, "contended");
     }
     return {
-      results: items.map((item) => judged.get(item) ?? null),
+      results: items.map((item) => answers.get(item) ?? null),
       wrotePage: grants.length > 0 || stoppedIds.length > 0,
     };
   },
@@ -203,6 +253,36 @@ async function readBack(on: BatchContext, items: readonly ClaimItem[]) {
     numberArray(items.map((item) => item.delivery)),
   );
   return toGrants((query) => on.connection.query(query), rows);
+}
+
+/** Grants all that are ready; nothing, and no row that says that it fits, when there is not plainly room for them. */
+async function writeEasy(
+  on: BatchContext,
+  items: readonly ClaimItem[],
+  holders: string,
+  gateEpoch: number,
+): Promise<readonly MeteredRow[]> {
+  try {
+    const { rows } = await on.connection.query<MeteredRow>({
+      name: "claim_metered_easily",
+      text: easyText,
+      values: [
+        on.writerId,
+        on.batch,
+        uuidArray(items.map((item) => item.jobId)),
+        uuidArray(items.map((item) => item.sessionId)),
+        numberArray(items.map((item) => item.delivery)),
+        holders,
+        gateEpoch,
+        items.map(({ meterIds = [] }) => numberArray(meterIds)),
+        numberArray([...new Set(items.flatMap(({ meterIds = [] }) => meterIds))]),
+      ],
+    });
+    return rows;
+  } catch (error) {
+    if (classifyFailure(error) !== "conflict") throw error;
+    return [];
+  }
 }
 
 async function decide(on: BatchContext, items: readonly ClaimItem[]): Promise<Plan> {
@@ -255,7 +335,7 @@ async function write(
   const limits = [...levels.values()].map((level) => ({ level, limits: limitsUnder(level, asks, stops) }));
   const { rows } = await on.connection.query<MeteredRow>({
     name: "claim_metered",
-    text: claimText,
+    text: judgedText,
     values: [
       on.writerId,
       on.batch,
