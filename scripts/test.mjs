@@ -8,8 +8,8 @@ import { join } from "node:path";
 import { bootstrap, bootstrapDependencies, Foreseen, root } from "./bootstrap.mjs";
 import { checks } from "./checks.mjs";
 
-/** A run that hangs is a run that failed; on two cores that are free the whole takes about half of this. */
-const vitestTimeoutMs = 12 * 60_000;
+/** A run that hangs is a run that failed; on two cores that are free the whole takes about two thirds of this. */
+const vitestTimeoutMs = 13 * 60_000;
 const endTimeoutMs = 15_000;
 
 const total = { passed: 0, failed: 0, skipped: 0 };
