@@ -3,6 +3,7 @@
 import { Fault } from "../domain/fault.js";
 import type { Ledger } from "../ledger/ledger.js";
 import { hearHeartbeat, nextNonce } from "./liveness.js";
+import { Renewals } from "./renewals.js";
 import { sessionExpired, sessionSuperseded } from "./session-faults.js";
 import type { SessionLeases } from "./session-leases.js";
 import type { Sessions } from "./sessions.js";
@@ -17,7 +18,7 @@ const sweepIntervalMs = 500;
 
 export class SessionLiveness {
   readonly settings: LivenessSettings;
-  readonly #ledger: Pick<Ledger, "renewSessions">;
+  readonly #renewals: Renewals;
   readonly #sessions: Sessions;
   readonly #leases: SessionLeases;
   readonly #sweeping: NodeJS.Timeout;
@@ -29,7 +30,7 @@ export class SessionLiveness {
     leases: SessionLeases,
   ) {
     this.settings = settings;
-    this.#ledger = ledger;
+    this.#renewals = new Renewals(ledger);
     this.#sessions = sessions;
     this.#leases = leases;
     this.#sweeping = setInterval(() => this.#sweep(), sweepIntervalMs);
@@ -59,17 +60,15 @@ export class SessionLiveness {
     const settledDeliveries = session.takeSettledDeliveries();
     const lastClaim = session.link?.type === "unary" ? session.link.lastClaim : null;
     try {
-      const [result] = await this.#ledger.renewSessions([
-        {
-          sessionId: session.sessionId,
-          epoch: session.epoch,
-          ttlMs: this.settings.sessionTtlMs,
-          deliveredThrough: session.deliveredThrough,
-          isDraining: session.state.type === "draining",
-          settledDeliveries,
-          lastRequest: lastClaim,
-        },
-      ]);
+      const result = await this.#renewals.renew({
+        sessionId: session.sessionId,
+        epoch: session.epoch,
+        ttlMs: this.settings.sessionTtlMs,
+        deliveredThrough: session.deliveredThrough,
+        isDraining: session.state.type === "draining",
+        settledDeliveries,
+        lastRequest: lastClaim,
+      });
       if (result === "renewed") {
         if (session.link?.type === "unary") session.link.renewedAtMs = Date.now();
         return this.settings.sessionTtlMs;
@@ -87,6 +86,7 @@ export class SessionLiveness {
 
   stop(): void {
     clearInterval(this.#sweeping);
+    this.#renewals.flush();
   }
 
   /** Ends streams that fell silent; takes back what lost ones never received; forgets those that cannot be alive here. */

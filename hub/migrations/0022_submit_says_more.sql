@@ -1,6 +1,8 @@
 -- A time to start by and a unique key for jobs that are submitted from SQL. As the hub keeps them: {"startByMs", "unique"}.
 alter table inbox add column options jsonb not null default '{}';
 
+-- holdfast.submit() takes these, and source and share, too. Two functions of that name would leave calls of either
+-- ambiguous, so the new one takes the place of the old, and whoever may call that may call this.
 create temporary table may_submit on commit drop as
   select a.grantee, a.is_grantable from pg_proc p cross join lateral aclexplode(p.proacl) a
   where p.pronamespace = 'holdfast'::regnamespace and p.proname = 'submit' and a.grantee not in (0, p.proowner);
