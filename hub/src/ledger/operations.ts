@@ -12,7 +12,7 @@ export function recordOperation(source: string, first: number): string {
   return `
   operations as (
     insert into operation (operation_id, tenant_id, subject, action, target, reason, ticket, before, after)
-    select new_job_id(), operation_tenant, $${first}, action, target, $${first + 1}, $${first + 2},
+    select new_operation_id(), operation_tenant, $${first}, action, target, $${first + 1}, $${first + 2},
       before::jsonb, after::jsonb
     from ${source}
   )`;
