@@ -64,7 +64,9 @@ describe("a job with a unique key", () => {
     });
     await worker.succeed(await worker.lease());
     await until(async () => (await getJob(client, second)).state === JobState.SUCCEEDED, "the second to end");
-    expect((await client.call(retry, { jobId: first })).job?.state).toBe(JobState.READY);
+    // The worker has credit left and may have it already.
+    const revived = await client.call(retry, { jobId: first });
+    expect([JobState.READY, JobState.LEASED]).toContain(revived.job?.state);
   });
 
   it("stands in a batch beside jobs without one, each answered in its place", async () => {
