@@ -1,7 +1,7 @@
 // What a live worker that has nothing to do costs the hub: memory, and processor time for its heartbeats.
-import { setTimeout as delay } from "node:timers/promises";
 import { defineBenchmark } from "../benchmark.js";
-import type { HubParams, HubSays, HubUsage } from "../programs/hub.js";
+import { shareOf, usageAfter } from "../hub-usage.js";
+import type { HubParams, HubSays } from "../programs/hub.js";
 import type { HolderParams, HolderSays } from "../programs/stream-holder.js";
 import type { Stage } from "../stage.js";
 import type { Program } from "../start-program.js";
@@ -103,15 +103,6 @@ async function holdStreams(
     await hub.stop();
     await stage.postgres.dropDatabase(database);
   }
-}
-
-async function usageAfter(hub: Program<HubSays>, waitMs: number): Promise<HubUsage> {
-  await delay(waitMs);
-  return await hub.said("usage", upWithinMs);
-}
-
-function shareOf(from: HubUsage, to: HubUsage): number {
-  return (to.cpuMs - from.cpuMs) / (to.atMs - from.atMs);
 }
 
 function streamsTable(idles: readonly Idle[]): Table {

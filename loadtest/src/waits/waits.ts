@@ -2,7 +2,8 @@
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { defineBenchmark } from "../benchmark.js";
-import type { HubParams, HubSays, HubUsage } from "../programs/hub.js";
+import { shareOf, usageAfter } from "../hub-usage.js";
+import type { HubParams, HubSays } from "../programs/hub.js";
 import type { OneSignalParams, OneSignalSays } from "../programs/one-signal.js";
 import type { WaiterParams, WaiterSays } from "../programs/waiting-worker.js";
 import type { Stage } from "../stage.js";
@@ -130,15 +131,6 @@ async function untilSuspended(
     if (performance.now() > giveUpAtMs) throw new Error("The jobs do not wait, or do not wake.");
     await delay(lookEveryMs);
   }
-}
-
-async function usageAfter(hub: Program<HubSays>, waitMs: number): Promise<HubUsage> {
-  await delay(waitMs);
-  return await hub.said("usage", upWithinMs);
-}
-
-function shareOf(from: HubUsage, to: HubUsage): number {
-  return (to.cpuMs - from.cpuMs) / (to.atMs - from.atMs);
 }
 
 function waitsTable(measured: readonly Waits[]): Table {
