@@ -12,6 +12,7 @@ import type { Suspensions } from "../services/suspensions.js";
 import type { StreamLink, WorkerSession } from "../services/worker-session.js";
 import { invalid } from "./check.js";
 import { actOnEffect } from "./effect-acts.js";
+import type { EncodedResponse } from "./encoded.js";
 import { toFault } from "./errors.js";
 import { toAttachResponse, toWelcomeMessage } from "./hub-messages.js";
 import type { Call } from "./implementation.js";
@@ -56,7 +57,7 @@ export async function* attach(
   parts: AttachParts,
   requests: AsyncIterable<AttachRequest>,
   call: Call,
-): AsyncGenerator<AttachResponse> {
+): AsyncGenerator<AttachResponse | EncodedResponse> {
   const input = requests[Symbol.asyncIterator]();
   const first = await input.next();
   const hello = toHello(firstHello(first.done ? undefined : first.value), "hello");

@@ -68,16 +68,21 @@ function define(method: DescMethod): ServiceDefinition[string] {
     }
   };
   const serialize = (response: Response) =>
-    Buffer.from(response instanceof EncodedResponse ? response.bytes : toBinary(method.output, response));
+    asBuffer(response instanceof EncodedResponse ? response.bytes : toBinary(method.output, response));
   return {
     path: `/${method.parent.typeName}/${method.name}`,
     requestStream: method.methodKind === "bidi_streaming",
     responseStream: method.methodKind !== "unary",
-    requestSerialize: (message: Message) => Buffer.from(toBinary(method.input, message)),
+    requestSerialize: (message: Message) => asBuffer(toBinary(method.input, message)),
     requestDeserialize: deserialize,
     responseSerialize: serialize,
     responseDeserialize: (bytes: Buffer) => fromBinary(method.output, bytes),
   };
+}
+
+/** The same bytes as a Buffer, without copying. */
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 function handlerOf(

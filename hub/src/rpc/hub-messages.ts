@@ -1,29 +1,20 @@
-// What the hub sends to workers: from the services to the wire. Leases and verdicts are the hot ones.
+// What the hub sends to workers: from the services to the wire. Leases and verdicts: lease-messages.ts.
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { DisconnectPolicy } from "@holdfast/gen/holdfast/v1/job_pb";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import {
   type AttachResponse,
   AttachResponseSchema,
   type CheckpointSavedSchema,
-  type JobVerdictSchema,
-  type LeaseSchema,
   LostReason,
   RevokeReason,
   type RevokeSchema,
   Verdict,
 } from "@holdfast/gen/holdfast/v1/worker_service_pb";
-import type {
-  CheckpointVerdict,
-  HubMessage,
-  LaneLease,
-  ResultVerdict,
-  RevokedLease,
-  Welcome,
-} from "../services/session-messages.js";
+import type { CheckpointVerdict, HubMessage, RevokedLease, Welcome } from "../services/session-messages.js";
 import { toEffectVerdict } from "./effect-messages.js";
+import type { EncodedResponse } from "./encoded.js";
+import { encodeLeases, encodeVerdicts } from "./lease-messages.js";
 import { type EdgeLimits, reportResultsMax } from "./limits.js";
-import { toChildrenMessage } from "./run-messages.js";
 import { toWaitVerdictMessage } from "./waits.js";
 
 export function toWelcomeMessage(welcome: Welcome, limits: EdgeLimits, hubVersion: string): AttachResponse {
@@ -61,21 +52,21 @@ const lostReasons = {
   reported: LostReason.REPORTED,
 } as const;
 
-export function toAttachResponse(message: HubMessage): AttachResponse {
-  return create(AttachResponseSchema, { message: toMessage(message) });
+export function toAttachResponse(message: HubMessage): AttachResponse | EncodedResponse {
+  switch (message.type) {
+    case "leases":
+      return encodeLeases(message.delivery, message.leases);
+    case "verdicts":
+      return encodeVerdicts(message.verdicts);
+    default:
+      return create(AttachResponseSchema, { message: toMessage(message) });
+  }
 }
 
 function toMessage(
-  message: HubMessage,
+  message: Exclude<HubMessage, { readonly type: "leases" | "verdicts" }>,
 ): NonNullable<MessageInitShape<typeof AttachResponseSchema>["message"]> {
   switch (message.type) {
-    case "leases":
-      return {
-        case: "leases",
-        value: { delivery: BigInt(message.delivery), leases: message.leases.map(toLeaseMessage) },
-      };
-    case "verdicts":
-      return { case: "verdicts", value: { verdicts: message.verdicts.map(toVerdictMessage) } };
     case "checkpoint_saved":
       return { case: "checkpointSaved", value: toSavedMessage(message.saved) };
     case "heartbeat": {
@@ -90,56 +81,6 @@ function toMessage(
       return { case: "waitVerdict", value: toWaitVerdictMessage(message.verdict) };
     case "drain":
       return { case: "drain", value: { grace: durationFromMs(message.graceMs) } };
-  }
-}
-
-export function toLeaseMessage({ lease, lane }: LaneLease): MessageInitShape<typeof LeaseSchema> {
-  const { options } = lease;
-  return {
-    jobId: lease.jobId,
-    fencingToken: lease.fencingToken,
-    attempt: lease.attempt,
-    maxAttempts: lease.attemptsMax,
-    kind: lane.kind,
-    product: lane.product,
-    queue: lane.queue,
-    payload: lease.payload as Uint8Array<ArrayBuffer>,
-    contentType: lease.contentType,
-    disconnectPolicy: options.finishAndReport ? DisconnectPolicy.FINISH_AND_REPORT : DisconnectPolicy.STOP,
-    submittedAt: timestampFromMs(Math.round(lease.submittedAtMs)),
-    ...(options.replay && { originJobId: options.replay.originId }),
-    ...(lease.checkpoint && {
-      checkpoint: {
-        sequence: lease.checkpoint.sequence,
-        state: lease.checkpoint.state as Uint8Array<ArrayBuffer>,
-      },
-    }),
-    ...(lease.deadlineMs !== null && { deadline: timestampFromMs(Math.round(lease.deadlineMs)) }),
-    ...(options.finishAndReport &&
-      options.finishAndReport.limitMs > 0 && {
-        disconnectLimit: durationFromMs(options.finishAndReport.limitMs),
-      }),
-    ...(options.traceContext && { traceContext: options.traceContext }),
-    ...(options.labels && { labels: { ...options.labels } }),
-    ...(options.idempotencyKey && { idempotencyKey: options.idempotencyKey }),
-    ...(lease.children && { children: toChildrenMessage(lease.jobId, lease.children) }),
-  };
-}
-
-export function toVerdictMessage(result: ResultVerdict): MessageInitShape<typeof JobVerdictSchema> {
-  const { jobId, fencingToken, verdict } = result;
-  switch (verdict.type) {
-    case "committed":
-      return { jobId, fencingToken, verdict: Verdict.COMMITTED, state: verdict.state as number };
-    case "duplicate":
-      return { jobId, fencingToken, verdict: Verdict.DUPLICATE };
-    case "stale":
-      return { jobId, fencingToken, verdict: Verdict.STALE };
-    case "refused": {
-      const { reason, message, metadata } = verdict.refusal;
-      const refusal = { reason, message, metadata: { ...metadata } };
-      return { jobId, fencingToken, verdict: Verdict.REFUSED, refusal };
-    }
   }
 }
 
