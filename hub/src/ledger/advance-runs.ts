@@ -16,7 +16,8 @@ import { childFailedCode, dependencyFailedCode, RunPolicy } from "../domain/run.
 import type { RunChange, RunChanges } from "../domain/run-changes.js";
 import type { BatchContext } from "./group-commit.js";
 import { type RefRow, toRef } from "./ref-row.js";
-import { linkHistory, toMs, uuidArray } from "./sql-text.js";
+import { linkHistory, toMs } from "./sql-text.js";
+import { uuidArray } from "./uuid-array.js";
 
 /** Places in lanes for jobs that one statement makes ready. Beyond it places are shared, and ids are the order. */
 const placesMax = 1_024;

@@ -2,7 +2,8 @@ import { JobEventType, JobState } from "../domain/job-state.js";
 import { endJobs, lockRuns } from "./advance-runs.js";
 import { distinctItems, tenantJobKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
-import { linkHistory, numberArray, toMs, uuidArray, writePage } from "./sql-text.js";
+import { linkHistory, numberArray, toMs, writePage } from "./sql-text.js";
+import { uuidArray } from "./uuid-array.js";
 
 export interface CancelItem {
   readonly jobId: string;

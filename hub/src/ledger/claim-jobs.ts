@@ -7,7 +7,8 @@ import type { BatchContext, BatchStatement } from "./group-commit.js";
 import { heldForGrants, heldSessionsText } from "./held-sessions.js";
 import type { ReadPool } from "./read-pool.js";
 import { readChildren } from "./read-runs.js";
-import { addToDelivery, linkHistory, numberArray, toMs, uuidArray, writePage } from "./sql-text.js";
+import { addToDelivery, linkHistory, numberArray, toMs, writePage } from "./sql-text.js";
+import { uuidArray } from "./uuid-array.js";
 
 export interface ClaimItem {
   readonly jobId: string;
@@ -123,8 +124,8 @@ export const claimJobs: BatchStatement<ClaimItem, ClaimResult> = {
 
 export async function readHeldSessions(
   on: BatchContext,
-  sessionIds: string,
-  jobIds: string,
+  sessionIds: Buffer,
+  jobIds: Buffer,
 ): Promise<{
   readonly gateEpoch: number;
   readonly sessionIds: ReadonlySet<string>;
@@ -151,7 +152,7 @@ export async function readHeldSessions(
 export async function readHeld(
   on: BatchContext,
   ids: readonly string[],
-  sessions: string,
+  sessions: Buffer,
   deliveries: string,
 ): Promise<GrantRow[]> {
   const values = [uuidArray(ids), sessions, deliveries];

@@ -23,7 +23,8 @@ import { classifyFailure } from "./failure.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
 import { easyText, judgedText } from "./metered-claim-text.js";
 import { makeMetersText, type ReadAsk, readAsks, readLevels } from "./meters.js";
-import { booleanArray, numberArray, uuidArray } from "./sql-text.js";
+import { booleanArray, numberArray } from "./sql-text.js";
+import { uuidArray } from "./uuid-array.js";
 
 export type MeteredResult =
   | Exclude<ClaimResult, "metered">
@@ -73,7 +74,7 @@ export const claimMetered: BatchStatement<ClaimItem, MeteredResult> = {
     for (const id of stoppedIds) found.set(id, plan?.stops.get(id) as StoppedJob);
     const isContended = rows.length > 0 && rows[0]?.fits !== true;
     const isOpen = distinct.some((item) => !found.has(item.jobId));
-    const held = isOpen ? await readHeldSessions(on, holders, "{}") : null;
+    const held = isOpen ? await readHeldSessions(on, holders, uuidArray([])) : null;
     const answers = new Map<ClaimItem, MeteredResult>();
     for (const item of distinct) {
       const result = found.get(item.jobId);
@@ -104,7 +105,7 @@ async function readBack(on: BatchContext, items: readonly ClaimItem[]) {
 async function writeEasy(
   on: BatchContext,
   items: readonly ClaimItem[],
-  holders: string,
+  holders: Buffer,
   gateEpoch: number,
 ): Promise<readonly MeteredRow[]> {
   try {
@@ -167,7 +168,7 @@ async function decide(on: BatchContext, items: readonly ClaimItem[]): Promise<Pl
 async function write(
   on: BatchContext,
   { items, asks, levels, stops }: Plan,
-  holders: string,
+  holders: Buffer,
   gateEpoch: number,
 ): Promise<readonly MeteredRow[]> {
   const ready = items.filter((item) => asks.has(item.jobId));

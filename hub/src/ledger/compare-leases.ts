@@ -2,7 +2,8 @@ import { JobState } from "../domain/job-state.js";
 import type { Outcome } from "../domain/outcome.js";
 import { deadlineCode } from "./fire-timers.js";
 import type { ReadPool } from "./read-pool.js";
-import { numberArray, uuidArray } from "./sql-text.js";
+import { numberArray } from "./sql-text.js";
+import { uuidArray } from "./uuid-array.js";
 
 /** A lease as a hub remembers it. */
 export interface RememberedLease {

@@ -4,7 +4,8 @@ import type { DeadJob, DeadLetterFilter, DeadLetterPlace } from "../domain/dead-
 import type { Outcome } from "../domain/outcome.js";
 import { isUuid } from "../domain/uuid.js";
 import type { ReadPool } from "./read-pool.js";
-import { fromMs, toMs, uuidArray } from "./sql-text.js";
+import { fromMs, toMs } from "./sql-text.js";
+import { uuidArray } from "./uuid-array.js";
 
 interface DeadRow {
   readonly job_id: string;

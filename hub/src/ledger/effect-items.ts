@@ -2,7 +2,8 @@
 import type { EffectName } from "../domain/effect.js";
 import { JobState } from "../domain/job-state.js";
 import { firstUuid } from "../domain/uuid.js";
-import { numberArray, uuidArray } from "./sql-text.js";
+import { numberArray } from "./sql-text.js";
+import { uuidArray } from "./uuid-array.js";
 
 /** Who acts on which effect. */
 export interface EffectItem {

@@ -5,7 +5,8 @@ import type { Firing, ScheduledJob, ScheduleView } from "../domain/schedule.js";
 import { operatorValues, recordOperation } from "./operations.js";
 import type { ReadPool } from "./read-pool.js";
 import { type ScheduleRow, scheduleColumns, scheduleJoins, toSchedule } from "./schedules.js";
-import { fromMs, numberArray, toMs, uuidArray } from "./sql-text.js";
+import { fromMs, numberArray, toMs } from "./sql-text.js";
+import { uuidArray } from "./uuid-array.js";
 
 /** What schedules have to do now. */
 export interface DueSchedules {

@@ -4,7 +4,8 @@ import type { DroppedPages, EventPage, ForwardedEvent, PagePlace } from "../doma
 import type { JobEventType, JobState } from "../domain/job-state.js";
 import type { ForwardClaim } from "./forward-cursors.js";
 import type { ReadPool } from "./read-pool.js";
-import { numberArray, toMs, uuidArray } from "./sql-text.js";
+import { numberArray, toMs } from "./sql-text.js";
+import { uuidArray } from "./uuid-array.js";
 
 /**
  * Pages of a writer after the one that is forwarded, in order. Partitions exist three days ahead at most, so however

@@ -4,8 +4,9 @@ import type { JobOptions, Priority } from "../domain/job-spec.js";
 import type { RetryPolicy } from "../domain/retry.js";
 import { lastUuid } from "../domain/uuid.js";
 import type { ReadPool } from "./read-pool.js";
-import { toMs, uuidArray } from "./sql-text.js";
+import { toMs } from "./sql-text.js";
 import { closeDiscarded } from "./submit-windows.js";
+import { uuidArray } from "./uuid-array.js";
 
 /** Payloads of one page, at most, beside those of its first entry. */
 const pageBytesMax = 8 << 20;

@@ -7,7 +7,8 @@ import { JobState } from "../domain/job-state.js";
 import { type MeterAsk, noLimits, type ReadLevel } from "../domain/meter.js";
 import type { ClaimItem } from "./claim-jobs.js";
 import type { ReadPool } from "./read-pool.js";
-import { numberArray, toMs, uuidArray } from "./sql-text.js";
+import { numberArray, toMs } from "./sql-text.js";
+import { uuidArray } from "./uuid-array.js";
 
 const levelColumns = `
   meter_id, tenant_id, type, target, settings, jobs, open_cost, open_tokens, spent_cost, spent_tokens, promised,

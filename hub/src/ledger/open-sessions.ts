@@ -1,6 +1,7 @@
 import type { SessionProfile } from "../domain/fleet-view.js";
 import type { BatchStatement } from "./group-commit.js";
-import { numberArray, uuidArray } from "./sql-text.js";
+import { numberArray } from "./sql-text.js";
+import { uuidArray } from "./uuid-array.js";
 
 export interface OpenSessionItem {
   /** A fresh UUIDv7. */

@@ -5,7 +5,8 @@ import type { Outcome } from "../domain/outcome.js";
 import { isUuid } from "../domain/uuid.js";
 import type { ReadPool } from "./read-pool.js";
 import { readSuspended } from "./read-suspended.js";
-import { numberArray, toMs, uuidArray } from "./sql-text.js";
+import { numberArray, toMs } from "./sql-text.js";
+import { uuidArray } from "./uuid-array.js";
 
 interface JobRow {
   readonly id: string;

@@ -1,7 +1,8 @@
 import type { WaitedFor } from "../domain/explain.js";
 import { JobState } from "../domain/job-state.js";
 import type { ReadPool } from "./read-pool.js";
-import { toMs, uuidArray } from "./sql-text.js";
+import { toMs } from "./sql-text.js";
+import { uuidArray } from "./uuid-array.js";
 
 /** Jobs before another in its lane are counted up to here. */
 const countedAheadMax = 10_000;

@@ -2,7 +2,8 @@ import type { Spend } from "../domain/job-spec.js";
 import { JobState } from "../domain/job-state.js";
 import { type LeaseRow, leaseKey, leaseRowKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
-import { numberArray, uuidArray } from "./sql-text.js";
+import { numberArray } from "./sql-text.js";
+import { uuidArray } from "./uuid-array.js";
 
 /** What an attempt has spent so far, all in all: saying it again, or saying less, changes nothing. */
 export interface SpendItem extends Spend {

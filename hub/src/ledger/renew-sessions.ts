@@ -1,5 +1,6 @@
 import type { BatchStatement } from "./group-commit.js";
-import { booleanArray, numberArray, uuidArray } from "./sql-text.js";
+import { booleanArray, numberArray } from "./sql-text.js";
+import { uuidArray } from "./uuid-array.js";
 
 export interface RenewItem {
   readonly sessionId: string;

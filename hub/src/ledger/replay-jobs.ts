@@ -12,7 +12,8 @@ import type { Ref } from "../domain/lane.js";
 import { lockRuns } from "./advance-runs.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
 import { type RefRow, toRef } from "./ref-row.js";
-import { numberArray, toMs, uuidArray, writePage } from "./sql-text.js";
+import { numberArray, toMs, writePage } from "./sql-text.js";
+import { uuidArray } from "./uuid-array.js";
 
 /** One job to repeat. */
 export interface RepeatedJob {

@@ -3,7 +3,7 @@ import { JobState } from "../domain/job-state.js";
 import type { Outcome, OutcomeDecision } from "../domain/outcome.js";
 import { outcomeFingerprint } from "../domain/outcome.js";
 import { endJobs, lockRuns } from "./advance-runs.js";
-import { distinctItems, type LeaseRow, leaseKey, leaseRowKey } from "./distinct-items.js";
+import { distinctItems, leaseKey } from "./distinct-items.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
 import {
   eventOfSettledState,
@@ -12,9 +12,9 @@ import {
   packBytes,
   textArray,
   toMs,
-  uuidArray,
   writePage,
 } from "./sql-text.js";
+import { uuidArray } from "./uuid-array.js";
 
 export interface ReportItem {
   readonly jobId: string;
@@ -77,9 +77,9 @@ const meterParts = `
 const reportText = (way: Way) => `
 with input as (
   select * from unnest($3::uuid[], $4::uuid[], $5::bigint[], $6::smallint[], $7::float8[], $8::bigint[],
-    $9::integer[], $10::integer[], $11::text[], $12::text[], $13::text[])
+    $9::integer[], $10::integer[], $11::text[], $12::text[], $13::text[]) with ordinality
     as i (id, session_id, fencing_token, state, delay_ms, fingerprint, result_offset, result_length,
-      result_content_type, outcome, reason)
+      result_content_type, outcome, reason, ordinal)
 ), settled as (
   update job j set
       state = settled_state(i.state, j.cancel_by is not null, j.attempt, j.attempts_max),
@@ -96,7 +96,7 @@ with input as (
     and j.session_id = i.session_id and j.state = ${JobState.Leased} ${left[way]}
   returning j.id, j.state, j.revision, j.attempt, j.fencing_token, j.run_at, j.checkpoint_sequence,
     j.prior_at, j.prior_writer, j.prior_batch,
-    ${eventOfSettledState} as event, i.session_id as event_session, i.reason${
+    ${eventOfSettledState} as event, i.session_id as event_session, i.reason, i.ordinal${
       way === "plain"
         ? ""
         : ", j.meter_ids, estimated_cost(j.options) as cost, estimated_tokens(j.options) as tokens"
@@ -108,9 +108,9 @@ with input as (
   delete from checkpoint c using settled s
   where c.job_id = s.id and s.checkpoint_sequence > 0 and s.state in (${JobState.Succeeded}, ${JobState.Cancelled})
 ${way === "plain" ? "" : meterParts}), ${writePage("settled")}
-select id, state, case when state = ${JobState.Scheduled} then ${toMs("run_at")} end as due_at_ms,
-  event_session as session_id, fencing_token
-from settled`;
+select array_agg(ordinal::integer) as ordinals, state,
+  case when state = ${JobState.Scheduled} then ${toMs("run_at")} end as due_at_ms
+from settled group by state, due_at_ms`;
 
 const statements: Readonly<Record<Way, { readonly name: string; readonly text: string }>> = {
   plain: { name: "report_results", text: reportText("plain") },
@@ -134,8 +134,7 @@ export const reportResults: BatchStatement<ReportItem, ReportResult> = {
   bytesMax: 16 << 20,
   bytesOf: (item) => (item.outcome.type === "success" ? item.outcome.result.length : 256) + 128,
   run: async (on, items) => {
-    const byLease = distinctItems(items, leaseKey);
-    const distinct = [...byLease.values()];
+    const distinct = [...distinctItems(items, leaseKey).values()];
     const ids = distinct.map((item) => item.jobId);
     const fingerprints = distinct.map((item) => outcomeFingerprint(item.outcome));
     const results = packBytes(
@@ -170,12 +169,9 @@ export const reportResults: BatchStatement<ReportItem, ReportResult> = {
       ? await endJobs<SettledRow>(on, lockRuns(ids), statement)
       : { ...(await on.connection.query<SettledRow>(statement)), advanced: undefined };
     const settled = new Map<ReportItem, ReportResult>();
-    for (const row of rows)
-      settled.set(byLease.get(leaseRowKey(row)) as ReportItem, {
-        type: "committed",
-        state: row.state,
-        dueAtMs: row.due_at_ms,
-      });
+    for (const { ordinals, state, due_at_ms: dueAtMs } of rows)
+      for (const ordinal of ordinals)
+        settled.set(distinct[ordinal - 1] as ReportItem, { type: "committed", state, dueAtMs });
     const refused = items.filter((item) => !settled.has(item));
     const verdicts = refused.length > 0 ? await judgeRefused(on, refused) : [];
     return {
@@ -186,7 +182,9 @@ export const reportResults: BatchStatement<ReportItem, ReportResult> = {
   },
 };
 
-interface SettledRow extends LeaseRow {
+/** The items that came to one state, counted from 1. */
+interface SettledRow {
+  readonly ordinals: readonly number[];
   readonly state: JobState;
   readonly due_at_ms: number | null;
 }

@@ -2,7 +2,7 @@ import type { SessionProfile } from "../domain/fleet-view.js";
 import type { JobOptions } from "../domain/job-spec.js";
 import { JobState } from "../domain/job-state.js";
 import type { BatchStatement } from "./group-commit.js";
-import { uuidArray } from "./sql-text.js";
+import { uuidArray } from "./uuid-array.js";
 
 export interface ResumeSessionItem {
   readonly sessionId: string;

@@ -5,7 +5,8 @@ import { distinctItems, type LeaseRow, leaseKey, leaseRowKey } from "./distinct-
 import type { BatchStatement } from "./group-commit.js";
 import { heldSessions } from "./held-sessions.js";
 import { type RefRow, refColumns, toRef } from "./ref-row.js";
-import { booleanArray, linkHistory, numberArray, retryLane, uuidArray, writePage } from "./sql-text.js";
+import { booleanArray, linkHistory, numberArray, retryLane, writePage } from "./sql-text.js";
+import { uuidArray } from "./uuid-array.js";
 
 export interface ReturnItem {
   readonly jobId: string;

@@ -3,7 +3,8 @@ import type { Ref } from "../domain/lane.js";
 import { distinctItems, tenantJobKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
 import { type RefRow, refColumns, toRef } from "./ref-row.js";
-import { linkHistory, numberArray, retryLane, toMs, uuidArray, writePage } from "./sql-text.js";
+import { linkHistory, numberArray, retryLane, toMs, writePage } from "./sql-text.js";
+import { uuidArray } from "./uuid-array.js";
 
 export interface ReviveItem {
   readonly jobId: string;

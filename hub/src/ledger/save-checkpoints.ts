@@ -1,7 +1,8 @@
 import { JobState } from "../domain/job-state.js";
 import { type LeaseRow, leaseKey, leaseRowKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
-import { numberArray, packBytes, uuidArray } from "./sql-text.js";
+import { numberArray, packBytes } from "./sql-text.js";
+import { uuidArray } from "./uuid-array.js";
 
 export interface CheckpointItem {
   readonly jobId: string;

@@ -1,5 +1,6 @@
 import type { ReadPool } from "./read-pool.js";
-import { numberArray, textArray, uuidArray } from "./sql-text.js";
+import { numberArray, textArray } from "./sql-text.js";
+import { uuidArray } from "./uuid-array.js";
 
 /** A stream that shares the partitions of its consumer with others. */
 export interface GroupMember {

@@ -1,14 +1,6 @@
-// Text forms of bound parameters. Arrays of ids and numbers are joined by hand: for the hot statements that is
-// several times cheaper than the driver's general quoting, and safe because their members cannot hold a comma,
-// quote or brace.
+// Text forms of bound parameters. Arrays of numbers are joined by hand: for the hot statements that is several times
+// cheaper than the driver's general quoting, and safe because their members cannot hold a comma, quote or brace.
 import { JobEventType } from "../domain/job-state.js";
-import { isUuid } from "../domain/uuid.js";
-
-/** @throws TypeError when an id is not canonical */
-export function uuidArray(ids: readonly string[]): string {
-  for (const id of ids) if (!isUuid(id)) throw new TypeError(`Not a UUID: ${id}`);
-  return `{${ids.join(",")}}`;
-}
 
 /** null becomes NULL. */
 export function numberArray(numbers: readonly (number | bigint | null)[]): string {

@@ -5,16 +5,8 @@ import type { Ref } from "../domain/lane.js";
 import type { GrantedLease } from "../domain/lease.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
 import { heldForGrants } from "./held-sessions.js";
-import {
-  addToDelivery,
-  fromMs,
-  numberArray,
-  packBytes,
-  textArray,
-  toMs,
-  uuidArray,
-  writePage,
-} from "./sql-text.js";
+import { addToDelivery, fromMs, numberArray, packBytes, textArray, toMs, writePage } from "./sql-text.js";
+import { uuidArray } from "./uuid-array.js";
 
 export interface SubmitItem {
   /** A fresh UUIDv7. */

@@ -12,16 +12,8 @@ import type { Ref } from "../domain/lane.js";
 import type { RunPolicy } from "../domain/run.js";
 import { lockRuns } from "./advance-runs.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
-import {
-  booleanArray,
-  fromMs,
-  numberArray,
-  packBytes,
-  textArray,
-  toMs,
-  uuidArray,
-  writePage,
-} from "./sql-text.js";
+import { booleanArray, fromMs, numberArray, packBytes, textArray, toMs, writePage } from "./sql-text.js";
+import { uuidArray } from "./uuid-array.js";
 
 /** An edge between two jobs. */
 export interface Edge {
@@ -358,7 +350,7 @@ function waitsWithin(item: LinkedSubmit): number[] {
   );
 }
 
-function edgeValues(edges: readonly Edge[]): [string, string, string] {
+function edgeValues(edges: readonly Edge[]): [Buffer, Buffer, string] {
   return [
     uuidArray(edges.map(({ jobId }) => jobId)),
     uuidArray(edges.map(({ dependentId }) => dependentId)),

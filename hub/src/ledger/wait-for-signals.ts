@@ -5,7 +5,8 @@ import { JobEventType, JobState } from "../domain/job-state.js";
 import { waitFingerprint } from "../domain/wait.js";
 import { distinctItems, leaseKey } from "./distinct-items.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
-import { linkHistory, numberArray, toMs, uuidArray, writePage } from "./sql-text.js";
+import { linkHistory, numberArray, toMs, writePage } from "./sql-text.js";
+import { uuidArray } from "./uuid-array.js";
 
 export interface WaitItem {
   readonly jobId: string;
