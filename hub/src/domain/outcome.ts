@@ -53,6 +53,19 @@ export function decideOutcome(
  * result under the same fencing token (STALE), see D5. The first 8 bytes of a SHA-256, top bit cleared.
  */
 export function outcomeFingerprint(outcome: Outcome): bigint {
+  const isPlainSuccess =
+    outcome.type === "success" && outcome.result.length === 0 && outcome.contentType === "";
+  return isPlainSuccess ? plainSuccessFingerprint : fingerprintOf(outcome);
+}
+
+/** Of what most handlers report: success, and nothing to tell. */
+const plainSuccessFingerprint = fingerprintOf({
+  type: "success",
+  result: new Uint8Array(),
+  contentType: "",
+});
+
+function fingerprintOf(outcome: Outcome): bigint {
   return BigInt.asUintN(63, hash("sha256", outcomeBytes(outcome), "buffer").readBigUInt64BE());
 }
 
