@@ -12,6 +12,7 @@ import type {
   UntypedHandleCall,
 } from "@grpc/grpc-js";
 import { Fault } from "../domain/fault.js";
+import type { Principal } from "../domain/scope.js";
 import type { CallGuard } from "./call-guard.js";
 import { EncodedResponse } from "./encoded.js";
 import { toFault, toGrpcError } from "./errors.js";
@@ -26,9 +27,6 @@ class Malformed {
   }
 }
 
-/** One for all calls: each ends by this, and an error made anew would cost more than many a call. */
-const callerGone = new Error("The caller is gone.");
-
 type Request = Message | Malformed;
 type Response = Message | EncodedResponse;
 type AnyCall = {
@@ -36,6 +34,33 @@ type AnyCall = {
   readonly cancelled: boolean;
   on(event: "cancelled", listener: () => void): unknown;
 };
+/** One for all calls: each ends by this, and an error made anew would cost more than many a call. */
+const callerGone = new Error("The caller is gone.");
+
+class OpenCall implements Call {
+  readonly principal: Principal;
+  readonly #call: AnyCall;
+  #signal: AbortSignal | undefined;
+
+  constructor(principal: Principal, call: AnyCall) {
+    this.principal = principal;
+    this.#call = call;
+  }
+
+  /** Made when it is asked for: most methods do not, and it costs as much as decoding their request. */
+  get signal(): AbortSignal {
+    this.#signal ??= this.#observe();
+    return this.#signal;
+  }
+
+  #observe(): AbortSignal {
+    const controller = new AbortController();
+    this.#call.on("cancelled", () => controller.abort(callerGone));
+    if (this.#call.cancelled) controller.abort(callerGone);
+    return controller.signal;
+  }
+}
+
 type UnaryMethod = (request: Message, call: Call) => Promise<Record<string, unknown>>;
 type StreamMethod = (
   request: unknown,
@@ -94,10 +119,7 @@ function handlerOf(
   const open = async (call: AnyCall): Promise<Call> => {
     const authorization = call.metadata.get("authorization")[0];
     const principal = await guard(method, typeof authorization === "string" ? authorization : null);
-    const controller = new AbortController();
-    call.on("cancelled", () => controller.abort(callerGone));
-    if (call.cancelled) controller.abort(callerGone);
-    return { principal, signal: controller.signal };
+    return new OpenCall(principal, call);
   };
   if (method.methodKind === "unary") {
     const unary: handleUnaryCall<Request, Message> = (call, answer) => {

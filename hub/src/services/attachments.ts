@@ -1,12 +1,13 @@
 // How a worker comes to its session and leaves it: opens a new one, resumes its own on any hub with what it still
 // holds, and detaches. A session is resumed in the ledger first, so an older attachment anywhere is fenced out
 // before this one is served (D6).
-import { v7 as uuidv7 } from "uuid";
+
 import type { SessionProfile } from "../domain/fleet-view.js";
 import type { WorkerProfile } from "../domain/lane.js";
 import type { Principal } from "../domain/scope.js";
 import type { Ledger } from "../ledger/ledger.js";
 import type { ResumeResult } from "../ledger/resume-session.js";
+import { newId } from "./new-id.js";
 import { sessionExpired } from "./session-faults.js";
 import type { SessionLeases } from "./session-leases.js";
 import type { HeldVerdict, Welcome, WorkerHello } from "./session-messages.js";
@@ -71,7 +72,7 @@ export class Attachments {
 
   /** Opens a new session. */
   async open(principal: Principal, hello: WorkerHello, link: Link): Promise<WorkerSession> {
-    const sessionId = uuidv7();
+    const sessionId = newId();
     const stored = storedProfile(hello);
     await this.#ledger.openSession({
       sessionId,

@@ -1,5 +1,5 @@
 // Backfills and watermarks for operators. What submits their windows is backfill-clock.ts.
-import { v7 as uuidv7 } from "uuid";
+
 import type {
   BackfillPace,
   BackfillPreview,
@@ -15,6 +15,7 @@ import type { Principal } from "../domain/scope.js";
 import type { BackfillChange } from "../ledger/backfills.js";
 import type { Ledger } from "../ledger/ledger.js";
 import { requireKinds } from "./access.js";
+import { newId } from "./new-id.js";
 
 type BackfillsLedger = Pick<
   Ledger,
@@ -46,7 +47,7 @@ export class Backfills {
     pace: BackfillPace,
   ): Promise<BackfillView> {
     requireKinds(principal, [job.kind]);
-    const backfillId = uuidv7();
+    const backfillId = newId();
     await this.#ledger.startBackfill(operator, { backfillId, range, job, payload, ...pace });
     this.#noteChanged();
     return await this.get(principal, backfillId);

@@ -1,4 +1,3 @@
-import { v7 as uuidv7 } from "uuid";
 import { Fault } from "../domain/fault.js";
 import type { JobNotes } from "../domain/job-note.js";
 import { type InFlight, InFlightPolicy, type JobSpec } from "../domain/job-spec.js";
@@ -14,6 +13,7 @@ import type { SubmitResult } from "../ledger/submit-jobs.js";
 import type { DirectLeases, NewJob } from "./direct-leases.js";
 import type { JobFeed } from "./job-feed.js";
 import { type LaneBook, laneOf } from "./lane-book.js";
+import { newId } from "./new-id.js";
 import type { RevokedLease } from "./session-messages.js";
 
 /** What became of one submitted job. */
@@ -104,7 +104,7 @@ export class Jobs {
     const jobs = admitted.flatMap((spec, at): NewJob[] => {
       const lane = lanes[at];
       if (spec instanceof Fault || !lane || lane instanceof Fault) return [];
-      return [{ jobId: uuidv7(), tenantId, lane, spec }];
+      return [{ jobId: newId(), tenantId, lane, spec }];
     });
     const results = await this.#commit(jobs);
     const ready: Ref[] = [];

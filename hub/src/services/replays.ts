@@ -1,5 +1,5 @@
 // Submits ended jobs and runs once more, and compares what that came to with what they had come to.
-import { v7 as uuidv7 } from "uuid";
+
 import { Fault } from "../domain/fault.js";
 import { type ReplayedJob, type ReplayView, replayJobsMax } from "../domain/replay.js";
 import type { Principal } from "../domain/scope.js";
@@ -7,6 +7,7 @@ import type { Lanes } from "../lanes/lanes.js";
 import type { Ledger } from "../ledger/ledger.js";
 import { requireKinds } from "./access.js";
 import { jobNotFound } from "./jobs.js";
+import { newId } from "./new-id.js";
 
 type ReplayLedger = Pick<Ledger, "readReplaySource" | "replay" | "readReplay" | "readReplayedJobs">;
 
@@ -63,7 +64,7 @@ export class Replays {
         requestId: request.requestId,
         originalId: request.jobId,
         isRun: source.isRun,
-        jobs: source.jobs.map(({ jobId, laneId }) => ({ originalId: jobId, jobId: uuidv7(), laneId })),
+        jobs: source.jobs.map(({ jobId, laneId }) => ({ originalId: jobId, jobId: newId(), laneId })),
         repeatsEffects: request.repeatsEffects,
         reason: request.reason,
         requestedBy: subject,

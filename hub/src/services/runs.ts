@@ -1,5 +1,5 @@
 // Jobs that wait for others: submits them all or nothing, reads their graph, and passes on what their ends led to.
-import { v7 as uuidv7 } from "uuid";
+
 import { type Dependency, findCycle } from "../domain/dependency.js";
 import { Fault } from "../domain/fault.js";
 import type { LinkedSpec } from "../domain/job-spec.js";
@@ -19,6 +19,7 @@ import {
 import type { JobFeed } from "./job-feed.js";
 import { jobNotFound, type Submitted } from "./jobs.js";
 import { type LaneBook, laneOf } from "./lane-book.js";
+import { newId } from "./new-id.js";
 import type { RevokedLease } from "./session-messages.js";
 
 type RunsLedger = Pick<Ledger, "submitLinked" | "findKeys" | "readDag" | "readChildren" | "readJob">;
@@ -151,7 +152,7 @@ export class Runs {
       const lane = await laneOf(this.#book, principal, linked.spec);
       const undo = linked.compensation && (await laneOf(this.#book, principal, linked.compensation.spec));
       jobs.push({
-        jobId: uuidv7(),
+        jobId: newId(),
         laneId: lane.laneId,
         compensationLaneId: undo?.laneId ?? null,
         linked,

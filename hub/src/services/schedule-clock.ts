@@ -3,11 +3,12 @@
 //
 // Whichever hub looks decides by what it read, and writes only if that still holds (ledger/fire-schedules.ts): so hubs
 // need not agree on who does it.
-import { v7 as uuidv7 } from "uuid";
+
 import { decideFiring, type ScheduleView, scheduledJob } from "../domain/schedule.js";
 import type { CancelItem } from "../ledger/cancel-job.js";
 import type { FiredJob } from "../ledger/fire-schedules.js";
 import type { Ledger } from "../ledger/ledger.js";
+import { newId } from "./new-id.js";
 
 const lookIntervalMs = 1_000;
 const schedulesPerLookMax = 200;
@@ -103,7 +104,7 @@ export class ScheduleClock {
       const jobs = firing.fire.map(
         (due): FiredJob => ({
           ...scheduledJob(schedule, due, false),
-          jobId: uuidv7(),
+          jobId: newId(),
           atMs: due.atMs,
         }),
       );

@@ -1,6 +1,5 @@
 // Schedules for operators: made, changed, read, triggered. What fires them by themselves is schedule-clock.ts.
 import { isDeepStrictEqual } from "node:util";
-import { v7 as uuidv7 } from "uuid";
 import { type Cadence, timesOf } from "../domain/cadence.js";
 import { Fault } from "../domain/fault.js";
 import type { Operator } from "../domain/operation.js";
@@ -14,6 +13,7 @@ import {
 import type { Principal } from "../domain/scope.js";
 import type { Ledger } from "../ledger/ledger.js";
 import { requireKinds } from "./access.js";
+import { newId } from "./new-id.js";
 
 type SchedulesLedger = Pick<
   Ledger,
@@ -51,7 +51,7 @@ export class Schedules {
     return await this.#change(principal, name, async (stood, nowMs) => {
       if (!stood) {
         const next = nextDue(times, nowMs);
-        const schedule = { scheduleId: uuidv7(), name, spec, payload, next };
+        const schedule = { scheduleId: newId(), name, spec, payload, next };
         return (await this.#ledger.createSchedule(operator, schedule)) ? { isNew: true } : null;
       }
       const isPaused = stood.pausedAtMs !== null;
@@ -126,7 +126,7 @@ export class Schedules {
       const firing = decideTrigger(stood.spec, stood, atMs);
       const jobs = firing.fire.map((due) => ({
         ...scheduledJob(stood, due, due.priorMs === null),
-        jobId: uuidv7(),
+        jobId: newId(),
         atMs: due.atMs,
       }));
       if (!(await this.#ledger.fireSchedule(stood, firing, jobs, operator))) return null;
