@@ -1,5 +1,6 @@
 // Group commit: everything a hub writes goes through here, in batches. While one statement is on its way,
-// whatever arrives joins the next; idle, a single item commits at once; busy, hundreds share one fsync.
+// whatever arrives joins the next; idle, what one turn of the event loop brings commits at once; busy, hundreds
+// share one fsync.
 //
 // Invariants
 //  1. Statements run one after the other on one connection, each its own transaction: so pages of events are
@@ -10,7 +11,7 @@
 //  3. A poisoned item is refused by itself: a refused batch is halved until the culprit stands alone.
 //  4. The queue is bounded in items and bytes; when it is full, callers get BACKLOG_FULL at once.
 //  5. A caller waits for a lost ledger no longer than its patience, then gets LEDGER_UNAVAILABLE.
-import { setTimeout as delay } from "node:timers/promises";
+import { setTimeout as delay, setImmediate as endOfTurn } from "node:timers/promises";
 import { Fault } from "../domain/fault.js";
 import { ReadyClock } from "../domain/ready-clock.js";
 import type { RunChanges } from "../domain/run-changes.js";
@@ -185,12 +186,13 @@ export class GroupCommit {
   }
 
   async #run(): Promise<void> {
-    // One turn of the event loop: what arrives in the same turn shares the first commit.
-    await Promise.resolve();
+    // The calls that were read from one socket arrive one by one: without this the first of them would go alone.
+    await endOfTurn();
     while (this.#queuedItems > 0) {
       const line = this.#nextLine();
       if (!line) {
         await Promise.race(this.#inFlight);
+        await endOfTurn();
         continue;
       }
       if (!this.#connection.isOpen) {
