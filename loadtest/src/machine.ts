@@ -1,5 +1,7 @@
 import { availableParallelism, cpus, release, totalmem, type } from "node:os";
 import type { DiskFacts } from "./fsync-probe.js";
+import type { ProcessorFacts } from "./processor-probe.js";
+import { formatMs } from "./table.js";
 
 /** Where the figures were taken: they mean nothing without it. */
 export interface Machine {
@@ -10,9 +12,10 @@ export interface Machine {
   readonly node: string;
   readonly postgres: string;
   readonly disk: DiskFacts;
+  readonly processor: { readonly before: ProcessorFacts; readonly after: ProcessorFacts };
 }
 
-export function describeMachine(postgres: string, disk: DiskFacts): Machine {
+export function describeMachine(postgres: string, disk: DiskFacts, processor: Machine["processor"]): Machine {
   return {
     cpu: cpus()[0]?.model.trim() ?? "unknown",
     cores: availableParallelism(),
@@ -21,14 +24,21 @@ export function describeMachine(postgres: string, disk: DiskFacts): Machine {
     node: process.version,
     postgres,
     disk,
+    processor,
   };
 }
 
-export function machineLines({ cpu, cores, memoryGiB, kernel, node, postgres, disk }: Machine): string[] {
+export function machineLines(machine: Machine): string[] {
+  const { cpu, cores, memoryGiB, kernel, node, postgres, disk, processor } = machine;
   const inMemory = disk.isInMemory ? ", IN MEMORY: these figures say nothing about a disk" : "";
   return [
     `${cpu}, ${cores} cores, ${memoryGiB} GiB, ${kernel}`,
     `Node ${node}, PostgreSQL ${postgres}`,
     `fdatasync of 8 KiB: median ${disk.fsyncMedianUs} µs, p99 ${disk.fsyncP99Us} µs${inMemory}`,
+    `the same work again and again: ${workText(processor.before)} before, ${workText(processor.after)} after`,
   ];
+}
+
+function workText({ workMedianMs, workP99Ms }: ProcessorFacts): string {
+  return `median ${formatMs(workMedianMs)}, p99 ${formatMs(workP99Ms)}`;
 }

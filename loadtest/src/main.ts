@@ -15,6 +15,7 @@ import { life } from "./life/life.js";
 import { pinned } from "./life/pinned.js";
 import { describeMachine } from "./machine.js";
 import { describeOptions, UsageError } from "./options.js";
+import { probeProcessor } from "./processor-probe.js";
 import { type Report, reportText, writeReport } from "./report.js";
 import { signals } from "./signals/signals.js";
 import { openStage } from "./stage.js";
@@ -56,12 +57,14 @@ async function run(benchmark: Benchmark, prepared: PreparedBenchmark): Promise<v
   const profileDir = prepared.isProfiling ? `${base}-profiles` : null;
   const stage = await openStage(profileDir, say);
   try {
+    const before = probeProcessor();
     const findings = await prepared.run(stage);
+    const processor = { before, after: probeProcessor() };
     const report: Report = {
       benchmark: benchmark.name,
       startedAt,
       options: prepared.options,
-      machine: describeMachine(stage.postgres.version, stage.disk),
+      machine: describeMachine(stage.postgres.version, stage.disk, processor),
       postgresSettings: stage.postgres.settings,
       ...findings,
     };

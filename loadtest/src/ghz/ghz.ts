@@ -3,29 +3,35 @@
 // latencies that are worth something. Then the same once more with the messages from proto/ instead of reflection.
 import { join } from "node:path";
 import { defineBenchmark } from "../benchmark.js";
-import { ensureGhz } from "../go-programs.js";
+import { ensureGhz, repositoryRoot } from "../go-programs.js";
 import { UsageError } from "../options.js";
 import type { HubParams, HubSays } from "../programs/hub.js";
 import type { Stage } from "../stage.js";
 import { spreadOf } from "../statistics.js";
 import { formatCount, formatMs, type Table } from "../table.js";
 import { countErrors, type GhzRun } from "./ghz-report.js";
-import { type GhzOrder, runGhz } from "./run-ghz.js";
+import { type GhzOrder, type ProtoFile, runGhz } from "./run-ghz.js";
 import { concurrencies, isSaturated, type Saturation, type Step, saturationOf } from "./saturation.js";
 import { noStock, type Stock, stockOfLeases, stockOfOneJob, stockOfReadyJobs } from "./stock.js";
 
 interface Scenario {
   readonly name: string;
-  readonly proto: string;
+  readonly proto: ProtoFile;
   /** What its calls need, made anew for each run; `callsMax` of it where each call uses some up. */
   readonly stock: (httpAddress: string, callsMax: number) => Promise<Stock>;
   readonly usesUp: boolean;
 }
 
-const jobProto = join("holdfast", "v1", "job_service.proto");
-const workerProto = join("holdfast", "v1", "worker_service.proto");
+const ours = join(repositoryRoot, "proto");
+const jobProto = { root: ours, path: join("holdfast", "v1", "job_service.proto") };
+const workerProto = { root: ours, path: join("holdfast", "v1", "worker_service.proto") };
+const healthProto = {
+  root: join(repositoryRoot, "node_modules", "grpc-health-check", "proto"),
+  path: join("health", "v1", "health.proto"),
+};
 
 const scenarios: readonly Scenario[] = [
+  { name: "health", proto: healthProto, stock: async () => noStock, usesUp: false },
   { name: "submit", proto: jobProto, stock: async () => noStock, usesUp: false },
   { name: "submit-batch", proto: jobProto, stock: async () => noStock, usesUp: false },
   { name: "get", proto: jobProto, stock: stockOfOneJob, usesUp: false },
@@ -87,7 +93,7 @@ export const ghz = defineBenchmark({
       notes: [
         `Peak: the best of steps of ${options.step} s with 1, 2, 4 … ${concurrencies.at(-1)} calls at once, each followed by the next, until two steps added less than 5 %. Saturation: the fewest at once that reach 0.9 of it.`,
         `Latency: ${options.seconds} s of an open load at half the peak, sent whether or not earlier calls were answered.`,
-        "A call of submit-batch has 100 jobs, one of claim takes a job, one of report ends one; one of attach is a whole stream: hello, credit, three heartbeats, end.",
+        "A call of health asks and changes nothing: what it takes, gRPC itself takes. One of submit-batch has 100 jobs, one of claim takes a job, one of report ends one; one of attach is a whole stream: hello, credit, three heartbeats, end.",
         "ghz, hub and PostgreSQL share the machine. Errors are of all runs.",
       ],
       measured: { loads },

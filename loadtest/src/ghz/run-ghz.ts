@@ -15,11 +15,17 @@ export type Load =
   /** So many calls per second, whatever becomes of those before: how long each takes. */
   | { readonly type: "open"; readonly callsPerSecond: number };
 
+/** A file of messages, within the directory that its imports begin at. */
+export interface ProtoFile {
+  readonly root: string;
+  readonly path: string;
+}
+
 export interface GhzOrder {
   /** Name of its file in loadtest/ghz/, without an ending. */
   readonly scenario: string;
-  /** Where ghz learns the messages from: the hub's reflection, or this file of proto/. */
-  readonly proto: string | null;
+  /** Where ghz learns the messages from: a file, or (null) the hub's reflection. */
+  readonly proto: ProtoFile | null;
   readonly address: string;
   readonly load: Load;
   /** It ends with whichever comes first. */
@@ -38,7 +44,7 @@ export async function runGhz(order: GhzOrder): Promise<GhzRun> {
   const out = join(scratchDir, "ghz-report.json");
   const args = [
     ...["--config", join(repositoryRoot, "loadtest", "ghz", `${scenario}.json`)],
-    ...(proto === null ? [] : ["--proto", proto, "--import-paths", join(repositoryRoot, "proto")]),
+    ...(proto === null ? [] : ["--proto", proto.path, "--import-paths", proto.root]),
     ...(load.type === "closed"
       ? ["--concurrency", String(load.concurrency), "--total", String(callsMax)]
       : [
