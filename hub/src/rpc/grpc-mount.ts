@@ -14,6 +14,7 @@ import type {
 import { Fault } from "../domain/fault.js";
 import type { Principal } from "../domain/scope.js";
 import type { CallGuard } from "./call-guard.js";
+import { CallInput } from "./call-input.js";
 import { EncodedResponse } from "./encoded.js";
 import { toFault, toGrpcError } from "./errors.js";
 import type { Call, ImplementedService } from "./implementation.js";
@@ -141,9 +142,13 @@ function handlerOf(
     return stream;
   }
   const duplex: handleBidiStreamingCall<Request, Response> = (call) => {
-    void pump(method, call, onDefect, async () =>
-      (implementation as StreamMethod)(parsed(call), await open(call)),
+    // What comes up before the call is let in waits.
+    const input = new CallInput(
+      call as ServerDuplexStream<Request, never>,
+      wellFormed,
+      (error) => call.cancelled || statusesGiven.has(error as object),
     );
+    void pump(method, call, onDefect, async () => (implementation as StreamMethod)(input, await open(call)));
   };
   return duplex;
 }
@@ -155,17 +160,6 @@ function wellFormed(request: Request): Message {
 
 /** Statuses that streams were ended with: grpc-js throws them at whoever still reads the call. */
 const statusesGiven = new WeakSet<object>();
-
-async function* parsed(call: ServerDuplexStream<Request, Response>): AsyncGenerator<Message> {
-  try {
-    // The end of the input must not destroy the call: its answers are still to be sent.
-    for await (const request of call.iterator({ destroyOnReturn: false }) as AsyncIterable<Request>)
-      yield wellFormed(request);
-  } catch (error) {
-    // The caller went away, or was answered, in the middle: to the method that is the end of its input.
-    if (!call.cancelled && !statusesGiven.has(error as object)) throw error;
-  }
-}
 
 /** Writes what the method yields, waiting whenever the caller reads more slowly than we write. */
 async function pump(

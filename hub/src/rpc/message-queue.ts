@@ -46,22 +46,39 @@ export class MessageQueue<Message> {
     return new Promise((resolve) => this.#onRoom.push(resolve));
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Message> {
-    for (;;) {
-      if (this.#ended?.error) throw this.#ended.error;
-      const message = this.#messages.shift();
-      if (message !== undefined) {
-        this.#onTaken();
-        if (this.#messages.length < this.#fullAt) this.#makeRoom();
-        yield message;
-      } else if (this.#ended) {
-        return;
-      } else {
-        await new Promise<void>((resolve) => {
-          this.#onMessage = resolve;
-        });
-      }
-    }
+  /** For one reader, which asks for one message after the other. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<Message> {
+    const reader: AsyncIterableIterator<Message> = {
+      next: () => {
+        const next = this.#take();
+        if (next) return Promise.resolve(next);
+        return this.#ended ? Promise.reject(this.#ended.error) : this.#whenThere();
+      },
+      return: () => Promise.resolve({ done: true, value: undefined }),
+      [Symbol.asyncIterator]: () => reader,
+    };
+    return reader;
+  }
+
+  /** What is there: a message, or the end in good order. */
+  #take(): IteratorResult<Message> | null {
+    if (this.#ended?.error) return null;
+    const message = this.#messages.shift();
+    if (message === undefined) return this.#ended ? { done: true, value: undefined } : null;
+    this.#onTaken();
+    if (this.#messages.length < this.#fullAt) this.#makeRoom();
+    return { done: false, value: message };
+  }
+
+  #whenThere(): Promise<IteratorResult<Message>> {
+    return new Promise((resolve, reject) => {
+      this.#onMessage = () => {
+        this.#onMessage = () => undefined;
+        const next = this.#take();
+        if (next) resolve(next);
+        else reject(this.#ended?.error);
+      };
+    });
   }
 
   #makeRoom(): void {

@@ -39,7 +39,7 @@ export class StreamOutbox implements Outbox {
     return this.#messages.room();
   }
 
-  [Symbol.asyncIterator](): AsyncGenerator<HubMessage> {
+  [Symbol.asyncIterator](): AsyncIterableIterator<HubMessage> {
     return this.#messages[Symbol.asyncIterator]();
   }
 

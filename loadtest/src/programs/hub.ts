@@ -2,7 +2,7 @@
 import type { HubOptions } from "@holdfast/hub/config";
 import { startHub } from "@holdfast/hub/main";
 import { runProgram } from "../run-program.js";
-import { nowMs } from "../wall-clock.js";
+import { tellUsage, type Usage } from "../usage.js";
 
 export interface HubParams {
   readonly databaseUrl: string;
@@ -11,20 +11,9 @@ export interface HubParams {
   readonly usageEveryMs?: number;
 }
 
-/** What the process of the hub uses of the machine. */
-export interface HubUsage {
-  readonly atMs: number;
-  /** Memory that is really there, all of the process. */
-  readonly residentBytes: number;
-  /** Objects that are in use, or were at the last collection. */
-  readonly heapBytes: number;
-  /** Processor time since its start, all threads, in the kernel too. */
-  readonly cpuMs: number;
-}
-
 export type HubSays = {
   readonly up: { readonly grpcAddress: string; readonly httpAddress: string };
-  readonly usage: HubUsage;
+  readonly usage: Usage;
 };
 
 await runProgram<HubParams, HubSays>(async ({ databaseUrl, options, usageEveryMs }, say) => {
@@ -33,16 +22,9 @@ await runProgram<HubParams, HubSays>(async ({ databaseUrl, options, usageEveryMs
     (line) => process.stdout.write(`${line}\n`),
   );
   say("up", { grpcAddress: hub.grpcAddress, httpAddress: hub.httpAddress });
-  const telling =
-    usageEveryMs === undefined ? undefined : setInterval(() => say("usage", usage()), usageEveryMs);
+  const stopTelling = usageEveryMs === undefined ? null : tellUsage(say, usageEveryMs);
   return () => {
-    clearInterval(telling);
+    stopTelling?.();
     return hub.stop("the benchmark has what it wanted");
   };
 });
-
-function usage(): HubUsage {
-  const { rss, heapUsed } = process.memoryUsage();
-  const { user, system } = process.cpuUsage();
-  return { atMs: nowMs(), residentBytes: rss, heapBytes: heapUsed, cpuMs: (user + system) / 1_000 };
-}

@@ -1,12 +1,14 @@
-// What a live worker that has nothing to do costs the hub: memory, and processor time for its heartbeats.
+// What a live worker that has nothing to do costs the hub: memory, and processor time for its heartbeats. Beside it a
+// grpc-js server that only echoes, which is the limit.
 import { defineBenchmark } from "../benchmark.js";
-import { shareOf, usageAfter } from "../hub-usage.js";
+import type { BareStreamsParams, BareStreamsSays } from "../programs/bare-streams.js";
 import type { HubParams, HubSays } from "../programs/hub.js";
 import type { HolderParams, HolderSays } from "../programs/stream-holder.js";
 import type { Stage } from "../stage.js";
 import type { Program } from "../start-program.js";
-import { type Spread, spreadOf } from "../statistics.js";
+import { spreadOf } from "../statistics.js";
 import { formatCount, type Table } from "../table.js";
+import { shareOf, usageAfter } from "../usage.js";
 
 const database = "streams";
 const upWithinMs = 60_000;
@@ -15,8 +17,17 @@ const emptySettleMs = 3_000;
 /** Each has a socket, and some processes may not open more than so many files. */
 const streamsPerHolder = 2_500;
 const openMsMax = 60;
+const heartbeatIntervalMs = 5_000;
+
+type Contestant = "holdfast" | "bare";
+
+const titles: Readonly<Record<Contestant, string>> = {
+  holdfast: "Holdfast",
+  bare: "grpc-js, only echoing",
+};
 
 interface Idle {
+  readonly contestant: Contestant;
   readonly round: number;
   readonly bytesPerStream: number;
   readonly heapBytesPerStream: number;
@@ -46,19 +57,21 @@ export const streams = defineBenchmark({
   },
   run: async (stage, { streams: count, seconds, "warm-up": warmUpSeconds, rounds }) => {
     const idles: Idle[] = [];
-    for (let round = 1; round <= rounds; round += 1) {
-      const idle = await holdStreams(stage, round, count, warmUpSeconds, seconds);
-      stage.log(
-        `round ${round} of ${rounds}: ${(idle.bytesPerStream / 1_000).toFixed(1)} kB each, ${(idle.coreShare * 100).toFixed(1)} % of a core`,
-      );
-      idles.push(idle);
-    }
+    for (let round = 1; round <= rounds; round += 1)
+      for (const contestant of ["holdfast", "bare"] as const) {
+        const idle = await holdStreams(stage, contestant, round, count, warmUpSeconds, seconds);
+        stage.log(
+          `round ${round} of ${rounds}, ${contestant}: ${(idle.bytesPerStream / 1_000).toFixed(1)} kB each, ${(idle.coreShare * 100).toFixed(1)} % of a core`,
+        );
+        idles.push(idle);
+      }
     return {
       table: streamsTable(idles),
       notes: [
         `${formatCount(count)} sessions, each with a heartbeat every 5 s as the hub asks for by default, for ${seconds} s after ${warmUpSeconds} s of warm-up.`,
-        "Memory is what the hub's process holds more than before the first stream, divided by the streams: collected or not, and with what their attaching left behind.",
-        "Processor time is that of the hub's process; PostgreSQL renews each session besides.",
+        "Only echoing: the same streams on a grpc-js server without sessions and ledger, which answers each heartbeat at once.",
+        "Memory is what the server's process holds more than before the first stream, divided by the streams: collected or not, and with what their attaching left behind.",
+        "Processor time is that of the server's process; PostgreSQL renews each session besides.",
       ],
       measured: { idles },
     };
@@ -67,30 +80,39 @@ export const streams = defineBenchmark({
 
 async function holdStreams(
   stage: Stage,
+  contestant: Contestant,
   round: number,
   count: number,
   warmUpSeconds: number,
   seconds: number,
 ): Promise<Idle> {
   const databaseUrl = await stage.postgres.createDatabase(database);
-  const label = `streams_${round}`;
-  const hub = stage.start<HubParams, HubSays>("hub", { databaseUrl, usageEveryMs }, label);
+  const label = `streams_${contestant}_${round}`;
+  const server: Program<BareStreamsSays> =
+    contestant === "bare"
+      ? stage.start<BareStreamsParams, BareStreamsSays>(
+          "bare-streams",
+          { heartbeatIntervalMs, usageEveryMs },
+          label,
+        )
+      : stage.start<HubParams, HubSays>("hub", { databaseUrl, usageEveryMs }, label);
   const holders: Program<HolderSays>[] = [];
   try {
-    const { grpcAddress: address } = await hub.said("up", upWithinMs);
-    const beforeEmpty = await usageAfter(hub, emptySettleMs);
-    const empty = await usageAfter(hub, emptySettleMs);
+    const { grpcAddress: address } = await server.said("up", upWithinMs);
+    const beforeEmpty = await usageAfter(server, emptySettleMs);
+    const empty = await usageAfter(server, emptySettleMs);
     for (let left = count; left > 0; left -= streamsPerHolder) {
       const params: HolderParams = { address, streams: Math.min(left, streamsPerHolder) };
       const holder = stage.start<HolderParams, HolderSays>("stream-holder", params, `${label}-${left}`);
       holders.push(holder);
       await holder.said("held", upWithinMs + count * openMsMax);
     }
-    const from = await usageAfter(hub, warmUpSeconds * 1_000);
-    const to = await usageAfter(hub, seconds * 1_000);
+    const from = await usageAfter(server, warmUpSeconds * 1_000);
+    const to = await usageAfter(server, seconds * 1_000);
     // Fails when one has ended meanwhile: then these were not all live.
     for (const holder of holders) holder.assertRunning();
     return {
+      contestant,
       round,
       bytesPerStream: (to.residentBytes - empty.residentBytes) / count,
       heapBytesPerStream: (to.heapBytes - empty.heapBytes) / count,
@@ -100,32 +122,39 @@ async function holdStreams(
     };
   } finally {
     await Promise.all(holders.map((holder) => holder.stop()));
-    await hub.stop();
+    await server.stop();
     await stage.postgres.dropDatabase(database);
   }
 }
 
 function streamsTable(idles: readonly Idle[]): Table {
   const right = "right" as const;
-  const row = (title: string, values: readonly number[], format: (value: number) => string) => {
-    const { median, min, max }: Spread = spreadOf(values);
-    return [title, format(median), `${format(min)} – ${format(max)}`];
-  };
   const kilobytes = (bytes: number) => `${(bytes / 1_000).toFixed(1)} kB`;
+  const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(0)} MB`;
   const percent = (share: number) => `${(share * 100).toFixed(1)} %`;
-  const each = <Field extends keyof Idle>(field: Field) => idles.map((idle) => idle[field]);
+  const contestants = [...new Set(idles.map(({ contestant }) => contestant))];
+  const row = (title: string, fieldOf: (idle: Idle) => number, format: (value: number) => string) => [
+    title,
+    ...contestants.flatMap((contestant) => {
+      const own = idles.filter((idle) => idle.contestant === contestant);
+      const { median, min, max } = spreadOf(own.map(fieldOf));
+      return [format(median), `${format(min)} – ${format(max)}`];
+    }),
+  ];
   return {
     columns: [
       { title: "", align: "left" },
-      { title: "median", align: right },
-      { title: "min – max", align: right },
+      ...contestants.flatMap((contestant) => [
+        { title: titles[contestant], align: right },
+        { title: "min – max", align: right },
+      ]),
     ],
     rows: [
-      row("memory per stream", each("bytesPerStream"), kilobytes),
-      row("of it objects", each("heapBytesPerStream"), kilobytes),
-      row("processor, of a core", each("coreShare"), percent),
-      row("the same without a stream", each("emptyCoreShare"), percent),
-      row("memory of the hub", each("residentBytes"), (bytes) => `${(bytes / 1e6).toFixed(0)} MB`),
+      row("memory per stream", ({ bytesPerStream }) => bytesPerStream, kilobytes),
+      row("of it objects", ({ heapBytesPerStream }) => heapBytesPerStream, kilobytes),
+      row("processor, of a core", ({ coreShare }) => coreShare, percent),
+      row("the same without a stream", ({ emptyCoreShare }) => emptyCoreShare, percent),
+      row("memory of the server", ({ residentBytes }) => residentBytes, megabytes),
     ],
   };
 }

@@ -2,7 +2,6 @@
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { defineBenchmark } from "../benchmark.js";
-import { shareOf, usageAfter } from "../hub-usage.js";
 import type { HubParams, HubSays } from "../programs/hub.js";
 import type { OneSignalParams, OneSignalSays } from "../programs/one-signal.js";
 import type { WaiterParams, WaiterSays } from "../programs/waiting-worker.js";
@@ -10,6 +9,7 @@ import type { Stage } from "../stage.js";
 import type { Program } from "../start-program.js";
 import { spreadOf } from "../statistics.js";
 import { formatCount, type Table } from "../table.js";
+import { shareOf, usageAfter } from "../usage.js";
 
 const database = "waits";
 const usageEveryMs = 250;
