@@ -14,7 +14,7 @@ const gatherMs = 50;
 /**
  * Renewals of sessions on their way to the ledger. The first goes at once; those that come in its wake wait a moment for
  * each other, because nothing waits for them but the echo of a heartbeat, and ten thousand workers send two thousand a
- * second.
+ * second. One that a call waits for goes at once, with all that wait.
  */
 export class Renewals {
   readonly #ledger: Pick<Ledger, "renewSessions">;
@@ -26,9 +26,10 @@ export class Renewals {
     this.#ledger = ledger;
   }
 
-  renew(item: RenewItem): Promise<RenewResult | Fault | undefined> {
+  renew(item: RenewItem, isAwaited: boolean): Promise<RenewResult | Fault | undefined> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ item, resolve, reject });
+      if (isAwaited) return this.flush();
       if (this.#sending) return;
       const pauseMs = this.#sentAtMs + gatherMs - performance.now();
       if (pauseMs > 0) this.#sending = setTimeout(() => this.flush(), pauseMs);

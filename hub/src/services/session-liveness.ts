@@ -60,7 +60,7 @@ export class SessionLiveness {
     const settledDeliveries = session.takeSettledDeliveries();
     const lastClaim = session.link?.type === "unary" ? session.link.lastClaim : null;
     try {
-      const result = await this.#renewals.renew({
+      const item = {
         sessionId: session.sessionId,
         epoch: session.epoch,
         ttlMs: this.settings.sessionTtlMs,
@@ -68,7 +68,8 @@ export class SessionLiveness {
         isDraining: session.state.type === "draining",
         settledDeliveries,
         lastRequest: lastClaim,
-      });
+      };
+      const result = await this.#renewals.renew(item, session.link?.type === "unary");
       if (result === "renewed") {
         if (session.link?.type === "unary") session.link.renewedAtMs = Date.now();
         return this.settings.sessionTtlMs;
