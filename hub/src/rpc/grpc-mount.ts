@@ -35,6 +35,7 @@ type AnyCall = {
   readonly cancelled: boolean;
   on(event: "cancelled", listener: () => void): unknown;
 };
+
 /** One for all calls: each ends by this, and an error made anew would cost more than many a call. */
 const callerGone = new Error("The caller is gone.");
 
