@@ -1,21 +1,17 @@
 import pg from "pg";
 import { Fault } from "../domain/fault.js";
 import { classifyFailure } from "./failure.js";
-import { durableCommits } from "./writer-connection.js";
+import { durableCommits, plansByKey } from "./writer-connection.js";
 
 /**
  * Connections for reading, and for the few writes that are not jobs (keys, lanes). All reads go by key or along
- * an index; scans are ruled out so that a plan made for a small table stays right for a large one, and is made once:
- * over all the partitions of jobs and events, planning takes longer than reading.
+ * an index, by a plan that is made once: over all the partitions of jobs and events, planning takes longer than reading.
  */
 const readSettings = `
   set search_path = holdfast;
   set statement_timeout = '15s';
   set lock_timeout = '5s';
-  set jit = off;
-  set plan_cache_mode = force_generic_plan;
-  set enable_seqscan = off;
-  set enable_bitmapscan = off;
+  ${plansByKey}
   ${durableCommits}`;
 
 export class ReadPool {

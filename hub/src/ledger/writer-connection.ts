@@ -31,20 +31,23 @@ export const durableCommits = `
   where current_setting('synchronous_commit') in ('off', 'local', 'remote_write');`;
 
 /**
- * All hot statements join their items with jobs by key, and nothing else in them could serve an index: so with
- * scans ruled out, a nested loop over the primary key is the only plan there is, whatever the statistics say and
- * however small the table was when the plan was made.
+ * All hot statements join their items with jobs by key, and nothing else in them could serve an index: so with scans ruled
+ * out, a nested loop over the primary key is the plan for tables that nobody has counted yet, and for large ones. Where a
+ * table was counted as all but empty, walking its whole index may look cheaper, until it is counted again.
  */
-const writerSettings = `
-  set search_path = holdfast;
-  ${durableCommits}
-  set statement_timeout = '30s';
-  set lock_timeout = '5s';
-  set idle_in_transaction_session_timeout = '30s';
+export const plansByKey = `
   set jit = off;
   set plan_cache_mode = force_generic_plan;
   set enable_seqscan = off;
-  set enable_bitmapscan = off;
+  set enable_bitmapscan = off;`;
+
+const writerSettings = `
+  set search_path = holdfast;
+  ${durableCommits}
+  ${plansByKey}
+  set statement_timeout = '30s';
+  set lock_timeout = '5s';
+  set idle_in_transaction_session_timeout = '30s';
   set enable_material = off;
   set enable_hashjoin = off;
   set enable_mergejoin = off;`;

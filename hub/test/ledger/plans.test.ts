@@ -233,4 +233,24 @@ describe("with 200,000 jobs waiting", () => {
       expect({ table, isByKey: index < 25_000 }).toEqual({ table, isByKey: true });
     }
   });
+
+  it("a heartbeat finds the deliveries that it settles by key, also when they were counted as none", async () => {
+    const ledger = await room.openLedger();
+    const sessionId = await openSession(room, 30_000, ledger);
+    await room.sql("delete from delivery");
+    await room.sql("vacuum analyze delivery");
+    const renewal = { sessionId, epoch: 1, ttlMs: 30_000, deliveredThrough: 1, isDraining: false };
+    await ledger.renewSessions([{ ...renewal, settledDeliveries: [1], lastRequest: null }]);
+    await room.sql("insert into delivery select $1, n, '{}' from generate_series(1, 30000) n", [sessionId]);
+    await room.sql("select pg_stat_reset()");
+    const settledDeliveries = Array.from({ length: 2_000 }, (_, n) => n + 1);
+    await ledger.renewSessions([{ ...renewal, settledDeliveries, lastRequest: null }]);
+    await ledger.stop();
+
+    const deliveries = async () => (await readsPerTable()).find(({ table }) => table === "delivery");
+    await expect.poll(async () => (await deliveries())?.index).toBeGreaterThan(0);
+    expect((await deliveries())?.index).toBeLessThan(10_000);
+    const left = await room.sql<{ count: number }>("select count(*)::integer as count from delivery");
+    expect(left[0]?.count).toBe(28_000);
+  });
 });
