@@ -1,5 +1,5 @@
 import type { BatchStatement } from "./group-commit.js";
-import { booleanArray, numberArray } from "./sql-text.js";
+import { booleanArray, isByKey, numberArray } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 export interface RenewItem {
@@ -27,12 +27,8 @@ with input as (
   select * from unnest($1::uuid[], $2::integer[], $3::float8[], $4::bigint[], $5::boolean[], $6::text[], $7::bigint[])
     as i (id, epoch, ttl_ms, delivered_through, is_draining, request_id, request_delivery)
 ), settled as (
-  -- Looked up one by one: deliveries come and go, so a count of them says nothing of how many there are.
-  delete from delivery where ctid = any (array(
-    select found.ctid from unnest($8::uuid[], $9::bigint[]) as g (id, delivery)
-    cross join lateral (
-      select d.ctid from delivery d where d.session_id = g.id and d.delivery = g.delivery offset 0
-    ) found))
+  delete from delivery d using unnest($8::uuid[], $9::bigint[]) as g (id, delivery)
+  where ${isByKey("d.session_id", "g.id")} and ${isByKey("d.delivery", "g.delivery")}
 )
 update session s set
     writer_id = $10, expires_at = now() + i.ttl_ms * interval '1 ms',

@@ -10,8 +10,8 @@ const noMore = { done: true, value: undefined } as const;
 
 /**
  * The messages that come up a call, one after the other, as its method asks for them. A stream is idle for most of its
- * life, and waits here with one promise: Node's iterator of a stream and a generator around it leave so much behind with
- * every heartbeat that it was half the memory of ten thousand streams.
+ * life, and waits here with one promise: what Node's iterator of a stream and a generator around it leave behind with every
+ * heartbeat was a tenth of the memory of ten thousand streams.
  *
  *   reading ── the caller's end, or is gone; return() ──► ended
  *      └────── an error ──► failed

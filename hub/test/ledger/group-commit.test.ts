@@ -102,6 +102,19 @@ describe("one call with many large items", () => {
 });
 
 describe("the queue of writes", () => {
+  it("commits together what comes one by one in the same turn of the event loop", async () => {
+    const items = Array.from({ length: 5 }, () => submitItem(room));
+    const calls: Promise<unknown>[] = [];
+    for (const item of items) {
+      calls.push(room.ledger.submit([item]));
+      await new Promise<void>((resolve) => process.nextTick(resolve));
+    }
+    await Promise.all(calls);
+
+    const ids = items.map(({ jobId }) => jobId);
+    expect(await room.sql("select distinct page_batch from job where id = any($1)", [ids])).toHaveLength(1);
+  });
+
   it("refuses at once what does not fit, in items and in bytes, and serves what does", async () => {
     const small = await room.openLedger({ queuedItemsMax: 5, queuedBytesMax: 10_000 });
     const items = (count: number) => Array.from({ length: count }, () => submitItem(room));
