@@ -5,6 +5,7 @@ import type { GrantedLease } from "../domain/lease.js";
 import { firstUuid } from "../domain/uuid.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
 import { heldForGrants, heldSessionsText } from "./held-sessions.js";
+import { onJobTable } from "./job-partitions.js";
 import type { ReadPool } from "./read-pool.js";
 import { readChildren } from "./read-runs.js";
 import { addToDelivery, linkHistory, numberArray, toMs, writePage } from "./sql-text.js";
@@ -40,11 +41,13 @@ export const grantColumns = `
   id, lane_id, fencing_token, attempt, attempts_max, payload, content_type, options, checkpoint_sequence, meter_ids,
   ${toMs("deadline")} as deadline_ms, ${toMs("submitted_at")} as submitted_at_ms`;
 
-const claimText = `
+const statement = onJobTable(
+  "claim_jobs",
+  (jobs) => `
 with input as (
   select * from unnest($3::uuid[], $4::uuid[], $5::bigint[]) as i (id, session_id, delivery)
 ), ${heldForGrants("$6", "$7")}, granted as (
-  update job j set
+  update ${jobs} j set
       state = ${JobState.Leased}, attempt = j.attempt + 1, fencing_token = j.fencing_token + 1,
       session_id = i.session_id, delivery = i.delivery, started_at = now(), progress = null, meter_ids = null,
       ${linkHistory}
@@ -60,7 +63,8 @@ with input as (
   select session_id, delivery, array_agg(id) from granted group by session_id, delivery
   ${addToDelivery}
 ), ${writePage("granted")}
-select ${grantColumns} from granted`;
+select ${grantColumns} from granted`,
+);
 
 const heldText = `
 select ${grantColumns} from job
@@ -103,8 +107,7 @@ export const claimJobs: BatchStatement<ClaimItem, ClaimResult> = {
     const holders = uuidArray([...new Set(distinct.map((item) => item.sessionId))]);
     const gateEpoch = Math.min(...distinct.map((item) => item.gateEpoch));
     const { rows: claimed } = await on.connection.query<GrantRow>({
-      name: "claim_jobs",
-      text: claimText,
+      ...statement(on.jobTable(ids)),
       values: [on.writerId, on.batch, uuidArray(ids), sessions, deliveries, holders, gateEpoch],
     });
     const rows = on.isRetry ? await readHeld(on, ids, sessions, deliveries) : claimed;

@@ -21,7 +21,7 @@ import {
 import { distinctItems } from "./distinct-items.js";
 import { classifyFailure } from "./failure.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
-import { easyText, judgedText } from "./metered-claim-text.js";
+import { easyClaim, judgedText } from "./metered-claim-text.js";
 import { makeMetersText, type ReadAsk, readAsks, readLevels } from "./meters.js";
 import { booleanArray, numberArray } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
@@ -109,13 +109,13 @@ async function writeEasy(
   gateEpoch: number,
 ): Promise<readonly MeteredRow[]> {
   try {
+    const ids = items.map((item) => item.jobId);
     const { rows } = await on.connection.query<MeteredRow>({
-      name: "claim_metered_easily",
-      text: easyText,
+      ...easyClaim(on.jobTable(ids)),
       values: [
         on.writerId,
         on.batch,
-        uuidArray(items.map((item) => item.jobId)),
+        uuidArray(ids),
         uuidArray(items.map((item) => item.sessionId)),
         numberArray(items.map((item) => item.delivery)),
         holders,

@@ -18,6 +18,7 @@ import type { RunChanges } from "../domain/run-changes.js";
 import type { Woken } from "../domain/wait.js";
 import { type BatchBounds, type CallPart, partsOf } from "./call-parts.js";
 import { classifyFailure } from "./failure.js";
+import type { JobPartitions } from "./job-partitions.js";
 import type { WriterConnection } from "./writer-connection.js";
 
 /** One act on the ledger, for many items at once. */
@@ -36,6 +37,8 @@ export interface BatchContext {
   readonly isRetry: boolean;
   /** Reserves places in lanes; answers the first of `count` consecutive ones. */
   readonly reserveReadyKeys: (count: number) => number;
+  /** The narrowest table that is sure to hold all jobs of these ids. */
+  readonly jobTable: (ids: readonly string[]) => string;
 }
 
 export interface BatchResult<Result> {
@@ -94,6 +97,7 @@ export class GroupCommit {
   readonly #connection: WriterConnection;
   readonly #limits: GroupCommitLimits;
   readonly #observer: GroupCommitObserver;
+  readonly #jobTable: BatchContext["jobTable"];
   readonly #lines = new Map<string, Line>();
   readonly #inFlight = new Set<Promise<void>>();
   readonly #readyClock = new ReadyClock();
@@ -105,8 +109,14 @@ export class GroupCommit {
   #isStopping = false;
   #idle: Promise<void> = Promise.resolve();
 
-  constructor(connection: WriterConnection, limits: GroupCommitLimits, observer: GroupCommitObserver) {
+  constructor(
+    connection: WriterConnection,
+    partitions: JobPartitions,
+    limits: GroupCommitLimits,
+    observer: GroupCommitObserver,
+  ) {
     this.#connection = connection;
+    this.#jobTable = (ids) => partitions.tableOf(ids);
     this.#limits = limits;
     this.#observer = observer;
   }
@@ -295,6 +305,7 @@ export class GroupCommit {
       },
       isRetry,
       reserveReadyKeys: this.#reserveReadyKeys,
+      jobTable: this.#jobTable,
     };
     let tried: Tried;
     let wrotePage = false;

@@ -44,6 +44,7 @@ import { GroupCommit, type GroupCommitLimits, type GroupCommitObserver } from ".
 import * as inbox from "./inbox.js";
 import { InboxListener } from "./inbox-listener.js";
 import { readNotes } from "./job-notes.js";
+import { JobPartitions } from "./job-partitions.js";
 import * as lanes from "./lanes.js";
 import * as meters from "./meters.js";
 import { migrate, partitionDaysAhead } from "./migrate.js";
@@ -111,8 +112,15 @@ export async function openLedger(options: LedgerOptions) {
   const migration = await migrate(options.databaseUrl);
   const connection = new WriterConnection(options.databaseUrl, options.hubVersion);
   await connection.open();
-  const writes = new GroupCommit(connection, options.limits, options.observer);
   const db = new ReadPool(options.databaseUrl, options.readConnectionsMax, options.onReadError);
+  const partitions = new JobPartitions();
+  try {
+    await partitions.read(db);
+  } catch (error) {
+    await Promise.all([connection.close(), db.end()]);
+    throw error;
+  }
+  const writes = new GroupCommit(connection, partitions, options.limits, options.observer);
   const one = async <Result>(results: Committed<Result>): Promise<Result> => (await results)[0] as Result;
 
   return {
@@ -272,7 +280,11 @@ export async function openLedger(options: LedgerOptions) {
     /** The partition of jobs of one day, if it is missing. */
     ensureJobPartition: (atMs: number) =>
       db.query("select ensure_job_partition(to_timestamp($1::float8 / 1000))", [atMs]),
-    ensurePartitions: () => db.query("select ensure_partitions($1)", [partitionDaysAhead]),
+    ensurePartitions: async (): Promise<void> => {
+      await db.query("select ensure_partitions($1)", [partitionDaysAhead]);
+      await partitions.read(db);
+      if (connection.isOpen) await partitions.forgetPast(connection);
+    },
 
     /** Makes jobs of entries of the inbox, each at most once, whichever hub does. */
     adopt: (items: readonly SubmitItem[]): Committed<AdoptResult> => adoptAll(writes, items, patience.callMs),

@@ -4,6 +4,7 @@ import { Priority } from "../domain/job-spec.js";
 import { JobEventType, JobState } from "../domain/job-state.js";
 import { grantColumns } from "./claim-jobs.js";
 import { heldForGrants } from "./held-sessions.js";
+import { allJobs, onJobTable } from "./job-partitions.js";
 import { addToDelivery, linkHistory, writePage } from "./sql-text.js";
 
 const levelParts = (limits: string) => `
@@ -39,9 +40,9 @@ const isTooMuch = (asking: string) => `
     or l.open_cost + l.spent_cost + greatest(a.cost, 1) > l.cost_max
     or l.open_tokens + l.spent_tokens + greatest(a.tokens, 1) > l.tokens_max`;
 
-const grantPart = (meterIds: string, condition: string, also: string) => `
+const grantPart = (jobs: string, meterIds: string, condition: string, also: string) => `
 ), granted as (
-  update job j set
+  update ${jobs} j set
       state = ${JobState.Leased}, attempt = j.attempt + 1, fencing_token = j.fencing_token + 1,
       session_id = i.session_id, delivery = i.delivery, started_at = now(), progress = null,
       meter_ids = nullif(${meterIds}, '{}'), ${linkHistory}
@@ -104,6 +105,7 @@ ${levelParts(`l.jobs_max, l.cost_max, l.tokens_max
 ), verdict as materialized (
   select (select count(*) from locked) = cardinality($18::integer[]) and not exists (${isTooMuch("asked")}) as fits
 ${grantPart(
+  allJobs,
   "i.meter_ids",
   "i.is_granted and (select fits from verdict)",
   "i.cost, i.tokens, i.score, i.seats_meter_id, i.priority",
@@ -138,7 +140,9 @@ from verdict v left join granted on true`;
  * found on the way, which costs a plain claim little more. Who declares a key, and seats that may be taken from others,
  * are never easy.
  */
-export const easyText = `
+export const easyClaim = onJobTable(
+  "claim_metered_easily",
+  (jobs) => `
 with ${heldForGrants("$6", "$7")}, input as (
   select * from unnest($3::uuid[], $4::uuid[], $5::bigint[], $8::text[]) as i (id, session_id, delivery, meter_ids)
 ${levelParts(`coalesce(g.settings ->> 'jobsMax', g.settings ->> 'seatsMax')::bigint as jobs_max,
@@ -146,6 +150,7 @@ ${levelParts(`coalesce(g.settings ->> 'jobsMax', g.settings ->> 'seatsMax')::big
     coalesce((g.settings ->> 'isPreemptive')::boolean, false) as is_hard
   from unnest($9::integer[]) as l (meter_id)`)}
 ${grantPart(
+  jobs,
   "i.meter_ids::integer[]",
   "(select count(*) from locked where not is_hard) = cardinality($9::integer[])",
   "estimated_cost(j.options) as cost, estimated_tokens(j.options) as tokens, null::smallint as priority",
@@ -157,4 +162,5 @@ select case
       then try_again() is null
     else true end as fits,
   '{}'::uuid[] as stopped_ids, ${grantColumns}
-from (select 1) one left join granted on true`;
+from (select 1) one left join granted on true`,
+);

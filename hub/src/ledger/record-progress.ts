@@ -1,6 +1,7 @@
 import { JobState } from "../domain/job-state.js";
 import { type LeaseRow, leaseKey, leaseRowKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
+import { onJobTable } from "./job-partitions.js";
 import { numberArray } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
@@ -12,13 +13,16 @@ export interface ProgressItem {
   readonly message: string;
 }
 
-const progressText = `
-update job j set progress = jsonb_build_object('percent', i.percent, 'message', i.message, 'at', now())
+const recording = onJobTable(
+  "record_progress",
+  (jobs) => `
+update ${jobs} j set progress = jsonb_build_object('percent', i.percent, 'message', i.message, 'at', now())
 from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::float8[], $5::text[])
   as i (id, session_id, fencing_token, percent, message)
 where j.id = i.id and j.fencing_token = i.fencing_token
   and j.session_id = i.session_id and j.state = ${JobState.Leased}
-returning j.id, j.session_id, j.fencing_token`;
+returning j.id, j.session_id, j.fencing_token`,
+);
 
 /** Records progress under its fencing token; answers whether it was current. Not a state change: no event. */
 export const recordProgress: BatchStatement<ProgressItem, boolean> = {
@@ -31,8 +35,7 @@ export const recordProgress: BatchStatement<ProgressItem, boolean> = {
     const distinct = [...newest.values()];
     const ids = distinct.map((item) => item.jobId);
     const { rows } = await on.connection.query<LeaseRow>({
-      name: "record_progress",
-      text: progressText,
+      ...recording(on.jobTable(ids)),
       values: [
         uuidArray(ids),
         uuidArray(distinct.map((item) => item.sessionId)),

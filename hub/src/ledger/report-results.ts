@@ -5,6 +5,7 @@ import { outcomeFingerprint } from "../domain/outcome.js";
 import { endJobs, lockRuns } from "./advance-runs.js";
 import { distinctItems, leaseKey } from "./distinct-items.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
+import { onJobTable } from "./job-partitions.js";
 import {
   eventOfSettledState,
   linkHistory,
@@ -74,14 +75,15 @@ const meterParts = `
   cross join lateral unnest(h.meter_ids) as m
   group by m`;
 
-const reportText = (way: Way) => `
+const reportText = (way: Way) => (jobs: string) =>
+  `
 with input as (
   select * from unnest($3::uuid[], $4::uuid[], $5::bigint[], $6::smallint[], $7::float8[], $8::bigint[],
     $9::integer[], $10::integer[], $11::text[], $12::text[], $13::text[]) with ordinality
     as i (id, session_id, fencing_token, state, delay_ms, fingerprint, result_offset, result_length,
       result_content_type, outcome, reason, ordinal)
 ), settled as (
-  update job j set
+  update ${jobs} j set
       state = settled_state(i.state, j.cancel_by is not null, j.attempt, j.attempts_max),
       finished_at = case when settled_state(i.state, j.cancel_by is not null, j.attempt, j.attempts_max)
         <> ${JobState.Scheduled} then now() end,
@@ -112,10 +114,10 @@ select array_agg(ordinal::integer) as ordinals, state,
   case when state = ${JobState.Scheduled} then ${toMs("run_at")} end as due_at_ms
 from settled group by state, due_at_ms`;
 
-const statements: Readonly<Record<Way, { readonly name: string; readonly text: string }>> = {
-  plain: { name: "report_results", text: reportText("plain") },
-  metered: { name: "report_metered_results", text: reportText("metered") },
-  linked: { name: "report_linked_results", text: reportText("linked") },
+const statements: Readonly<Record<Way, ReturnType<typeof onJobTable>>> = {
+  plain: onJobTable("report_results", reportText("plain")),
+  metered: onJobTable("report_metered_results", reportText("metered")),
+  linked: onJobTable("report_linked_results", reportText("linked")),
 };
 
 /** Only within the reporter's tenant: another tenant's job is as if it were absent. */
@@ -143,7 +145,7 @@ export const reportResults: BatchStatement<ReportItem, ReportResult> = {
     const isLinked = distinct.some((item) => item.isLinked);
     const way = isLinked ? "linked" : distinct.some((item) => item.isMetered) ? "metered" : "plain";
     const statement = {
-      ...statements[way],
+      ...statements[way](on.jobTable(ids)),
       values: [
         on.writerId,
         on.batch,

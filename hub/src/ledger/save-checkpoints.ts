@@ -1,6 +1,7 @@
 import { JobState } from "../domain/job-state.js";
 import { type LeaseRow, leaseKey, leaseRowKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
+import { onJobTable } from "./job-partitions.js";
 import { numberArray, packBytes } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
@@ -16,12 +17,14 @@ export type CheckpointResult = "saved" | "duplicate" | "stale";
 
 // The job's row is updated first: that compares the token and keeps the row from changing hands until the
 // checkpoint is in (D4).
-const saveText = `
+const saving = onJobTable(
+  "save_checkpoints",
+  (jobs) => `
 with input as (
   select * from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::integer[], $6::integer[])
     as i (id, session_id, fencing_token, sequence, state_offset, state_length)
 ), held as (
-  update job j set checkpoint_sequence = i.sequence, checkpoint_bytes = i.state_length
+  update ${jobs} j set checkpoint_sequence = i.sequence, checkpoint_bytes = i.state_length
   from input i
   where j.id = i.id and j.fencing_token = i.fencing_token
     and j.session_id = i.session_id and j.state = ${JobState.Leased} and j.checkpoint_sequence < i.sequence
@@ -32,7 +35,8 @@ with input as (
   on conflict (job_id) do update set sequence = excluded.sequence, fencing_token = excluded.fencing_token,
     state = excluded.state, saved_at = now()
 )
-select id, session_id, fencing_token from held`;
+select id, session_id, fencing_token from held`,
+);
 
 const refusedText = `
 select j.id, j.session_id, j.fencing_token
@@ -64,8 +68,7 @@ export const saveCheckpoints: BatchStatement<CheckpointItem, CheckpointResult> =
     ];
     const states = packBytes(distinct.map((item) => item.state));
     const saved = await on.connection.query<LeaseRow>({
-      name: "save_checkpoints",
-      text: saveText,
+      ...saving(on.jobTable(ids)),
       values: [...keys, states.offsets, states.lengths, states.blob],
     });
     const savedKeys = new Set(saved.rows.map(leaseRowKey));

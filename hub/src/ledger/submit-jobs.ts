@@ -5,6 +5,7 @@ import type { Ref } from "../domain/lane.js";
 import type { GrantedLease } from "../domain/lease.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
 import { heldForGrants } from "./held-sessions.js";
+import { onJobTable } from "./job-partitions.js";
 import { addToDelivery, fromMs, numberArray, packBytes, textArray, toMs, writePage } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
@@ -81,6 +82,7 @@ here as (
 
 /** With leases or entries of the inbox it is a longer statement, which others need not pay for. */
 export function insertText(
+  jobs: string,
   hasLeases: boolean,
   isAdopting = false,
   unique: UniqueParts | null = null,
@@ -100,7 +102,7 @@ ${unique ? unique.before : ""}), keyed as (
   on conflict do nothing
   returning job_id
 ), inserted as (
-  insert into job (id, tenant_id, lane_id, ready_key, state, attempts_max, submitted_at, ready_at, run_at,
+  insert into ${jobs} (id, tenant_id, lane_id, ready_key, state, attempts_max, submitted_at, ready_at, run_at,
     deadline, page_at, page_writer, page_batch, payload, content_type, options ${hasLeases ? `, ${leasedColumns}` : ""})
   select id, tenant_id, lane_id, ready_key,
     case when ${fromMs("run_at_ms")} > now() then ${JobState.Scheduled}
@@ -140,9 +142,9 @@ export interface UniqueParts {
   readonly columns: string;
 }
 
-const plain = { name: "submit_jobs", text: insertText(false) };
-const leasing = { name: "submit_and_lease_jobs", text: insertText(true) };
-const adopting = { name: "adopt_jobs", text: insertText(true, true) };
+const plain = onJobTable("submit_jobs", (jobs) => insertText(jobs, false));
+const leasing = onJobTable("submit_and_lease_jobs", (jobs) => insertText(jobs, true));
+const adopting = onJobTable("adopt_jobs", (jobs) => insertText(jobs, true, true));
 
 const readText = `
 select id, state, session_id, delivery, ready_key, ${toMs("run_at")} as due_at_ms, ${toMs("ready_at")} as now_ms
@@ -268,8 +270,9 @@ async function insert(
   isAdopting: boolean,
 ): Promise<InsertedRow[]> {
   const hasLeases = isAdopting || items.some((item) => item.leaseTo);
+  const statement = isAdopting ? adopting : hasLeases ? leasing : plain;
   const { rows } = await on.connection.query<InsertedRow>({
-    ...(isAdopting ? adopting : hasLeases ? leasing : plain),
+    ...statement(on.jobTable(items.map((item) => item.jobId))),
     values: insertValues(on, items, firstKey, hasLeases),
   });
   return rows;

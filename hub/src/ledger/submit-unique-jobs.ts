@@ -11,6 +11,7 @@ import { Fault } from "../domain/fault.js";
 import { UniquePolicy } from "../domain/job-spec.js";
 import { JobEventType, JobState } from "../domain/job-state.js";
 import type { BatchContext, BatchResult, BatchStatement, GroupCommit } from "./group-commit.js";
+import { allJobs } from "./job-partitions.js";
 import { linkHistory, numberArray } from "./sql-text.js";
 import {
   type AdoptResult,
@@ -74,8 +75,8 @@ const after = `
 const columns = ", (select r.id from replaced r where r.successor = inserted.id) as replaced_id";
 
 const parts = { before, after, told: "all_told", columns };
-const submitting = { name: "submit_unique_jobs", text: insertText(true, false, parts) };
-const adopting = { name: "adopt_unique_jobs", text: insertText(true, true, parts) };
+const submitting = { name: "submit_unique_jobs", text: insertText(allJobs, true, false, parts) };
+const adopting = { name: "adopt_unique_jobs", text: insertText(allJobs, true, true, parts) };
 
 const makeText = `
 insert into unique_key (tenant_id, key, job_id)

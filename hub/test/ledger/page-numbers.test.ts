@@ -3,6 +3,7 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type BatchStatement, GroupCommit } from "../../src/ledger/group-commit.js";
+import { JobPartitions } from "../../src/ledger/job-partitions.js";
 import { WriterConnection } from "../../src/ledger/writer-connection.js";
 import { type LedgerRoom, openLedgerRoom, quietObserver } from "../harness/ledger-room.js";
 
@@ -69,7 +70,12 @@ beforeEach(async () => {
   await connection?.close();
   connection = new WriterConnection(room.url, "test");
   await connection.open();
-  commits = new GroupCommit(connection, { queuedItemsMax: 1_000, queuedBytesMax: 1_000 }, quietObserver);
+  commits = new GroupCommit(
+    connection,
+    new JobPartitions(),
+    { queuedItemsMax: 1_000, queuedBytesMax: 1_000 },
+    quietObserver,
+  );
 });
 afterAll(async () => {
   await commits.stop();
