@@ -80,13 +80,16 @@ here as (
   select job_id from inbox where job_id = any($3) and refused_at is null order by position for update skip locked
 ), `;
 
-/** With leases or entries of the inbox it is a longer statement, which others need not pay for. */
-export function insertText(
-  jobs: string,
-  hasLeases: boolean,
-  isAdopting = false,
-  unique: UniqueParts | null = null,
-): string {
+/** What makes the statement longer: others need not pay for it. */
+interface InsertVariant {
+  readonly hasLeases: boolean;
+  /** Its jobs are entries of the inbox. */
+  readonly isAdopting?: boolean;
+  readonly unique?: UniqueParts;
+}
+
+/** @param jobs the table that they go into */
+export function insertText(jobs: string, { hasLeases, isAdopting, unique }: InsertVariant): string {
   return `
 with ${hasLeases ? `${heldForGrants("$17", "$19")}, ` : ""}${isAdopting ? entriesHere : ""}${unique ? "asked" : "input"} as (
   select i.* ${hasLeases ? leaseOfHeldSession : ""} from unnest($3::uuid[], $4::integer[], $5::integer[], $6::bigint[], $7::float8[], $8::float8[],
@@ -142,9 +145,9 @@ export interface UniqueParts {
   readonly columns: string;
 }
 
-const plain = onJobTable("submit_jobs", (jobs) => insertText(jobs, false));
-const leasing = onJobTable("submit_and_lease_jobs", (jobs) => insertText(jobs, true));
-const adopting = onJobTable("adopt_jobs", (jobs) => insertText(jobs, true, true));
+const plain = onJobTable("submit_jobs", (jobs) => insertText(jobs, { hasLeases: false }));
+const leasing = onJobTable("submit_and_lease_jobs", (jobs) => insertText(jobs, { hasLeases: true }));
+const adopting = onJobTable("adopt_jobs", (jobs) => insertText(jobs, { hasLeases: true, isAdopting: true }));
 
 const readText = `
 select id, state, session_id, delivery, ready_key, ${toMs("run_at")} as due_at_ms, ${toMs("ready_at")} as now_ms

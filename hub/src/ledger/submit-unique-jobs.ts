@@ -75,8 +75,14 @@ const after = `
 const columns = ", (select r.id from replaced r where r.successor = inserted.id) as replaced_id";
 
 const parts = { before, after, told: "all_told", columns };
-const submitting = { name: "submit_unique_jobs", text: insertText(allJobs, true, false, parts) };
-const adopting = { name: "adopt_unique_jobs", text: insertText(allJobs, true, true, parts) };
+const submitting = {
+  name: "submit_unique_jobs",
+  text: insertText(allJobs, { hasLeases: true, unique: parts }),
+};
+const adopting = {
+  name: "adopt_unique_jobs",
+  text: insertText(allJobs, { hasLeases: true, isAdopting: true, unique: parts }),
+};
 
 const makeText = `
 insert into unique_key (tenant_id, key, job_id)
