@@ -21,7 +21,9 @@ export const inbox = defineBenchmark({
   run: async (stage, { rate, seconds, bytes, rounds }) => {
     const offers: Offer[] = [];
     for (let round = 1; round <= rounds; round += 1)
-      offers.push(await offerAndWatch(stage, rate, seconds, bytes, `inbox_${round}`, "inbox-producer"));
+      offers.push(
+        await offerAndWatch(stage, rate, seconds, bytes, `inbox_${round}`, { producer: "inbox-producer" }),
+      );
     return {
       table: latencyTable([
         ["begin → handler start", offers.map(({ started }) => started)],

@@ -1,11 +1,14 @@
-// How long a job that is submitted waits for its handler, at a steady rate that leaves the hub room.
+// How long a job that is submitted waits for its handler, at a steady rate that leaves the hub room. Beside the hub one
+// that commits each job in the simplest way and knows nothing else, which is the limit.
 import { join } from "node:path";
 import { defineBenchmark } from "../benchmark.js";
+import type { BareHubParams, BareHubSays } from "../programs/bare-hub.js";
 import type { HubParams, HubSays } from "../programs/hub.js";
 import type { OfferParams, OfferSays } from "../programs/latency-producer.js";
 import type { StarterParams, StarterSays } from "../programs/latency-worker.js";
 import { deadRowsQuery } from "../racers.js";
 import type { Stage } from "../stage.js";
+import type { Program } from "../start-program.js";
 import { type Latencies, latenciesOf, spreadOf } from "../statistics.js";
 import { formatCount, formatMs, type Table } from "../table.js";
 import { timedPayloadBytesMin } from "./timed-payload.js";
@@ -36,12 +39,19 @@ export const latency = defineBenchmark({
   },
   run: async (stage, { rate, seconds, bytes, rounds }) => {
     const offers: Offer[] = [];
+    const bare: Offer[] = [];
     for (let round = 1; round <= rounds; round += 1) {
-      const offer = await offerAndWatch(stage, rate, seconds, bytes, `latency_${round}`);
-      stage.log(
-        `round ${round} of ${rounds}: ${formatMs(offer.started.p50)} p50, ${formatMs(offer.started.p99)} p99`,
-      );
-      offers.push(offer);
+      for (const [hub, made] of [
+        ["hub", offers],
+        ["bare-hub", bare],
+      ] as const) {
+        const label = `latency_${hub === "hub" ? "" : "bare_"}${round}`;
+        const offer = await offerAndWatch(stage, rate, seconds, bytes, label, { hub });
+        stage.log(
+          `round ${round} of ${rounds}, ${hub}: ${formatMs(offer.started.p50)} p50, ${formatMs(offer.started.p99)} p99`,
+        );
+        made.push(offer);
+      }
     }
     const medianOf = (figure: (offer: Offer) => number) => spreadOf(offers.map(figure)).median;
     const lagOf = (figure: "p50" | "p99" | "max") => formatMs(medianOf(({ lag }) => lag[figure]));
@@ -49,13 +59,16 @@ export const latency = defineBenchmark({
       table: latencyTable([
         ["submit → handler start", offers.map(({ started }) => started)],
         ["submit call", offers.map(({ submitted }) => submitted)],
+        ["the limit: submit → handler start", bare.map(({ started }) => started)],
+        ["its submit call", bare.map(({ submitted }) => submitted)],
       ]),
       notes: [
+        "The limit: the same producer and worker, and a server between them that commits one row for each submit and one statement for each message of results, without sessions, lanes, fences or events.",
         `${formatCount(rate)} jobs/s offered for ${seconds} s after ${warmUpSeconds} s of warm-up: ${formatCount(medianOf(({ sentPerSecond }) => sentPerSecond))} jobs/s sent, each by a unary call of its own that waits for no other.`,
         `Timed from when a call was made. The producer itself was late by ${lagOf("p50")} at the median, ${lagOf("p99")} at p99, ${lagOf("max")} at most.`,
         `Medians of ${rounds} rounds. Per job, warm-up included: ${formatCount(medianOf(({ walBytesPerJob }) => walBytesPerJob))} bytes of WAL, ${medianOf(({ commitsPerJob }) => commitsPerJob).toFixed(2)} commits; ${formatCount(medianOf(({ deadRows }) => deadRows))} dead rows at the end.`,
       ],
-      measured: { offers },
+      measured: { offers, bare },
     };
   },
 });
@@ -71,6 +84,8 @@ export interface Offer {
   readonly deadRows: number;
 }
 
+const heartbeatIntervalMs = 5_000;
+
 /** Offers jobs to a hub of its own, by calls or by transactions of SQL, and sees when they start. */
 export async function offerAndWatch(
   stage: Stage,
@@ -78,12 +93,18 @@ export async function offerAndWatch(
   seconds: number,
   payloadBytes: number,
   database: string,
-  producer: "latency-producer" | "inbox-producer" = "latency-producer",
+  {
+    hub: hubProgram = "hub",
+    producer = "latency-producer",
+  }: { hub?: "hub" | "bare-hub"; producer?: "latency-producer" | "inbox-producer" } = {},
 ): Promise<Offer> {
   const databaseUrl = await stage.postgres.createDatabase(database);
   const warmUpJobs = rate * warmUpSeconds;
   const jobs = warmUpJobs + rate * seconds;
-  const hub = stage.start<HubParams, HubSays>("hub", { databaseUrl }, database);
+  const hub: Program<Pick<BareHubSays, "up">> =
+    hubProgram === "hub"
+      ? stage.start<HubParams, HubSays>("hub", { databaseUrl }, database)
+      : stage.start<BareHubParams, BareHubSays>("bare-hub", { databaseUrl, heartbeatIntervalMs }, database);
   try {
     const { grpcAddress: address } = await hub.said("up", upWithinMs);
     const watch: StarterParams = {

@@ -1,7 +1,7 @@
 // What a live worker that has nothing to do costs the hub: memory, and processor time for its heartbeats. Beside it a
 // grpc-js server that only echoes, which is the limit.
 import { defineBenchmark } from "../benchmark.js";
-import type { BareStreamsParams, BareStreamsSays } from "../programs/bare-streams.js";
+import type { BareHubParams, BareHubSays } from "../programs/bare-hub.js";
 import type { HubParams, HubSays } from "../programs/hub.js";
 import type { HolderParams, HolderSays } from "../programs/stream-holder.js";
 import type { Stage } from "../stage.js";
@@ -88,11 +88,11 @@ async function holdStreams(
 ): Promise<Idle> {
   const databaseUrl = await stage.postgres.createDatabase(database);
   const label = `streams_${contestant}_${round}`;
-  const server: Program<BareStreamsSays> =
+  const server: Program<BareHubSays> =
     contestant === "bare"
-      ? stage.start<BareStreamsParams, BareStreamsSays>(
-          "bare-streams",
-          { heartbeatIntervalMs, usageEveryMs },
+      ? stage.start<BareHubParams, BareHubSays>(
+          "bare-hub",
+          { databaseUrl, heartbeatIntervalMs, usageEveryMs },
           label,
         )
       : stage.start<HubParams, HubSays>("hub", { databaseUrl, usageEveryMs }, label);
