@@ -16,7 +16,7 @@ import { childFailedCode, dependencyFailedCode, RunPolicy } from "../domain/run.
 import type { RunChange, RunChanges } from "../domain/run-changes.js";
 import type { BatchContext } from "./group-commit.js";
 import { type RefRow, toRef } from "./ref-row.js";
-import { linkHistory, toMs } from "./sql-text.js";
+import { isByKey, linkHistory, rowsByKey, toMs } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 /** Places in lanes for jobs that one statement makes ready. Beyond it places are shared, and ids are the order. */
@@ -28,8 +28,8 @@ const failure = (code: string, message: string) =>
 /** Waits for whoever changes these jobs' runs. */
 const lockRunsText = `
 select r.run_id from (
-  select distinct n.run_id from unnest($1::uuid[]) as i (id) join run_node n on n.job_id = i.id
-) d join run r on r.run_id = d.run_id order by r.run_id for update of r`;
+  select distinct n.run_id from unnest($1::uuid[]) as i (id) cross join ${rowsByKey("run_node", "job_id", "i.id")} n
+) d join run r on ${isByKey("r.run_id", "d.run_id")} order by d.run_id for update of r`;
 
 /** Jobs that this transaction has ended so far. */
 const writtenIds = `
@@ -38,8 +38,9 @@ const writtenIds = `
 
 const lockWrittenText = `
 select r.run_id from (
-  select distinct n.run_id from (${writtenIds}) i join run_node n on n.job_id = i.job_id
-) d join run r on r.run_id = d.run_id order by r.run_id for update of r`;
+  select distinct n.run_id from (${writtenIds}) i
+  cross join ${rowsByKey("run_node", "job_id", "i.job_id")} n
+) d join run r on ${isByKey("r.run_id", "d.run_id")} order by d.run_id for update of r`;
 
 const act = { release: 1, failDependency: 2, failChildren: 3, cancel: 4, ask: 5, compensate: 6 } as const;
 
@@ -57,27 +58,28 @@ const advanceText = `
 with recursive written as materialized (${writtenIds}
 ), ended as materialized (
   select n.job_id, n.run_id, n.is_child, j.state
-  from written w join run_node n on n.job_id = w.job_id join job j on j.id = w.job_id
+  from written w cross join ${rowsByKey("run_node", "job_id", "w.job_id")} n
+  join job j on ${isByKey("j.id", "w.job_id")}
   where n.ended_as is null and j.state >= ${JobState.Succeeded}
 ), stopping as materialized (
   select r.run_id, r.stop_grace_ms
   from (select run_id, bool_or(job_id = run_id) as is_parent, bool_or(is_child) as is_child from ended
     where state <> ${JobState.Succeeded} group by run_id) e
-  join run r on r.run_id = e.run_id
+  join run r on ${isByKey("r.run_id", "e.run_id")}
   where r.policy is not null and not r.is_stopping
     and (e.is_parent or e.is_child and r.policy = ${RunPolicy.FailFast})
 ), halted as materialized (
   select j.id as job_id, j.state, s.stop_grace_ms
-  from stopping s join run_node n on n.run_id = s.run_id join job j on j.id = n.job_id
+  from stopping s join run_node n on ${isByKey("n.run_id", "s.run_id")} join job j on ${isByKey("j.id", "n.job_id")}
   where n.is_child and n.ended_as is null and j.state < ${JobState.Succeeded}
   for update of j
 ), doomed (job_id) as (
   select e.dependent_id from (
     select job_id from ended where state <> ${JobState.Succeeded}
     union all select job_id from halted where state <> ${JobState.Leased}) f
-  join run_edge e on e.job_id = f.job_id where e.is_hard
+  cross join ${rowsByKey("run_edge", "job_id", "f.job_id")} e where e.is_hard
   union
-  select e.dependent_id from doomed d join run_edge e on e.job_id = d.job_id where e.is_hard
+  select e.dependent_id from doomed d cross join ${rowsByKey("run_edge", "job_id", "d.job_id")} e where e.is_hard
 ), marks as (
   select job_id, max(code) as code from (
     select job_id, 30 + state as code from ended
@@ -86,17 +88,17 @@ with recursive written as materialized (${writtenIds}
   group by job_id
 ), fallen as materialized (
   select m.job_id, n.run_id, n.is_child, m.code / 10 as reason, (m.code % 10)::smallint as state
-  from marks m join run_node n on n.job_id = m.job_id where n.ended_as is null
+  from marks m cross join ${rowsByKey("run_node", "job_id", "m.job_id")} n where n.ended_as is null
 ), counts as (
-  select job_id, sum(less)::integer as less, max(ended_as) as ended_as from (
-    select e.dependent_id as job_id, 1 as less, null::smallint as ended_as
-    from fallen f join run_edge e on e.job_id = f.job_id
-    union all select run_id, 1, null from fallen where is_child
-    union all select job_id, 0, state from fallen) c
-  group by job_id
+  select run_id, job_id, sum(less)::integer as less, max(ended_as) as ended_as from (
+    select f.run_id, e.dependent_id as job_id, 1 as less, null::smallint as ended_as
+    from fallen f cross join ${rowsByKey("run_edge", "job_id", "f.job_id")} e
+    union all select run_id, run_id, 1, null from fallen where is_child
+    union all select run_id, job_id, 0, state from fallen) c
+  group by run_id, job_id
 ), counted as (
   update run_node n set waits_for = n.waits_for - c.less, ended_as = coalesce(n.ended_as, c.ended_as)
-  from counts c where n.job_id = c.job_id
+  from counts c where ${isByKey("n.run_id", "c.run_id")} and ${isByKey("n.job_id", "c.job_id")}
   returning n.job_id, n.run_id, n.waits_for, n.ended_as, c.less
 ), failures as (
   select run_id, count(*)::integer as failed from fallen
@@ -110,13 +112,13 @@ with recursive written as materialized (${writtenIds}
         union all select run_id, 0, true, 0 from stopping
         union all select run_id, 0, false, 1 from undoing where run_id is not null) u
     group by run_id) m
-  where r.run_id = m.run_id
+  where ${isByKey("r.run_id", "m.run_id")}
 ), acts as (
   select job_id, act, stop_grace_ms, row_number() over (order by act, job_id) as place from (
     select c.job_id, case when c.job_id = r.run_id and r.policy <> ${RunPolicy.Continue}
         and r.children_failed + coalesce((select f.failed from failures f where f.run_id = r.run_id), 0) > 0
       then ${act.failChildren} else ${act.release} end as act, null::integer as stop_grace_ms
-    from counted c join run r on r.run_id = c.run_id
+    from counted c join run r on ${isByKey("r.run_id", "c.run_id")}
     where c.waits_for = 0 and c.ended_as is null and c.less > 0
     union all select job_id, ${act.failDependency}, null from fallen where reason = 1
     union all select job_id, ${act.cancel}, null from fallen where reason = 2
@@ -137,7 +139,8 @@ with recursive written as materialized (${writtenIds}
       ready_key = case when a.act = ${act.release} then $3::bigint + least(a.place, ${placesMax}) else j.ready_key end,
       ${linkHistory}
   from acts a
-  where j.id = a.job_id and case when a.act = ${act.ask} then j.state = ${JobState.Leased} and j.cancel_by is null
+  where ${isByKey("j.id", "a.job_id")}
+    and case when a.act = ${act.ask} then j.state = ${JobState.Leased} and j.cancel_by is null
     when a.act = ${act.cancel} then j.state < ${JobState.Leased} else j.state = ${JobState.Blocked} end
   returning j.id, j.lane_id, j.ready_key, j.attempt, j.ready_at, octet_length(j.payload) + j.checkpoint_bytes as bytes,
     j.state, j.revision, j.fencing_token, j.session_id, j.run_at, j.cancel_by, j.prior_at, j.prior_writer,
@@ -148,25 +151,26 @@ with recursive written as materialized (${writtenIds}
   union all select 3, cancel_by, id, fencing_token from changed where act = ${act.ask}
   on conflict do nothing
 ), owed as (
-  select w.job_id from written w join job j on j.id = w.job_id
+  select w.job_id from written w join job j on ${isByKey("j.id", "w.job_id")}
   where j.state = ${JobState.Dead} and (j.attempt > 0 or j.has_waited)
   union
-  select n.job_id from ended e join run r on r.run_id = e.job_id join run_node n on n.run_id = r.run_id
+  select n.job_id from ended e join run r on ${isByKey("r.run_id", "e.job_id")}
+  cross join ${rowsByKey("run_node", "run_id", "r.run_id")} n
   where e.state <> ${JobState.Succeeded} and r.policy is not null and n.is_child and n.ended_as = ${JobState.Succeeded}
     and (select c.on_run_failure from compensation c where c.job_id = n.job_id)
   union
-  select e.job_id from ended e join run_node p on p.job_id = e.run_id
+  select e.job_id from ended e cross join ${rowsByKey("run_node", "job_id", "e.run_id")} p
   where e.is_child and e.state = ${JobState.Succeeded} and p.ended_as in (${JobState.Dead}, ${JobState.Cancelled})
     and (select c.on_run_failure from compensation c where c.job_id = e.job_id)
 ), made as (
   update compensation c set made_job_id = new_job_id() from owed o
-  where c.job_id = o.job_id and c.made_job_id is null
+  where ${isByKey("c.job_id", "o.job_id")} and c.made_job_id is null
   returning c.*
 ), undoing as materialized (
   select m.*, u.run_id, lag(m.made_job_id) over (partition by u.run_id order by j.finished_at desc, m.job_id desc)
       as former_id
-  from made m join job j on j.id = m.job_id
-  left join run_node u on u.job_id = m.job_id and j.state = ${JobState.Succeeded}
+  from made m join job j on ${isByKey("j.id", "m.job_id")}
+  left join ${rowsByKey("run_node", "job_id", "m.job_id")} u on j.state = ${JobState.Succeeded}
 ), compensating as (
   insert into job (id, tenant_id, lane_id, ready_key, state, attempts_max, submitted_at, ready_at, page_at,
     page_writer, page_batch, payload, content_type, options, is_linked)

@@ -14,7 +14,7 @@ import { lastUuid } from "../domain/uuid.js";
 import { doneRanges, openRanges } from "./event-windows.js";
 import { operatorValues, recordOperation } from "./operations.js";
 import type { ReadPool } from "./read-pool.js";
-import { fromMs, toMs } from "./sql-text.js";
+import { fromMs, isByKey, toMs } from "./sql-text.js";
 
 const windowsShownMax = 10;
 
@@ -229,11 +229,11 @@ export async function changeBackfill(
       ), made as (
         update backfill b set state = $3::smallint, cancel_grace_ms = $4::integer, revision = b.revision + 1,
           ended_at = case when $3::smallint = 3 then now() end
-        from before o where b.backfill_id = o.backfill_id
+        from before o where ${isByKey("b.backfill_id", "o.backfill_id")}
         returning b.*, o.state as state_before
       ), dropped as (
-        update backfill_window w set state = 6 from made m
-        where w.backfill_id = m.backfill_id and w.state = 1 and m.state = 3
+        update backfill_window set state = 6
+        where backfill_id = $2 and state = 1 and exists (select from made where state = 3)
       ), changed as (
         select tenant_id as operation_tenant, $5::text as action, 'backfill:' || backfill_id as target,
           jsonb_build_object('state', state_before) as before,

@@ -2,7 +2,7 @@ import { JobEventType, JobState } from "../domain/job-state.js";
 import { endJobs, lockRuns } from "./advance-runs.js";
 import { distinctItems, tenantJobKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
-import { linkHistory, numberArray, toMs, writePage } from "./sql-text.js";
+import { isByKey, linkHistory, numberArray, toMs, writePage } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 export interface CancelItem {
@@ -32,7 +32,7 @@ with input as (
 ), before as (
   select j.id, j.session_id, j.fencing_token, i.reason, i.grace_ms,
     j.state = ${JobState.Leased} and i.grace_ms > 0 as is_graceful
-  from input i join job j on j.id = i.id and j.tenant_id = i.tenant_id
+  from input i join job j on ${isByKey("j.id", "i.id")} and j.tenant_id = i.tenant_id
   where j.state < ${JobState.Succeeded}
   for update of j
 ), cancelled as (
@@ -45,7 +45,7 @@ with input as (
       cancel_by = case when b.is_graceful then now() + b.grace_ms * interval '1 ms' end,
       outcome = jsonb_build_object('type', 'cancelled', 'reason', b.reason), ${linkHistory}
   from before b
-  where j.id = b.id
+  where ${isByKey("j.id", "b.id")}
   returning j.*, b.session_id as event_session, b.fencing_token as token_before, b.is_graceful,
     case when b.is_graceful then ${JobEventType.CancelRequested} else ${JobEventType.Cancelled} end::smallint as event,
     nullif(b.reason, '') as reason

@@ -6,7 +6,7 @@ import {
   OwnerType,
 } from "../domain/channel.js";
 import type { ReadPool } from "./read-pool.js";
-import { numberArray, toMs } from "./sql-text.js";
+import { isByKey, numberArray, toMs } from "./sql-text.js";
 
 interface ChannelRow {
   readonly channel_id: string;
@@ -118,7 +118,8 @@ export async function configureChannel(
           trim_past_cursors = $6, redeliveries_max = $7
         where channel_id = $1 returning *
       ), admitted as (
-        update channel_partition p set max_bytes = c.max_bytes from changed c where p.channel_id = c.channel_id
+        update channel_partition p set max_bytes = c.max_bytes from changed c
+        where ${isByKey("p.channel_id", "c.channel_id")}
       )
       select ${columns} from changed`,
     values: [channelId, ...policyValues(policy)],
@@ -192,8 +193,8 @@ export async function readHeads(db: ReadPool, channelIds: readonly number[]): Pr
   const { rows } = await db.query<HeadRow>({
     name: "read_heads",
     text: `select p.channel_id, p.partition, p.first_sequence, p.last_sequence, p.held_bytes
-      from unnest($1::bigint[]) as i (channel_id) join channel_partition p on p.channel_id = i.channel_id
-      order by p.channel_id, p.partition`,
+      from unnest($1::bigint[]) as i (channel_id) join channel_partition p on ${isByKey("p.channel_id", "i.channel_id")}
+      order by i.channel_id, p.partition`,
     values: [numberArray(channelIds)],
   });
   return rows.map(toHead);

@@ -8,7 +8,7 @@ import { heldForGrants, heldSessionsText } from "./held-sessions.js";
 import { onJobTable } from "./job-partitions.js";
 import type { ReadPool } from "./read-pool.js";
 import { readChildren } from "./read-runs.js";
-import { addToDelivery, linkHistory, numberArray, toMs, writePage } from "./sql-text.js";
+import { addToDelivery, isByKey, linkHistory, numberArray, toMs, writePage } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 export interface ClaimItem {
@@ -52,7 +52,7 @@ with input as (
       session_id = i.session_id, delivery = i.delivery, started_at = now(), progress = null, meter_ids = null,
       ${linkHistory}
   from input i
-  where j.id = i.id and j.state = ${JobState.Ready} and i.session_id in (select session_id from held)
+  where ${isByKey("j.id", "i.id")} and j.state = ${JobState.Ready} and i.session_id in (select session_id from held)
     and (j.options is null or not j.options ? 'inFlight')
   returning j.id, j.lane_id, j.state, j.revision, j.attempt, j.attempts_max, j.fencing_token, j.session_id, j.delivery,
     j.payload, j.content_type, j.options, j.checkpoint_sequence, j.meter_ids, j.deadline, j.submitted_at,

@@ -2,7 +2,7 @@ import { JobState } from "../domain/job-state.js";
 import type { Outcome } from "../domain/outcome.js";
 import { deadlineCode } from "./fire-timers.js";
 import type { ReadPool } from "./read-pool.js";
-import { numberArray } from "./sql-text.js";
+import { isByKey, numberArray } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 /** A lease as a hub remembers it. */
@@ -25,7 +25,7 @@ const compareText = `
 select i.id, i.token, j.state, j.fencing_token = i.token as is_current, j.outcome,
   greatest(extract(epoch from j.cancel_by - now()) * 1000, 0)::float8 as grace_ms
 from unnest($1::uuid[], $2::bigint[]) as i (id, token)
-join job j on j.id = i.id
+join job j on ${isByKey("j.id", "i.id")}
 where (j.fencing_token <> i.token or j.state <> ${JobState.Leased} or j.cancel_by is not null)
   and j.outcome_token is distinct from i.token`;
 

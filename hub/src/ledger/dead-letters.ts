@@ -4,7 +4,7 @@ import type { DeadJob, DeadLetterFilter, DeadLetterPlace } from "../domain/dead-
 import type { Outcome } from "../domain/outcome.js";
 import { isUuid } from "../domain/uuid.js";
 import type { ReadPool } from "./read-pool.js";
-import { fromMs, toMs } from "./sql-text.js";
+import { fromMs, isByKey, toMs } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 interface DeadRow {
@@ -80,7 +80,8 @@ export async function walkDeadLetters(
           and died_at >= ${fromMs("$4::float8")} and died_at < ${fromMs("$5::float8")}
         order by died_at desc, job_id desc limit $10
       ), matching as (
-        select ${columns} from scanned d join job j on j.id = d.job_id join lane l on l.lane_id = j.lane_id
+        select ${columns} from scanned d join job j on ${isByKey("j.id", "d.job_id")}
+        join lane l on ${isByKey("l.lane_id", "j.lane_id")}
         where ($6 = '' or l.product = $6) and ($7 = '' or l.queue = $7) and ($8 = '' or l.kind = $8)
           and ($9 or d.resolved_at is null) and ($11 = '' or j.outcome ->> 'code' = $11)
       ), last as (
@@ -125,7 +126,8 @@ export async function readDeadLetters(
 ): Promise<DeadJob[]> {
   const { rows } = await db.query<DeadRow>({
     name: "read_dead_letters",
-    text: `select ${columns} from dead_letter d join job j on j.id = d.job_id join lane l on l.lane_id = j.lane_id
+    text: `select ${columns} from dead_letter d join job j on ${isByKey("j.id", "d.job_id")}
+      join lane l on ${isByKey("l.lane_id", "j.lane_id")}
       where d.job_id = any($2) and d.tenant_id = $1`,
     values: [tenantId, uuidArray(jobIds.filter(isUuid))],
   });

@@ -5,7 +5,7 @@ import type { RateGate } from "../domain/gate.js";
 import type { Drawn, RateAsk } from "../domain/rate-draw.js";
 import { drawFrom } from "../domain/rate-gate.js";
 import type { ReadPool } from "./read-pool.js";
-import { numberArray, toMs } from "./sql-text.js";
+import { isByKey, numberArray, toMs } from "./sql-text.js";
 
 export interface GateAsk {
   readonly gateId: number;
@@ -41,7 +41,7 @@ with locked as materialized (
 ), written as (
   update gate g set state = i.after
   from unnest($1::integer[], $2::jsonb[], $3::jsonb[], $4::boolean[]) as i (gate_id, before, after, turns)
-  where g.gate_id = i.gate_id and g.gate_id in (select gate_id from locked) and g.state = i.before
+  where ${isByKey("g.gate_id", "i.gate_id")} and i.gate_id in (select gate_id from locked) and g.state = i.before
   returning g.gate_id, i.turns
 ), turned as (
   update gate_epoch set epoch = epoch + 1 where is_only and exists (select from written where turns)

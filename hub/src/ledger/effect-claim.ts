@@ -6,7 +6,6 @@ import {
   effectColumnTypes,
   effectItemBytes,
   isFenced,
-  isNamed,
   leasedItems,
 } from "./effect-items.js";
 import { type JudgedEffect, judgeEffects, type StandingEffect } from "./effect-judge.js";
@@ -64,7 +63,7 @@ with input as (
   returning *
 )
 select i.ordinal::integer, e.effect_token, ${toMs("e.expires_at")} as expires_at_ms, e.is_taken_over
-from tried i join claimed e on ${isNamed}`;
+from tried i join claimed e using (tenant_id, job_id, scope, key)`;
 
 /** Claims effects: the one statement by which an effect comes into somebody's hands (D16, D17). */
 export const claimEffects: BatchStatement<ClaimEffectItem, ClaimEffectResult> = {

@@ -16,7 +16,7 @@ import { type JudgedEffect, judgeEffects } from "./effect-judge.js";
 import { answerToAct, type EffectRefusal, type EffectWritten } from "./effect-refusal.js";
 import type { BatchStatement } from "./group-commit.js";
 import { writeNotes } from "./job-notes.js";
-import { numberArray, packBytes, writePage } from "./sql-text.js";
+import { isByKey, numberArray, packBytes, writePage } from "./sql-text.js";
 
 export interface CompleteEffectItem extends EffectItem {
   readonly effectToken: bigint;
@@ -52,7 +52,7 @@ with input as (
     prior_at = j.page_at, prior_writer = j.page_writer, prior_batch = j.page_batch,
     page_at = now(), page_writer = $1, page_batch = $2
   from counted c
-  where j.id = c.job_id
+  where ${isByKey("j.id", "c.job_id")}
   returning j.*, c.effects
 ), events as (
   select j.id, ${JobEventType.EffectCompleted}::smallint as event, j.state, j.revision - j.effects + t.place as revision,

@@ -2,7 +2,7 @@
 import type { EffectName } from "../domain/effect.js";
 import { JobState } from "../domain/job-state.js";
 import { firstUuid } from "../domain/uuid.js";
-import { numberArray } from "./sql-text.js";
+import { isByKey, numberArray } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 /** Who acts on which effect. */
@@ -44,16 +44,17 @@ export function effectColumns(items: readonly EffectItem[]): unknown[] {
 }
 
 /** Joins the input `i` with the effect `e` that it names. */
-export const isNamed =
-  "e.tenant_id = i.tenant_id and e.job_id = i.job_id and e.scope = i.scope and e.key = i.key";
+export const isNamed = ["tenant_id", "job_id", "scope", "key"]
+  .map((column) => isByKey(`e.${column}`, `i.${column}`))
+  .join(" and ");
 
 /**
  * Joins the input `i` with its job `j`, as leased under the input's token by a session of its tenant and subject (D4).
  */
 export const joinLease = `
-  join job j on j.id = i.job_id and j.tenant_id = i.tenant_id and j.fencing_token = i.fencing_token
+  join job j on ${isByKey("j.id", "i.job_id")} and j.tenant_id = i.tenant_id and j.fencing_token = i.fencing_token
     and j.state = ${JobState.Leased} and j.session_id = coalesce(i.session_id, j.session_id)
-  join session s on s.session_id = j.session_id and s.tenant_id = i.tenant_id and s.subject = i.subject`;
+  join session s on ${isByKey("s.session_id", "j.session_id")} and s.tenant_id = i.tenant_id and s.subject = i.subject`;
 
 /**
  * The part of a statement that finds the items whose lease stands. It locks the jobs, so that none changes hands until

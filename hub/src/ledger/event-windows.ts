@@ -2,7 +2,7 @@
 // its job (migration 0017); done ones are folded into a few ranges of their source afterwards.
 import type { WatermarkView } from "../domain/backfill.js";
 import type { ReadPool } from "./read-pool.js";
-import { toMs } from "./sql-text.js";
+import { isByKey, toMs } from "./sql-text.js";
 
 const foldedPerCallMax = 5_000;
 const rangesShownMax = 100;
@@ -33,21 +33,22 @@ export async function foldWindows(db: ReadPool): Promise<number> {
       with folder as materialized (
         select pg_try_advisory_xact_lock(hashtext('holdfast.fold_windows')) as is_alone
       ), taken as materialized (
-        select w.tenant_id, w.source, w.from_at, w.job_id from folder f
+        select w.tenant_id, w.source, w.from_at, w.job_id, w.state from folder f
         cross join lateral (
           select * from event_window where state = 2 order by tenant_id, source, from_at limit ${foldedPerCallMax}) w
         where f.is_alone
       ), gone as (
         delete from event_window w using taken t
-        where w.tenant_id = t.tenant_id and w.source = t.source and w.from_at = t.from_at and w.job_id = t.job_id
-          and w.state = 2
+        where ${isByKey("w.tenant_id", "t.tenant_id")} and ${isByKey("w.source", "t.source")}
+          and ${isByKey("w.from_at", "t.from_at")} and ${isByKey("w.job_id", "t.job_id")}
+          and ${isByKey("w.state", "t.state")}
         returning w.*
       ), merged as (
         select tenant_id, source, range_agg(tstzrange(from_at, to_at)) as done, count(*) as windows
         from gone group by tenant_id, source
       ), folded as (
         update event_source s set done = s.done + m.done
-        from merged m where s.tenant_id = m.tenant_id and s.source = m.source
+        from merged m where ${isByKey("s.tenant_id", "m.tenant_id")} and ${isByKey("s.source", "m.source")}
         returning m.windows
       )
       select coalesce(sum(windows), 0)::integer as folded from folded`,

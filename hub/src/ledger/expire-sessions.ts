@@ -1,11 +1,13 @@
 import type { BatchStatement } from "./group-commit.js";
-import { numberArray } from "./sql-text.js";
+import { isByKey, numberArray } from "./sql-text.js";
 
 const expireText = `
-update session set state = 2, ended_at = now()
-where session_id in (
-  select session_id from session where state = 1 and expires_at <= now() limit $1 for update skip locked)
-returning session_id`;
+with found as materialized (
+  select session_id from session where state = 1 and expires_at <= now() limit $1 for update skip locked
+)
+update session s set state = 2, ended_at = now()
+from found f where ${isByKey("s.session_id", "f.session_id")}
+returning s.session_id`;
 
 /** Marks sessions that ran out, by the ledger's clock (D6); answers which. At most the given number. */
 export const expireSessions: BatchStatement<number, readonly string[]> = {
@@ -25,8 +27,7 @@ export const expireSessions: BatchStatement<number, readonly string[]> = {
 
 const dropDeliveriesText = `
 with gone as (
-  delete from delivery d using unnest($2::bigint[]) as g (delivery)
-  where d.session_id = $1 and d.delivery = g.delivery
+  delete from delivery where session_id = $1 and delivery = any($2::bigint[])
 )
 update session set state = 3
 where session_id = $1 and state = 2 and $3`;

@@ -1,5 +1,5 @@
 import type { BatchStatement } from "./group-commit.js";
-import { numberArray } from "./sql-text.js";
+import { isByKey, numberArray } from "./sql-text.js";
 
 /** A signal that a consumer could not take, for so many times now. */
 export interface FailItem {
@@ -21,7 +21,7 @@ const noteText = `
 insert into signal_redelivery (cursor_id, sequence, failures)
 select c.cursor_id, i.sequence, i.failures
 from unnest($1::bigint[], $2::integer[], $3::bigint[], $4::integer[]) as i (cursor_id, epoch, sequence, failures)
-join signal_cursor c on c.cursor_id = i.cursor_id and c.epoch = i.epoch
+join signal_cursor c on ${isByKey("c.cursor_id", "i.cursor_id")} and c.epoch = i.epoch
 on conflict (cursor_id, sequence) do update set failures = greatest(signal_redelivery.failures, excluded.failures)
 returning cursor_id, sequence`;
 

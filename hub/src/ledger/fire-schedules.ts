@@ -5,7 +5,7 @@ import type { Firing, ScheduledJob, ScheduleView } from "../domain/schedule.js";
 import { operatorValues, recordOperation } from "./operations.js";
 import type { ReadPool } from "./read-pool.js";
 import { type ScheduleRow, scheduleColumns, scheduleJoins, toSchedule } from "./schedules.js";
-import { fromMs, numberArray, toMs } from "./sql-text.js";
+import { fromMs, isByKey, numberArray, toMs } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 /** What schedules have to do now. */
@@ -36,7 +36,8 @@ export async function readDueSchedules(db: ReadPool, limit: number): Promise<Due
       select ${toMs("now()")} as now_ms,
         (select ${toMs("min(n.next_at)")} from schedule n where n.paused_at is null and n.next_at > now()) as after_ms,
         ${scheduleColumns}
-      from (values (1)) one (row) left join (schedule s join due d on d.schedule_id = s.schedule_id) on true
+      from (values (1)) one (row)
+        left join (due d join schedule s on ${isByKey("s.schedule_id", "d.schedule_id")}) on true
         ${scheduleJoins}`,
     values: [limit],
   });

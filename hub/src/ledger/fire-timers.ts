@@ -4,18 +4,21 @@ import type { EndedLease } from "../domain/lease.js";
 import { endJobs } from "./advance-runs.js";
 import type { BatchStatement } from "./group-commit.js";
 import { type RefRow, refColumns, toRef } from "./ref-row.js";
-import { linkHistory, retryLane, writePage } from "./sql-text.js";
+import { isByKey, linkHistory, retryLane, rowsByKey, writePage } from "./sql-text.js";
 
 /** How many timers to fire at most. */
 export type FireLimit = number;
 
 // Due timers are taken whoever wrote them; skip locked lets hubs share them.
 export const takeDue = (purpose: number, limit: string) => `
-due as (
-  delete from timer where (purpose, due_at, job_id) in (
-    select purpose, due_at, job_id from timer where purpose = ${purpose} and due_at <= now()
-    order by due_at, job_id limit ${limit} for update skip locked)
-  returning due_at, job_id, guard
+found as materialized (
+  select purpose, due_at, job_id from timer where purpose = ${purpose} and due_at <= now()
+  order by due_at, job_id limit ${limit} for update skip locked
+), due as (
+  delete from timer t using found f
+  where ${isByKey("t.purpose", "f.purpose")} and ${isByKey("t.due_at", "f.due_at")}
+    and ${isByKey("t.job_id", "f.job_id")}
+  returning t.due_at, t.job_id, t.guard
 )`;
 
 // Jobs get their places in their lane in the order in which they fell due.
@@ -27,7 +30,7 @@ with ${takeDue(1, "$3")}, numbered as (
       state = ${JobState.Ready}, ready_at = now(), ready_key = n.ready_key,
       lane_id = case when j.attempt = 0 then j.lane_id else ${retryLane} end, ${linkHistory}
   from numbered n
-  where j.id = n.job_id and j.state = ${JobState.Scheduled} and j.revision = n.guard
+  where ${isByKey("j.id", "n.job_id")} and j.state = ${JobState.Scheduled} and j.revision = n.guard
   returning j.*, ${JobEventType.Ready}::smallint as event, null::uuid as event_session, null::text as reason
 ), ${writePage("readied")}
 select (select count(*)::integer from due) as taken, ${refColumns}
@@ -44,13 +47,13 @@ const endLease = (state: number, event: number, outcome: string, reason: string)
       state = ${state}, finished_at = now(), fencing_token = j.fencing_token + 1, session_id = null,
       delivery = null, cancel_by = null, outcome = ${outcome}, ${linkHistory}
   from before b
-  where j.id = b.id
+  where ${isByKey("j.id", "b.id")}
   returning j.*, b.session_id as event_session, b.fencing_token as token_before, ${event}::smallint as event,
     ${reason} as reason`;
 
 const fireDeadlineText = (purpose: number, isOver: string, message: string) => `
 with ${takeDue(purpose, "$3")}, before as (
-  select j.id, j.session_id, j.fencing_token from due d join job j on j.id = d.job_id
+  select j.id, j.session_id, j.fencing_token from due d join job j on ${isByKey("j.id", "d.job_id")}
   where ${isOver}
   for update of j
 ), ended as (
@@ -74,7 +77,7 @@ const fireStartDeadlinesText = fireDeadlineText(
 
 const fireCancelsText = `
 with ${takeDue(3, "$3")}, before as (
-  select j.id, j.session_id, j.fencing_token, j.outcome from due d join job j on j.id = d.job_id
+  select j.id, j.session_id, j.fencing_token, j.outcome from due d join job j on ${isByKey("j.id", "d.job_id")}
   where j.state = ${JobState.Leased} and j.cancel_by <= now() and j.fencing_token = d.guard
   for update of j
 ), ended as (
@@ -117,8 +120,8 @@ const lockDueText = (purpose: number) => `
 select r.run_id from (
   select distinct n.run_id from (
     select job_id from timer where purpose = ${purpose} and due_at <= now() order by due_at, job_id limit $1) t
-  join run_node n on n.job_id = t.job_id
-) d join run r on r.run_id = d.run_id order by r.run_id for update of r`;
+  cross join ${rowsByKey("run_node", "job_id", "t.job_id")} n
+) d join run r on ${isByKey("r.run_id", "d.run_id")} order by d.run_id for update of r`;
 
 function endingTimers(name: string, purpose: number, text: string): BatchStatement<FireLimit, FiredEnds> {
   return {

@@ -3,7 +3,7 @@ import { WakeReason, type Woken } from "../domain/wait.js";
 import { type FireLimit, takeDue } from "./fire-timers.js";
 import type { BatchStatement } from "./group-commit.js";
 import { type RefRow, refColumns, toRef } from "./ref-row.js";
-import { linkHistory, retryLane, writePage } from "./sql-text.js";
+import { isByKey, linkHistory, retryLane, writePage } from "./sql-text.js";
 
 // A signal that is published in the same moment has the job's row or has not: one of the two wakes it. That the wait is
 // over is kept, so that the job is told the same whenever it asks.
@@ -14,11 +14,11 @@ with ${takeDue(5, "$3")}, numbered as (
   update job j set
       state = ${JobState.Ready}, ready_at = now(), ready_key = n.ready_key, lane_id = ${retryLane}, ${linkHistory}
   from numbered n
-  where j.id = n.job_id and j.state = ${JobState.Parked} and j.revision = n.guard
+  where ${isByKey("j.id", "n.job_id")} and j.state = ${JobState.Parked} and j.revision = n.guard
   returning j.*, ${JobEventType.Ready}::smallint as event, null::uuid as event_session,
     '${WakeReason.Timeout}'::text as reason
 ), waits as (
-  delete from suspended s using woken w where s.job_id = w.id
+  delete from suspended s using woken w where ${isByKey("s.job_id", "w.id")}
   returning s.job_id, s.channel_id, s.partition, s.after_sequence
 ), kept as (
   insert into wait_timeout (job_id, channel_id, partition, after_sequence)

@@ -3,7 +3,7 @@
 // both go through its pages in order, and ids tell duplicates.
 import type { ForwardStatus } from "../domain/forwarded-event.js";
 import type { ReadPool } from "./read-pool.js";
-import { numberArray, toMs } from "./sql-text.js";
+import { isByKey, numberArray, toMs } from "./sql-text.js";
 
 /** One writer's pages, as claimed by a hub. */
 export interface ForwardClaim {
@@ -28,7 +28,8 @@ export async function makeCursors(db: ReadPool, sink: string): Promise<void> {
      select s.sink, w.writer_id, w.started_at
      from forward_sink s join writer w on w.writer_id >= s.first_writer
      where s.sink = $1
-       and not exists (select from forward_cursor c where c.sink = s.sink and c.writer_id = w.writer_id)
+       and not exists (select from forward_cursor c
+         where ${isByKey("c.sink", "s.sink")} and ${isByKey("c.writer_id", "w.writer_id")})
      on conflict do nothing`,
     [sink],
   );
@@ -105,7 +106,7 @@ export async function readForwardMarks(
     `select i.writer_id, coalesce(c.forwarded_through,
        case when i.writer_id < s.first_writer then ${Number.MAX_SAFE_INTEGER} end) as through
      from forward_sink s cross join unnest($2::integer[]) as i (writer_id)
-     left join forward_cursor c on c.sink = s.sink and c.writer_id = i.writer_id
+     left join forward_cursor c on ${isByKey("c.sink", "s.sink")} and ${isByKey("c.writer_id", "i.writer_id")}
      where s.sink = $1`,
     [sink, numberArray(writerIds)],
   );

@@ -4,7 +4,7 @@ import type { JobOptions, Priority } from "../domain/job-spec.js";
 import type { RetryPolicy } from "../domain/retry.js";
 import { lastUuid } from "../domain/uuid.js";
 import type { ReadPool } from "./read-pool.js";
-import { toMs } from "./sql-text.js";
+import { isByKey, toMs } from "./sql-text.js";
 import { closeDiscarded } from "./submit-windows.js";
 import { uuidArray } from "./uuid-array.js";
 
@@ -67,8 +67,9 @@ export async function readInbox(db: ReadPool, afterPosition: number, limit: numb
         from (select position, payload from inbox
               where refused_at is null and position > $1 order by position limit $2) waiting
       )
-      select i.position, ${commonColumns}, i.retry, i.options, i.payload from page p join inbox i on i.position = p.position
-      where p.bytes_before <= ${pageBytesMax} order by i.position`,
+      select i.position, ${commonColumns}, i.retry, i.options, i.payload
+      from page p join inbox i on ${isByKey("i.position", "p.position")}
+      where p.bytes_before <= ${pageBytesMax} order by p.position`,
     values: [afterPosition, limit],
   });
   return rows.map((row) => ({
@@ -92,9 +93,9 @@ export async function settleInbox(
     name: "settle_inbox",
     text: `
       with gone as (delete from inbox where job_id = any($1))
-      update inbox i set refused_at = now(), refusal = r.refusal
+      update inbox i set refused_at = coalesce(i.refused_at, now()), refusal = coalesce(i.refusal, r.refusal)
       from unnest($2::uuid[], $3::jsonb[]) as r (job_id, refusal)
-      where i.job_id = r.job_id and i.refused_at is null`,
+      where ${isByKey("i.job_id", "r.job_id")}`,
     values: [
       uuidArray(existing),
       uuidArray(refused.map(({ jobId }) => jobId)),

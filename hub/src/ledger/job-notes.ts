@@ -4,7 +4,7 @@
 import { OwnerType } from "../domain/channel.js";
 import { type JobNote, type JobNotes, JobNoteType, jobNotesMax, newestNotes } from "../domain/job-note.js";
 import type { ReadPool } from "./read-pool.js";
-import { toMs } from "./sql-text.js";
+import { isByKey, toMs } from "./sql-text.js";
 
 /**
  * The parts of a statement that note what it did: each note takes the place of the oldest. `source` names a part that
@@ -85,14 +85,16 @@ async function readSignalNotes(db: ReadPool, tenantId: number, jobId: string): P
       select h.name, p.first_sequence, p.last_sequence, ${toMs("p.at")} as at_ms, octet_length(p.body) as bytes,
         o.name as producer
       from (
-        select c.channel_id, c.name, q.partition from channel c join channel_partition q on q.channel_id = c.channel_id
+        select c.channel_id, c.name, q.partition
+        from channel c
+        cross join lateral (select partition from channel_partition where channel_id = c.channel_id offset 0) q
         where c.tenant_id = $1 and c.owner_type = ${OwnerType.Job} and c.owner = $2 limit ${notedPartitionsMax}
       ) h
       cross join lateral (
         select * from signal_page p where p.channel_id = h.channel_id and p.partition = h.partition
         order by p.first_sequence desc limit ${jobNotesMax + 1}
       ) p
-      join signal_producer o on o.producer_id = p.producer_id
+      join signal_producer o on ${isByKey("o.producer_id", "p.producer_id")}
       order by p.at desc limit ${jobNotesMax + 1}`,
     values: [tenantId, jobId],
   });

@@ -4,7 +4,7 @@ import { JobState } from "../domain/job-state.js";
 import type { Lane, LaneKey, Ref } from "../domain/lane.js";
 import type { ReadPool } from "./read-pool.js";
 import { type RefRow, refColumns, toRef } from "./ref-row.js";
-import { toMs } from "./sql-text.js";
+import { isByKey, toMs } from "./sql-text.js";
 
 const laneColumns = `
   lane_id, tenant_id, product, queue, kind, priority, capabilities, source, fairness_key, fairness_weight,
@@ -183,7 +183,7 @@ export async function readStragglers(
     `with page as (select * from job where id > $1 order by id limit $2)
      select ${refColumns.replaceAll("lane_id", "p.lane_id")}, s.last_id, s.scanned
      from (select max(id::text) as last_id, count(*)::integer as scanned from page) s
-     left join (page p join lane l on l.lane_id = p.lane_id)
+     left join (page p join lane l on ${isByKey("l.lane_id", "p.lane_id")})
        on p.state = ${JobState.Ready} and p.ready_key <= l.low_key`,
     [afterJobId, scanMax],
   );

@@ -5,19 +5,19 @@ import { JobEventType, JobState } from "../domain/job-state.js";
 import { grantColumns } from "./claim-jobs.js";
 import { heldForGrants } from "./held-sessions.js";
 import { allJobs, onJobTable } from "./job-partitions.js";
-import { addToDelivery, linkHistory, writePage } from "./sql-text.js";
+import { addToDelivery, isByKey, linkHistory, writePage } from "./sql-text.js";
 
 const levelParts = (limits: string) => `
 ), locked as materialized (
   select m.meter_id, m.jobs, m.open_cost, m.open_tokens, m.window_began_at, m.spent_cost, m.spent_tokens,
     case when m.promised_until > now() then m.promised else 0 end as promised,
     window_start(g.settings, now()) as began_at, ${limits}
-  join meter m on m.meter_id = l.meter_id
-  left join gate g on g.gate_id = m.meter_id
+  join meter m on ${isByKey("m.meter_id", "l.meter_id")}
+  left join gate g on ${isByKey("g.gate_id", "m.meter_id")}
   where exists (select from held)
-  order by m.meter_id for update of m
+  order by l.meter_id for update of m
 ), ended as (
-  delete from hold_end e using locked l where e.meter_id = l.meter_id
+  delete from hold_end e using locked l where ${isByKey("e.meter_id", "l.meter_id")}
   returning e.*, isfinite(l.began_at) and e.at >= l.began_at as is_current
 ), folded as materialized (
   select meter_id, sum(jobs)::integer as jobs, sum(cost)::bigint as cost, sum(tokens)::bigint as tokens,
@@ -47,7 +47,7 @@ const grantPart = (jobs: string, meterIds: string, condition: string, also: stri
       session_id = i.session_id, delivery = i.delivery, started_at = now(), progress = null,
       meter_ids = nullif(${meterIds}, '{}'), ${linkHistory}
   from input i
-  where j.id = i.id and j.state = ${JobState.Ready}
+  where ${isByKey("j.id", "i.id")} and j.state = ${JobState.Ready}
     and i.session_id in (select session_id from held) and ${condition}
   returning j.id, j.lane_id, j.state, j.revision, j.attempt, j.attempts_max, j.fencing_token, j.session_id, j.delivery,
     j.payload, j.content_type, j.options, j.checkpoint_sequence, j.deadline, j.submitted_at,
@@ -83,7 +83,7 @@ const countParts = `), deliveries as (
       spent_cost = c.spent_cost, spent_tokens = c.spent_tokens,
       window_began_at = greatest(m.window_began_at, c.began_at),
       promised = greatest(m.promised - c.critical_jobs, 0)
-  from changes c where m.meter_id = c.meter_id
+  from changes c where ${isByKey("m.meter_id", "c.meter_id")}
 `;
 
 /** The rule decided who starts and who is parked; nothing is done if that is out of date. */
@@ -113,7 +113,7 @@ ${grantPart(
 ), stopped as (
   update job j set state = ${JobState.Parked}, ${linkHistory}
   from input i
-  where j.id = i.id and not i.is_granted and j.state = ${JobState.Ready}
+  where ${isByKey("j.id", "i.id")} and not i.is_granted and j.state = ${JobState.Ready}
     and i.session_id in (select session_id from held) and (select fits from verdict)
   returning j.id, j.state, j.revision, j.attempt, j.fencing_token, j.prior_at, j.prior_writer, j.prior_batch,
     i.stopped_at, i.score, i.until_ms,

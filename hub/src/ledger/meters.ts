@@ -7,7 +7,7 @@ import { JobState } from "../domain/job-state.js";
 import { type MeterAsk, noLimits, type ReadLevel } from "../domain/meter.js";
 import type { ClaimItem } from "./claim-jobs.js";
 import type { ReadPool } from "./read-pool.js";
-import { numberArray, toMs } from "./sql-text.js";
+import { isByKey, numberArray, toMs } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 const levelColumns = `
@@ -65,24 +65,25 @@ type Query = <Row extends object>(config: pg.QueryConfig) => Promise<pg.QueryRes
 export const makeMetersText = `
 with keys as (
   select distinct j.tenant_id, j.options #>> '{inFlight,key}' as key
-  from unnest($1::uuid[]) i (id) join job j on j.id = i.id
+  from unnest($1::uuid[]) i (id) join job j on ${isByKey("j.id", "i.id")}
   where j.options ? 'inFlight'
 ), made as (
   insert into meter (meter_id, tenant_id, declared_key)
   select nextval('declared_key_meter')::integer, tenant_id, key from keys k
-  where not exists (select from meter m where m.tenant_id = k.tenant_id and m.declared_key = k.key)
+  where not exists (select from meter m
+    where ${isByKey("m.tenant_id", "k.tenant_id")} and ${isByKey("m.declared_key", "k.key")})
   on conflict do nothing
 )
 insert into meter (meter_id, tenant_id)
-select g.gate_id, g.tenant_id from unnest($2::integer[]) i (id) join gate g on g.gate_id = i.id
-where not exists (select from meter m where m.meter_id = g.gate_id)
+select g.gate_id, g.tenant_id from unnest($2::integer[]) i (id) join gate g on ${isByKey("g.gate_id", "i.id")}
+where not exists (select from meter m where ${isByKey("m.meter_id", "g.gate_id")})
 on conflict do nothing`;
 
 const asksText = `
 select j.id, j.lane_id, j.options, (select l.priority from lane l where l.lane_id = j.lane_id) as priority,
   (select m.meter_id from meter m
     where m.tenant_id = j.tenant_id and m.declared_key = j.options #>> '{inFlight,key}') as key_meter_id
-from unnest($1::uuid[]) i (id) join job j on j.id = i.id
+from unnest($1::uuid[]) i (id) join job j on ${isByKey("j.id", "i.id")}
 where j.state = ${JobState.Ready}`;
 
 const levelsText = `select ${levelColumns} from meter_level where meter_id = any($1::integer[])`;
@@ -166,7 +167,7 @@ export async function readParkedAsks(db: ReadPool, meterId: number, limit: numbe
     text: `
       select j.id, j.options, l.priority, p.score
       from (select job_id, score from parked where gate_id = $1 order by score desc, job_id limit $2) p
-      join job j on j.id = p.job_id join lane l on l.lane_id = j.lane_id
+      join job j on ${isByKey("j.id", "p.job_id")} join lane l on ${isByKey("l.lane_id", "j.lane_id")}
       order by p.score desc, p.job_id`,
     values: [meterId, limit],
   });
@@ -193,7 +194,7 @@ export async function readParkedHeads(
       select m.meter_id, j.id, j.options, p.score from unnest($1::integer[]) as m (meter_id)
       cross join lateral (
         select job_id, score from parked where gate_id = m.meter_id order by score desc, job_id limit 1) p
-      join job j on j.id = p.job_id`,
+      join job j on ${isByKey("j.id", "p.job_id")}`,
     values: [numberArray(meterIds)],
   });
   return new Map(
@@ -219,12 +220,14 @@ export async function forgetIdleKeys(db: ReadPool, idleMs: number, limit: number
   const { rowCount } = await db.query({
     name: "forget_idle_keys",
     text: `
-      delete from meter where meter_id in (
+      with found as materialized (
         select m.meter_id from meter m
         where m.meter_id < 0 and m.jobs = 0 and m.used_at < now() - $1 * interval '1 ms'
-          and not exists (select from parked p where p.gate_id = m.meter_id)
-          and not exists (select from hold_end e where e.meter_id = m.meter_id)
-        order by m.meter_id limit $2 for update of m skip locked)`,
+          and not exists (select from parked p where ${isByKey("p.gate_id", "m.meter_id")})
+          and not exists (select from hold_end e where ${isByKey("e.meter_id", "m.meter_id")})
+        order by m.meter_id limit $2 for update of m skip locked
+      )
+      delete from meter m using found f where ${isByKey("m.meter_id", "f.meter_id")}`,
     values: [idleMs, limit],
   });
   return rowCount ?? 0;

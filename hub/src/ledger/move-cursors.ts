@@ -1,5 +1,5 @@
 import type { BatchStatement } from "./group-commit.js";
-import { numberArray, packBytes } from "./sql-text.js";
+import { isByKey, numberArray, packBytes } from "./sql-text.js";
 
 export interface MoveItem {
   readonly cursorId: number;
@@ -24,7 +24,7 @@ with input as (
     checkpoint_sequence = greatest(c.checkpoint_sequence, i.checkpoint_sequence),
     touched_at = now()
   from input i
-  where c.cursor_id = i.cursor_id and c.epoch = i.epoch
+  where ${isByKey("c.cursor_id", "i.cursor_id")} and c.epoch = i.epoch
   returning c.cursor_id, c.epoch, c.acked_through, i.checkpoint_sequence, i.state_offset, i.state_length
 ), saved as (
   insert into signal_checkpoint (cursor_id, sequence, state)
@@ -33,7 +33,8 @@ with input as (
   on conflict (cursor_id) do update set sequence = excluded.sequence, state = excluded.state, saved_at = now()
   where signal_checkpoint.sequence <= excluded.sequence
 ), passed as (
-  delete from signal_redelivery r using moved m where r.cursor_id = m.cursor_id and r.sequence <= m.acked_through
+  delete from signal_redelivery r using moved m
+  where ${isByKey("r.cursor_id", "m.cursor_id")} and r.sequence <= m.acked_through
 )
 select cursor_id, epoch from moved`;
 

@@ -1,6 +1,6 @@
 import type { SessionProfile } from "../domain/fleet-view.js";
 import type { BatchStatement } from "./group-commit.js";
-import { numberArray } from "./sql-text.js";
+import { isByKey, numberArray } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 export interface OpenSessionItem {
@@ -59,10 +59,10 @@ const closeText = `
 with closed as (
   update session s set state = 3, ended_at = now()
   from unnest($1::uuid[], $2::integer[]) as i (id, epoch)
-  where s.session_id = i.id and s.epoch = i.epoch and s.state = 1
+  where ${isByKey("s.session_id", "i.id")} and s.epoch = i.epoch and s.state = 1
   returning s.session_id
 )
-delete from delivery d using closed c where d.session_id = c.session_id`;
+delete from delivery d using closed c where ${isByKey("d.session_id", "c.session_id")}`;
 
 /** Ends sessions whose workers left in good order and hold nothing, and forgets their deliveries: all are settled. */
 export const closeSessions: BatchStatement<CloseItem, true> = {

@@ -7,7 +7,7 @@ import type { EndedLease } from "../domain/lease.js";
 import { takeDue } from "./fire-timers.js";
 import type { BatchStatement } from "./group-commit.js";
 import { type RefRow, refColumns, toRef } from "./ref-row.js";
-import { linkHistory, numberArray, retryLane, toMs, writePage } from "./sql-text.js";
+import { isByKey, linkHistory, numberArray, retryLane, toMs, writePage } from "./sql-text.js";
 
 export interface PreemptItem {
   readonly seatsMeterId: number;
@@ -39,7 +39,7 @@ const giveUpSeat = `
 const preemptText = `
 with victim as materialized (
   select h.job_id, h.fencing_token, j.session_id
-  from seat h join job j on j.id = h.job_id
+  from seat h join job j on ${isByKey("j.id", "h.job_id")}
   where h.seats_meter_id = $3 and h.priority < ${Priority.Critical} and h.lane_id = any($4::integer[])
     and not h.is_preempted and j.state = ${JobState.Leased} and j.fencing_token = h.fencing_token
     and j.cancel_by is null
@@ -49,13 +49,13 @@ with victim as materialized (
   for update of j skip locked
 ), marked as (
   update seat h set is_preempted = true from victim v
-  where h.job_id = v.job_id and h.fencing_token = v.fencing_token and $7::float8 > 0
+  where ${isByKey("h.job_id", "v.job_id")} and h.fencing_token = v.fencing_token and $7::float8 > 0
   returning h.job_id, h.fencing_token, now() + $7::float8 * interval '1 ms' as due_at
 ), timers as (
   insert into timer (purpose, due_at, job_id, guard) select 6, due_at, job_id, fencing_token from marked
 ), ousted as (
   update job j set ${giveUpSeat}, ready_key = $8
-  from victim v where j.id = v.job_id and $7::float8 = 0
+  from victim v where ${isByKey("j.id", "v.job_id")} and $7::float8 = 0
   returning j.*, ${JobEventType.Preempted}::smallint as event, v.session_id as event_session, $5::uuid::text as reason
 ), promise as (
   update meter m set promised = case when m.promised_until > now() then m.promised else 0 end + 1,
@@ -109,12 +109,12 @@ export const preempt: BatchStatement<PreemptItem, Preempted | null> = {
 const fireText = `
 with ${takeDue(6, "$3")}, before as (
   select j.id, j.session_id, j.fencing_token, row_number() over (order by d.due_at, j.id) as place
-  from due d join job j on j.id = d.job_id
+  from due d join job j on ${isByKey("j.id", "d.job_id")}
   where j.state = ${JobState.Leased} and j.fencing_token = d.guard and j.cancel_by is null
 ), ousted as (
   update job j set ${giveUpSeat}, ready_key = $4::bigint + b.place
   from before b
-  where j.id = b.id and j.state = ${JobState.Leased} and j.fencing_token = b.fencing_token
+  where ${isByKey("j.id", "b.id")} and j.state = ${JobState.Leased} and j.fencing_token = b.fencing_token
   returning j.*, ${JobEventType.Preempted}::smallint as event, b.session_id as event_session,
     b.fencing_token as token_before, 'GRACE_OVER'::text as reason
 ), ${writePage("ousted")}

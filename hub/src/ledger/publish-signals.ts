@@ -10,7 +10,7 @@
 import type pg from "pg";
 import type { Woken } from "../domain/wait.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
-import { numberArray, packBytes, textArray } from "./sql-text.js";
+import { isByKey, numberArray, packBytes, textArray } from "./sql-text.js";
 import { lockHeads, toWoken, wakeSuspended } from "./wake-suspended.js";
 
 /** Signals of one message of a producer that go to one partition. */
@@ -48,12 +48,12 @@ export type PublishResult =
 const publishText = `
 with chain as materialized (
   select i.producer_id, i.last_number, p.last_number as stored_number, p.epoch = i.epoch as is_current,
-    i.job_id is null or exists (select from job j where j.id = i.job_id and j.fencing_token = i.fencing_token
-      and j.state = 5) as is_leased,
+    i.job_id is null or exists (select from job j where ${isByKey("j.id", "i.job_id")}
+      and j.fencing_token = i.fencing_token and j.state = 5) as is_leased,
     p.last_number = i.previous_number as is_next
   from unnest($1::bigint[], $2::integer[], $3::bigint[], $4::bigint[], $5::uuid[], $6::bigint[])
     as i (producer_id, epoch, previous_number, last_number, job_id, fencing_token)
-  join signal_producer p on p.producer_id = i.producer_id
+  join signal_producer p on ${isByKey("p.producer_id", "i.producer_id")}
   order by i.producer_id for update of p
 ), run as (
   select * from unnest($7::bigint[], $8::bigint[], $9::smallint[], $10::integer[], $11::bigint[], $12::bigint[],
@@ -62,8 +62,8 @@ with chain as materialized (
 ), head as materialized (
   select p.channel_id, p.partition, p.last_sequence, p.held_bytes, p.max_bytes, p.is_awaited
   from (select distinct channel_id, partition from run) i
-  join channel_partition p on p.channel_id = i.channel_id and p.partition = i.partition
-  order by p.channel_id, p.partition for update of p
+  join channel_partition p on ${isByKey("p.channel_id", "i.channel_id")} and ${isByKey("p.partition", "i.partition")}
+  order by i.channel_id, i.partition for update of p
 ), asked as (
   select r.*, h.last_sequence, h.is_awaited,
     h.held_bytes + sum(r.body_length) over (partition by r.channel_id, r.partition) <= h.max_bytes as fits
@@ -85,10 +85,10 @@ with chain as materialized (
   update channel_partition p set last_sequence = i.placed_through, held_bytes = p.held_bytes + i.bytes
   from (select channel_id, partition, max(placed_through) as placed_through, sum(body_length) as bytes
     from placed group by channel_id, partition) i
-  where p.channel_id = i.channel_id and p.partition = i.partition
+  where ${isByKey("p.channel_id", "i.channel_id")} and ${isByKey("p.partition", "i.partition")}
 ), producers as (
   update signal_producer p set last_number = c.last_number, used_at = now()
-  from chain c where p.producer_id = c.producer_id and c.producer_id in (select producer_id from placed)
+  from chain c where ${isByKey("p.producer_id", "c.producer_id")} and c.producer_id in (select producer_id from placed)
 )
 select c.producer_id, c.stored_number, c.is_current, c.is_leased, c.is_next,
   p.n, p.placed_through - p.signals + 1 as first_sequence, date_part('epoch', now()) * 1000 as at_ms,

@@ -5,7 +5,7 @@ import type { Outcome } from "../domain/outcome.js";
 import { isUuid } from "../domain/uuid.js";
 import type { ReadPool } from "./read-pool.js";
 import { readSuspended } from "./read-suspended.js";
-import { numberArray, toMs } from "./sql-text.js";
+import { isByKey, numberArray, toMs } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 interface JobRow {
@@ -92,7 +92,7 @@ export async function readJob(db: ReadPool, tenantId: number, jobId: string): Pr
     name: "read_job",
     text: `select ${summaryColumns}, j.payload, j.result,
         (select n.run_id from run_node n where n.job_id = j.id) as run_id
-      from job j join lane l on l.lane_id = j.lane_id where j.id = $1 and j.tenant_id = $2`,
+      from job j join lane l on ${isByKey("l.lane_id", "j.lane_id")} where j.id = $1 and j.tenant_id = $2`,
     values: [jobId, tenantId],
   });
   const [row] = rows;
@@ -119,7 +119,7 @@ export async function listJobs(
         select * from job where id < $2 and id >= uuid_floor(to_timestamp($8::float8 / 1000))
         order by id desc limit ${scannedPerPageMax}
       ), matching as (
-        select ${summaryColumns} from scanned j join lane l on l.lane_id = j.lane_id
+        select ${summaryColumns} from scanned j join lane l on ${isByKey("l.lane_id", "j.lane_id")}
         where j.tenant_id = $1 and ($3::smallint[] = '{}' or j.state = any($3)) and ($4 = '' or l.kind = $4)
           and ($5 = '' or l.queue = $5) and ($6 = '' or l.product = $6)
           and ($7::jsonb = '{}' or coalesce(j.options -> 'labels', '{}') @> $7)
@@ -147,6 +147,10 @@ export async function listJobs(
   return { jobs, nextBeforeId: isEnd ? null : first.oldest_id };
 }
 
+const hasPage = ["writer_id", "batch", "at"]
+  .map((column) => isByKey(`p.${column}`, `s.${column}`))
+  .join(" and ");
+
 // From the job's newest page of events back along the links: each step is one lookup by primary key.
 const historyText = `
 with recursive step as (
@@ -155,14 +159,14 @@ with recursive step as (
   union all
   select s.job_id, e.prior_at, e.prior_writer, e.prior_batch, s.depth + 1
   from step s
-  join event_page p on p.writer_id = s.writer_id and p.batch = s.batch and p.at = s.at
+  join event_page p on ${hasPage}
   cross join lateral unnest(p.items) as e
   where e.job_id = s.job_id and e.prior_batch is not null and e.revision > $3 + 1 and s.depth < $4
 )
 select p.writer_id, p.batch, e.ordinal, e.type, e.state, e.revision, e.attempt, e.fencing_token, e.session_id,
   e.reason, ${toMs("p.at")} as at_ms
 from step s
-join event_page p on p.writer_id = s.writer_id and p.batch = s.batch and p.at = s.at
+join event_page p on ${hasPage}
 cross join lateral unnest(p.items) with ordinality
   as e (job_id, type, state, revision, attempt, fencing_token, session_id, reason, prior_at, prior_writer, prior_batch, ordinal)
 where e.job_id = s.job_id and e.revision > $3

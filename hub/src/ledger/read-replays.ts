@@ -1,7 +1,7 @@
 import { JobState } from "../domain/job-state.js";
 import { type ReplayedJob, type ReplayView, replayJobsMax } from "../domain/replay.js";
 import type { ReadPool } from "./read-pool.js";
-import { toMs } from "./sql-text.js";
+import { isByKey, toMs } from "./sql-text.js";
 
 /** Jobs to repeat, with the lanes in which they began. */
 export interface ReplaySource {
@@ -21,12 +21,12 @@ from (
   union all
   (select job_id, run_id from run_node where run_id = $1 order by job_id limit ${replayJobsMax + 1})
 ) n
-join job j on j.id = n.job_id and j.tenant_id = $2
-join lane l on l.lane_id = j.lane_id
+join job j on ${isByKey("j.id", "n.job_id")} and j.tenant_id = $2
+join lane l on ${isByKey("l.lane_id", "j.lane_id")}
 left join lane f on l.is_retry and f.retry_lane_id = l.lane_id
-left join run r on r.run_id = n.run_id
+left join run r on ${isByKey("r.run_id", "n.run_id")}
 where n.run_id is null or not coalesce(j.options, '{}') ? 'compensates'
-order by j.id`;
+order by n.job_id`;
 
 /** What a replay of a job, or of the run that has this id, would repeat; null: absent, or another tenant's. */
 export async function readReplaySource(
@@ -50,7 +50,7 @@ export async function readReplaySource(
 
 const replayText = `
 select r.*, ${toMs("r.requested_at")} as requested_at_ms,
-  (select count(*)::integer from replay_job p join job j on j.id = p.job_id
+  (select count(*)::integer from replay_job p join job j on ${isByKey("j.id", "p.job_id")}
     where p.replay_id = r.replay_id and j.state < ${JobState.Succeeded}) as pending
 from replay r
 where r.tenant_id = $2 and r.replay_id
@@ -97,8 +97,8 @@ select p.job_id, p.original_id, p.state as original_state, p.digest as original_
   case when j.state >= ${JobState.Succeeded}
     then outcome_digest(j.state, j.outcome, j.result, j.result_content_type) end as digest
 from (select * from replay_job where replay_id = $1 and original_id > $2 order by original_id limit $3) p
-left join job j on j.id = p.job_id
-left join lane l on l.lane_id = j.lane_id
+left join job j on ${isByKey("j.id", "p.job_id")}
+left join lane l on ${isByKey("l.lane_id", "j.lane_id")}
 order by p.original_id`;
 
 interface ComparedRow {

@@ -5,11 +5,11 @@ import type { Outcome } from "../domain/outcome.js";
 import type { RunPolicy } from "../domain/run.js";
 import type { ChildrenPage, DagPage } from "../domain/run-view.js";
 import type { ReadPool } from "./read-pool.js";
-import { toMs } from "./sql-text.js";
+import { isByKey, toMs } from "./sql-text.js";
 
 const runText = `
 select r.run_id, r.policy, r.jobs + r.compensations as jobs, r.children_failed
-from run_node n join run r on r.run_id = n.run_id where n.job_id = $1 and r.tenant_id = $2`;
+from run_node n join run r on ${isByKey("r.run_id", "n.run_id")} where n.job_id = $1 and r.tenant_id = $2`;
 
 // The limit is a subquery of its own, so that only the page's jobs are looked up, by key.
 const nodesText = `
@@ -18,11 +18,11 @@ select n.job_id, l.kind, j.options, j.state, n.is_child, n.waits_for, j.attempt,
   ${toMs("j.finished_at")} as finished_at_ms, case when j.state = ${JobState.Dead} then j.outcome ->> 'code' end as code,
   e.ids, e.hard, c.made_job_id
 from (select * from run_node where run_id = $1 and job_id > $2 order by job_id limit $3) n
-join job j on j.id = n.job_id
-join lane l on l.lane_id = j.lane_id
+join job j on ${isByKey("j.id", "n.job_id")}
+join lane l on ${isByKey("l.lane_id", "j.lane_id")}
 left join lateral (select array_agg(job_id) as ids, array_agg(is_hard) as hard from run_edge
   where dependent_id = n.job_id) e on true
-left join compensation c on c.job_id = n.job_id
+left join compensation c on ${isByKey("c.job_id", "n.job_id")}
 order by n.job_id`;
 
 interface NodeRow {
@@ -101,8 +101,8 @@ from (
     sum(coalesce(octet_length(j.result), 0) + ${outcomeBytes}) over (order by n.job_id) as bytes_through,
     row_number() over (order by n.job_id) as place
   from (select * from run_node where run_id = $1 and is_child and job_id > $2 order by job_id limit $3) n
-  join job j on j.id = n.job_id and ($5::integer is null or j.tenant_id = $5)
-  join lane l on l.lane_id = j.lane_id
+  join job j on ${isByKey("j.id", "n.job_id")} and ($5::integer is null or j.tenant_id = $5)
+  join lane l on ${isByKey("l.lane_id", "j.lane_id")}
 ) c
 where c.place = 1 or c.bytes_through <= $4
 order by c.job_id`;
@@ -165,7 +165,7 @@ export async function readChildren(
 
 const keysText = `
 select i.key, k.job_id from unnest($2::text[]) as i (key)
-join idempotency k on k.tenant_id = $1 and k.key = i.key`;
+cross join lateral (select job_id from idempotency where tenant_id = $1 and key = i.key offset 0) k`;
 
 /** Which job each key was used for; keys that never were are missing. */
 export async function findKeys(

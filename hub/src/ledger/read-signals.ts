@@ -1,6 +1,6 @@
 import type { SignalPage } from "../domain/signal-page.js";
 import type { ReadPool } from "./read-pool.js";
-import { toMs } from "./sql-text.js";
+import { isByKey, toMs } from "./sql-text.js";
 
 /** Pages looked at by one read. */
 const pagesPerReadMax = 1_000;
@@ -17,7 +17,7 @@ select first_sequence, last_sequence, at_ms, producer, body from (
       order by b.first_sequence desc limit 1), 0)
     order by first_sequence limit ${pagesPerReadMax}
   ) p
-  join signal_producer o on o.producer_id = p.producer_id
+  join signal_producer o on ${isByKey("o.producer_id", "p.producer_id")}
 ) as read
 where bytes_before < $4 and last_sequence >= $3
 order by first_sequence`;

@@ -1,7 +1,7 @@
 // What is told of jobs that wait for signals, and of the signals of a job. Nothing decides anything by it.
 import type { AwaitedPlace } from "../domain/wait.js";
 import type { ReadPool } from "./read-pool.js";
-import { toMs } from "./sql-text.js";
+import { rowsByKey, toMs } from "./sql-text.js";
 
 /** What a suspended job waits for; null when it does not. */
 export async function readSuspended(
@@ -21,7 +21,8 @@ export async function readSuspended(
     text: `
       select c.owner, c.name, s.partition, s.after_sequence, ${toMs("s.since")} as since_ms,
         ${toMs("s.timeout_at")} as timeout_at_ms
-      from suspended s join channel c on c.channel_id = s.channel_id
+      from suspended s
+      cross join ${rowsByKey("channel", "channel_id", "s.channel_id")} c
       where s.job_id = $1 and s.tenant_id = $2`,
     values: [jobId, tenantId],
   });

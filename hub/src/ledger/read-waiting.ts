@@ -1,7 +1,7 @@
 import type { WaitedFor } from "../domain/explain.js";
 import { JobState } from "../domain/job-state.js";
 import type { ReadPool } from "./read-pool.js";
-import { toMs } from "./sql-text.js";
+import { isByKey, toMs } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 /** Jobs before another in its lane are counted up to here. */
@@ -40,7 +40,7 @@ export async function readWaitingPlace(
         (select count(*)::integer from (
           select from job a where a.lane_id = j.lane_id and a.ready_key < j.ready_key and a.ready_key > l.low_key
             and a.state = ${JobState.Ready} order by a.ready_key desc limit ${countedAheadMax + 1}) before) as ahead
-      from job j join lane l on l.lane_id = j.lane_id
+      from job j join lane l on ${isByKey("l.lane_id", "j.lane_id")}
       where j.id = $1 and j.tenant_id = $2 and j.state = ${JobState.Ready}`,
     values: [jobId, tenantId],
   });
@@ -76,7 +76,8 @@ const waitedJobsMax = 20;
 // Children are counted among what a parent waits for; both walks go along an index and end early.
 const waitedText = `
 with open as (
-  (select e.job_id, false as is_child from run_edge e join run_node d on d.job_id = e.job_id and d.ended_as is null
+  (select e.job_id, false as is_child
+   from run_edge e join run_node d on ${isByKey("d.job_id", "e.job_id")} and d.ended_as is null
    where e.dependent_id = $1 order by e.job_id limit ${waitedJobsMax})
   union all
   (select c.job_id, true from run_node c where c.run_id = $1 and c.is_child and c.ended_as is null
@@ -84,7 +85,8 @@ with open as (
 )
 select n.waits_for, o.job_id, o.is_child, j.state, l.kind
 from run_node n
-left join (open o join job j on j.id = o.job_id join lane l on l.lane_id = j.lane_id) on true
+left join (open o join job j on ${isByKey("j.id", "o.job_id")}
+  join lane l on ${isByKey("l.lane_id", "j.lane_id")}) on true
 where n.job_id = $1
 limit ${waitedJobsMax}`;
 

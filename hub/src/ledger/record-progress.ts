@@ -2,7 +2,7 @@ import { JobState } from "../domain/job-state.js";
 import { type LeaseRow, leaseKey, leaseRowKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
 import { onJobTable } from "./job-partitions.js";
-import { numberArray } from "./sql-text.js";
+import { isByKey, numberArray } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 export interface ProgressItem {
@@ -19,7 +19,7 @@ const recording = onJobTable(
 update ${jobs} j set progress = jsonb_build_object('percent', i.percent, 'message', i.message, 'at', now())
 from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::float8[], $5::text[])
   as i (id, session_id, fencing_token, percent, message)
-where j.id = i.id and j.fencing_token = i.fencing_token
+where ${isByKey("j.id", "i.id")} and j.fencing_token = i.fencing_token
   and j.session_id = i.session_id and j.state = ${JobState.Leased}
 returning j.id, j.session_id, j.fencing_token`,
 );

@@ -2,7 +2,7 @@ import type { Spend } from "../domain/job-spec.js";
 import { JobState } from "../domain/job-state.js";
 import { type LeaseRow, leaseKey, leaseRowKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
-import { numberArray } from "./sql-text.js";
+import { isByKey, numberArray } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 /** What an attempt has spent so far, all in all: saying it again, or saying less, changes nothing. */
@@ -19,7 +19,7 @@ with input as (
   select * from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[])
     as i (id, session_id, fencing_token, cost, tokens)
 ), current as materialized (
-  select i.* from input i join job j on j.id = i.id
+  select i.* from input i join job j on ${isByKey("j.id", "i.id")}
   where j.state = ${JobState.Leased} and j.session_id = i.session_id and j.fencing_token = i.fencing_token
     and j.meter_ids is not null
   for no key update of j

@@ -36,7 +36,8 @@ update session s set
     last_request_id = coalesce(i.request_id, s.last_request_id),
     last_request_delivery = coalesce(i.request_delivery, s.last_request_delivery)
 from input i
-where s.session_id = i.id and s.epoch = i.epoch and s.state = 1 and s.expires_at > now() and ${hasGoodKey}
+where ${isByKey("s.session_id", "i.id")} and s.epoch = i.epoch and s.state = 1 and s.expires_at > now()
+  and ${hasGoodKey}
 returning s.session_id, s.epoch`;
 
 interface JudgedSession {
@@ -48,7 +49,7 @@ interface JudgedSession {
 
 const judgeText = `
 select s.session_id, s.epoch, s.state = 1 and s.expires_at > now() as is_live, ${hasGoodKey} as has_good_key
-from unnest($1::uuid[]) as i (id) join session s on s.session_id = i.id`;
+from unnest($1::uuid[]) as i (id) join session s on ${isByKey("s.session_id", "i.id")}`;
 
 /**
  * Renews sessions, and with them all their leases: one row write each per heartbeat. Whoever renews the newest attachment

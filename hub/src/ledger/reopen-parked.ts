@@ -2,7 +2,7 @@ import { JobEventType, JobState } from "../domain/job-state.js";
 import type { Ref } from "../domain/lane.js";
 import type { BatchStatement } from "./group-commit.js";
 import { type RefRow, refColumns, toRef } from "./ref-row.js";
-import { linkHistory, retryLane, writePage } from "./sql-text.js";
+import { isByKey, linkHistory, retryLane, writePage } from "./sql-text.js";
 
 /** How many jobs of a gate to let back into their lanes, the best score first. */
 export interface ReopenItem {
@@ -12,17 +12,20 @@ export interface ReopenItem {
 
 // Places in the retry lanes rise in score order, so the jobs are dispatched in it. skip locked lets hubs share a gate.
 const reopenText = `
-with due as (
-  delete from parked where job_id in (
-    select job_id from parked where gate_id = $3 order by score desc, job_id limit $4 for update skip locked)
-  returning job_id, score
+with found as materialized (
+  select gate_id, score, job_id from parked where gate_id = $3
+  order by score desc, job_id limit $4 for update skip locked
+), due as (
+  delete from parked p using found f
+  where ${isByKey("p.gate_id", "f.gate_id")} and ${isByKey("p.score", "f.score")} and ${isByKey("p.job_id", "f.job_id")}
+  returning p.job_id, p.score
 ), numbered as (
   select job_id, $5::bigint + row_number() over (order by score desc, job_id) as ready_key from due
 ), readied as (
   update job j set
       state = ${JobState.Ready}, ready_key = n.ready_key, lane_id = ${retryLane}, ${linkHistory}
   from numbered n
-  where j.id = n.job_id and j.state = ${JobState.Parked}
+  where ${isByKey("j.id", "n.job_id")} and j.state = ${JobState.Parked}
   returning j.*, ${JobEventType.Ready}::smallint as event, null::uuid as event_session, 'GATE_OPEN'::text as reason
 ), ${writePage("readied")}
 select ${refColumns} from readied order by ready_key`;

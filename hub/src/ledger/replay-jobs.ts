@@ -12,7 +12,7 @@ import type { Ref } from "../domain/lane.js";
 import { lockRuns } from "./advance-runs.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
 import { type RefRow, toRef } from "./ref-row.js";
-import { numberArray, toMs, writePage } from "./sql-text.js";
+import { isByKey, numberArray, rowsByKey, toMs, writePage } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 /** One job to repeat. */
@@ -62,7 +62,8 @@ const compareText = `
 with source as materialized (
   select a.original_id, a.id, coalesce(j.options #>> '{replay,originId}', j.id::text)::uuid as origin_id, j.state,
     outcome_digest(j.state, j.outcome, j.result, j.result_content_type) as digest
-  from unnest($1::uuid[], $2::uuid[]) as a (original_id, id) join job j on j.id = a.original_id and j.tenant_id = $3
+  from unnest($1::uuid[], $2::uuid[]) as a (original_id, id)
+  join job j on ${isByKey("j.id", "a.original_id")} and j.tenant_id = $3
 ), replays as (
   insert into replay (replay_id, tenant_id, request_id, original_id, is_run, jobs, repeats_effects, reason, requested_by)
   select $4, $3, $5, $6, $7::uuid is not null, s.found, $8, $9, $10
@@ -74,9 +75,13 @@ with source as materialized (
 insert into replay_job (replay_id, job_id, original_id, origin_id, state, digest)
 select $4, id, original_id, origin_id, state, digest from source where exists (select from replays)`;
 
-/** Looked up edge by edge: as a join, the planner might begin with all jobs of the replay. */
+/**
+ * Looked up edge by edge: as a join, the planner might begin with all jobs of the replay. The order keeps it from the other
+ * index that begins with the replay.
+ */
 const newId = (originalId: string) =>
-  `(select u.job_id from replay_job u where u.replay_id = $8 and u.original_id = ${originalId})`;
+  `(select u.job_id from replay_job u where u.replay_id = $8 and ${isByKey("u.original_id", originalId)}
+    order by u.original_id)`;
 
 const replayText = `
 with admitted as materialized (
@@ -89,7 +94,7 @@ with admitted as materialized (
     (select count(*)::integer from run_edge e where e.dependent_id = a.original_id and ${newId("e.job_id")} is not null)
     + case when a.id = $8 then (select count(*)::integer from run_node c where c.run_id = $9 and c.is_child) else 0 end
     end as waits
-  from asked a left join run_node n on n.job_id = a.original_id and n.run_id = $9
+  from asked a left join ${rowsByKey("run_node", "job_id", "a.original_id")} n on n.run_id = $9
 ), inserted as (
   insert into job (id, tenant_id, lane_id, ready_key, state, attempts_max, submitted_at, ready_at, page_at, page_writer,
     page_batch, payload, content_type, options, is_linked)
@@ -104,7 +109,7 @@ with admitted as materialized (
              then '{"run": "parent"}'
            else '{"run": "member"}' end::jsonb,
     case when p.is_child is not null then true end
-  from placed p join job j on j.id = p.original_id
+  from placed p join job j on ${isByKey("j.id", "p.original_id")}
   returning id, lane_id, ready_key, state, attempt, ready_at, octet_length(payload) as bytes,
     options #>> '{replay,jobId}' as original_id
 ), nodes as (
@@ -113,7 +118,7 @@ with admitted as materialized (
 ), edges as (
   insert into run_edge (job_id, dependent_id, is_hard)
   select ${newId("e.job_id")}, p.id, e.is_hard
-  from placed p join run_edge e on e.dependent_id = p.original_id
+  from placed p join run_edge e on ${isByKey("e.dependent_id", "p.original_id")}
   where p.is_child is not null and ${newId("e.job_id")} is not null
 ), runs as (
   insert into run (run_id, tenant_id, policy, stop_grace_ms, jobs)
@@ -123,7 +128,9 @@ with admitted as materialized (
     completed_at, fingerprint, content_type, result)
   select $7, p.id, '', e.key, e.state, e.effect_token, e.subject, e.request_id, e.claimed_at, e.expires_at,
     e.completed_at, e.fingerprint, e.content_type, e.result
-  from placed p join effect e on e.tenant_id = $7 and e.job_id = p.original_id and e.scope = ''
+  from placed p
+  cross join lateral (
+    select * from effect where tenant_id = $7 and job_id = p.original_id and scope = '' offset 0) e
   where e.state = ${EffectState.Completed} and not (select repeats_effects from admitted)
 ), events as (
   select id, state, 1 as revision, 0::smallint as attempt, 0::bigint as fencing_token,

@@ -8,6 +8,7 @@ import type { BatchContext, BatchStatement } from "./group-commit.js";
 import { onJobTable } from "./job-partitions.js";
 import {
   eventOfSettledState,
+  isByKey,
   linkHistory,
   numberArray,
   packBytes,
@@ -59,9 +60,9 @@ const left: Readonly<Record<Way, string>> = {
 
 const meterParts = `
 ), vacated as (
-  delete from seat t using settled s where t.job_id = s.id and s.meter_ids is not null
+  delete from seat t using settled s where ${isByKey("t.job_id", "s.id")} and s.meter_ids is not null
 ), said as (
-  delete from spend p using settled s where p.job_id = s.id and s.meter_ids is not null
+  delete from spend p using settled s where ${isByKey("p.job_id", "s.id")} and s.meter_ids is not null
 ), ends as (
   insert into hold_end (meter_id, jobs, cost, tokens, settled_cost, settled_tokens, spent_cost, spent_tokens)
   select m, count(*), sum(h.cost), sum(h.tokens), sum(least(h.cost, h.spent_cost)), sum(least(h.tokens, h.spent_tokens)),
@@ -70,7 +71,8 @@ const meterParts = `
     select s.meter_ids, s.cost, s.tokens, coalesce(p.cost, s.cost) as spent_cost,
       coalesce(p.tokens, s.tokens) as spent_tokens
     from settled s
-    left join lateral (select * from spend p where p.job_id = s.id and p.fencing_token = s.fencing_token) p on true
+    left join lateral (
+      select * from spend p where ${isByKey("p.job_id", "s.id")} and p.fencing_token = s.fencing_token) p on true
     where s.meter_ids is not null) h
   cross join lateral unnest(h.meter_ids) as m
   group by m`;
@@ -94,7 +96,7 @@ with input as (
         then substring($14::bytea from i.result_offset + 1 for i.result_length) end,
       result_content_type = i.result_content_type, outcome = i.outcome::jsonb, ${linkHistory}
   from input i
-  where j.id = i.id and j.fencing_token = i.fencing_token
+  where ${isByKey("j.id", "i.id")} and j.fencing_token = i.fencing_token
     and j.session_id = i.session_id and j.state = ${JobState.Leased} ${left[way]}
   returning j.id, j.state, j.revision, j.attempt, j.fencing_token, j.run_at, j.checkpoint_sequence,
     j.prior_at, j.prior_writer, j.prior_batch,
@@ -108,7 +110,8 @@ with input as (
   select 1, run_at, id, revision from settled where state = ${JobState.Scheduled}
 ), spent as (
   delete from checkpoint c using settled s
-  where c.job_id = s.id and s.checkpoint_sequence > 0 and s.state in (${JobState.Succeeded}, ${JobState.Cancelled})
+  where ${isByKey("c.job_id", "s.id")} and s.checkpoint_sequence > 0
+    and s.state in (${JobState.Succeeded}, ${JobState.Cancelled})
 ${way === "plain" ? "" : meterParts}), ${writePage("settled")}
 select array_agg(ordinal::integer) as ordinals, state,
   case when state = ${JobState.Scheduled} then ${toMs("run_at")} end as due_at_ms
@@ -126,8 +129,8 @@ select i.ordinal, j.outcome_token, j.outcome_fingerprint,
   coalesce(j.is_linked, j.meter_ids is not null) and j.state = ${JobState.Leased} and j.session_id = i.session_id
     and j.fencing_token = i.fencing_token as is_current
 from unnest($1::uuid[], $2::uuid[], $3::bigint[]) with ordinality as i (id, session_id, fencing_token, ordinal)
-join job j on j.id = i.id and (j.outcome_token is not null or j.is_linked or j.meter_ids is not null)
-join session s on s.session_id = i.session_id and s.tenant_id = j.tenant_id`;
+join job j on ${isByKey("j.id", "i.id")} and (j.outcome_token is not null or j.is_linked or j.meter_ids is not null)
+join session s on ${isByKey("s.session_id", "i.session_id")} and s.tenant_id = j.tenant_id`;
 
 /** Commits results under their fencing tokens (D3, D4, D5, D8). */
 export const reportResults: BatchStatement<ReportItem, ReportResult> = {

@@ -2,6 +2,7 @@ import type { SessionProfile } from "../domain/fleet-view.js";
 import type { JobOptions } from "../domain/job-spec.js";
 import { JobState } from "../domain/job-state.js";
 import type { BatchStatement } from "./group-commit.js";
+import { isByKey } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 export interface ResumeSessionItem {
@@ -52,7 +53,7 @@ const deliveriesText = "select delivery, job_ids from delivery where session_id 
 
 const standingText = `
 select j.id, j.fencing_token, j.attempt, j.attempts_max, j.delivery, j.options, j.lane_id
-from unnest($1::uuid[]) as i (id) join job j on j.id = i.id
+from unnest($1::uuid[]) as i (id) join job j on ${isByKey("j.id", "i.id")}
 where j.session_id = $2 and j.state = ${JobState.Leased}`;
 
 /** Resumes a session of the same tenant and subject that has not expired (D6). */

@@ -5,7 +5,15 @@ import { distinctItems, type LeaseRow, leaseKey, leaseRowKey } from "./distinct-
 import type { BatchStatement } from "./group-commit.js";
 import { heldSessions } from "./held-sessions.js";
 import { type RefRow, refColumns, toRef } from "./ref-row.js";
-import { booleanArray, linkHistory, numberArray, retryLane, writePage } from "./sql-text.js";
+import {
+  booleanArray,
+  isByKey,
+  linkHistory,
+  numberArray,
+  retryLane,
+  rowsByKey,
+  writePage,
+} from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 export interface ReturnItem {
@@ -44,7 +52,7 @@ with input as (
     i.is_started and h.job_id is null as is_started
   from unnest($3::uuid[], $4::uuid[], $5::bigint[], $6::smallint[], $7::boolean[], $8::bigint[], $9::boolean[])
     as i (id, session_id, fencing_token, event, is_started, ready_key, must_hold)
-  left join seat h on h.job_id = i.id and h.is_preempted
+  left join ${rowsByKey("seat", "job_id", "i.id")} h on h.is_preempted
 ), ${heldSessions("$10")}, returned as (
   update job j set
       state = ${stateLeft},
@@ -53,7 +61,7 @@ with input as (
       attempt = ${attemptLeft}, fencing_token = j.fencing_token + 1, session_id = null, delivery = null,
       cancel_by = null, lane_id = ${retryLane}, ready_key = i.ready_key, ${linkHistory}
   from input i
-  where j.id = i.id and j.session_id = i.session_id and j.state = ${JobState.Leased}
+  where ${isByKey("j.id", "i.id")} and j.session_id = i.session_id and j.state = ${JobState.Leased}
     and (i.fencing_token is null or j.fencing_token = i.fencing_token)
     and (not i.must_hold or i.session_id in (select session_id from held))
   returning j.*, case j.state when ${JobState.Ready} then i.event when ${JobState.Dead} then ${JobEventType.Dead}

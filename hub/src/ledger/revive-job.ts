@@ -3,7 +3,7 @@ import type { Ref } from "../domain/lane.js";
 import { distinctItems, tenantJobKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
 import { type RefRow, refColumns, toRef } from "./ref-row.js";
-import { linkHistory, numberArray, retryLane, toMs, writePage } from "./sql-text.js";
+import { isByKey, linkHistory, numberArray, retryLane, toMs, writePage } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 export interface ReviveItem {
@@ -27,14 +27,14 @@ with input as (
   select * from unnest($3::uuid[], $4::integer[], $5::text[], $6::bigint[]) as i (id, tenant_id, reason, ready_key)
 ), locked as (
   select j.id, u.tenant_id, u.key, u.job_id, u.turn
-  from input i join job j on j.id = i.id and j.tenant_id = i.tenant_id and j.state = ${JobState.Dead}
-  join unique_key u on u.tenant_id = j.tenant_id and u.key = j.options #>> '{unique,key}'
-  order by u.tenant_id, u.key for update of u
+  from input i join job j on ${isByKey("j.id", "i.id")} and j.tenant_id = i.tenant_id and j.state = ${JobState.Dead}
+  join unique_key u on ${isByKey("u.tenant_id", "j.tenant_id")} and ${isByKey("u.key", "j.options #>> '{unique,key}'")}
+  order by j.tenant_id, (j.options #>> '{unique,key}') collate "C" for update of u
 ), barred as (
   select l.id
   from (select *, row_number() over (partition by tenant_id, key order by id) as n from locked) l
-  join unique_key s on s.tenant_id = l.tenant_id and s.key = l.key
-  left join job h on h.id = l.job_id
+  join unique_key s on ${isByKey("s.tenant_id", "l.tenant_id")} and ${isByKey("s.key", "l.key")}
+  left join job h on ${isByKey("h.id", "l.job_id")}
   where case when s.turn <> l.turn then try_again() is not null
     else l.n > 1 or (l.job_id <> l.id and h.state < ${JobState.Succeeded}) end
 ), revived as (
@@ -46,18 +46,19 @@ with input as (
         || jsonb_build_object('retried', jsonb_build_object('atMs', floor(${toMs("now()")}), 'reason', i.reason)),
       ${linkHistory}
   from input i
-  where j.id = i.id and j.tenant_id = i.tenant_id and j.state = ${JobState.Dead}
+  where ${isByKey("j.id", "i.id")} and j.tenant_id = i.tenant_id and j.state = ${JobState.Dead}
     and j.id not in (select id from barred)
   returning j.*, ${JobEventType.Revived}::smallint as event, null::uuid as event_session, nullif(i.reason, '') as reason
 ), taken as (
   update unique_key u set job_id = r.id, turn = u.turn + 1
-  from revived r where u.tenant_id = r.tenant_id and u.key = r.options #>> '{unique,key}'
+  from revived r where ${isByKey("u.tenant_id", "r.tenant_id")} and ${isByKey("u.key", "r.options #>> '{unique,key}'")}
 ), ${writePage("revived")}
 select tenant_id, ${refColumns} from revived`;
 
 const refusedText = `
 select j.id, j.tenant_id, j.state, u.job_id as held_by
-from job j left join unique_key u on u.tenant_id = j.tenant_id and u.key = j.options #>> '{unique,key}' and u.job_id <> j.id
+from job j left join unique_key u on ${isByKey("u.tenant_id", "j.tenant_id")}
+  and ${isByKey("u.key", "j.options #>> '{unique,key}'")} and u.job_id <> j.id
 where j.id = any($1)`;
 
 /** Sends dead letters back to ready with a fresh count of attempts. */

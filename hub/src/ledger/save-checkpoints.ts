@@ -2,7 +2,7 @@ import { JobState } from "../domain/job-state.js";
 import { type LeaseRow, leaseKey, leaseRowKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
 import { onJobTable } from "./job-partitions.js";
-import { numberArray, packBytes } from "./sql-text.js";
+import { isByKey, numberArray, packBytes } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 export interface CheckpointItem {
@@ -26,7 +26,7 @@ with input as (
 ), held as (
   update ${jobs} j set checkpoint_sequence = i.sequence, checkpoint_bytes = i.state_length
   from input i
-  where j.id = i.id and j.fencing_token = i.fencing_token
+  where ${isByKey("j.id", "i.id")} and j.fencing_token = i.fencing_token
     and j.session_id = i.session_id and j.state = ${JobState.Leased} and j.checkpoint_sequence < i.sequence
   returning j.id, i.session_id, i.sequence, i.fencing_token, substring($7::bytea from i.state_offset + 1 for i.state_length) as state
 ), saved as (
@@ -41,7 +41,7 @@ select id, session_id, fencing_token from held`,
 const refusedText = `
 select j.id, j.session_id, j.fencing_token
 from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[]) as i (id, session_id, fencing_token, sequence)
-join job j on j.id = i.id and j.session_id = i.session_id and j.fencing_token = i.fencing_token
+join job j on ${isByKey("j.id", "i.id")} and j.session_id = i.session_id and j.fencing_token = i.fencing_token
   and j.checkpoint_sequence = i.sequence`;
 
 /** Saves checkpoints under their fencing tokens (D7). */

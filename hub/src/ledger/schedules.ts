@@ -3,7 +3,7 @@ import type { Operator } from "../domain/operation.js";
 import type { Due, ScheduleSpec, ScheduleView } from "../domain/schedule.js";
 import { operatorValues, recordOperation } from "./operations.js";
 import type { ReadPool } from "./read-pool.js";
-import { fromMs, toMs } from "./sql-text.js";
+import { fromMs, isByKey, toMs } from "./sql-text.js";
 
 export interface ScheduleRow {
   readonly schedule_id: string;
@@ -40,8 +40,8 @@ export const scheduleColumns = `
   j.cancel_by is not null as is_cancelling, s.fired, s.skipped, s.missed, ${toMs("s.created_at")} as created_at_ms,
   ${toMs("s.updated_at")} as updated_at_ms`;
 
-export const scheduleJoins =
-  "left join job j on j.id = s.last_job_id left join inbox i on i.job_id = s.last_job_id";
+export const scheduleJoins = `left join job j on ${isByKey("j.id", "s.last_job_id")}
+  left join inbox i on ${isByKey("i.job_id", "s.last_job_id")}`;
 
 const dueOf = (atMs: number | null, priorMs: number | null): Due | null =>
   atMs === null ? null : { atMs, priorMs };
@@ -178,7 +178,7 @@ export async function changeSchedule(
           pause_reason = case when $6::boolean then case $7::text when 'schedule.set' then s.pause_reason else $13 end end,
           next_at = ${fromMs("$8::float8")}, prior_at = ${fromMs("$9::float8")}, waiting_at = ${fromMs("$10::float8")},
           waiting_prior_at = ${fromMs("$11::float8")}, revision = s.revision + 1, updated_at = now()
-        from before b where s.schedule_id = b.schedule_id
+        from before b where ${isByKey("s.schedule_id", "b.schedule_id")}
         returning s.*, ${recorded("b")} as stood
       ), changed as (
         select tenant_id as operation_tenant, $7::text as action, 'schedule:' || name as target, stood as before,

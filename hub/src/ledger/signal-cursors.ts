@@ -1,6 +1,6 @@
 import type { CursorView } from "../domain/cursor.js";
 import type { ReadPool } from "./read-pool.js";
-import { numberArray, toMs } from "./sql-text.js";
+import { isByKey, numberArray, toMs } from "./sql-text.js";
 
 /** Where a consumer that has no cursor begins. */
 export type CursorStart =
@@ -106,7 +106,8 @@ export async function findSuperseded(
   const { rows } = await db.query<{ cursor_id: string }>({
     name: "find_superseded_cursors",
     text: `select i.cursor_id from unnest($1::bigint[], $2::integer[]) as i (cursor_id, epoch)
-      where not exists (select from signal_cursor c where c.cursor_id = i.cursor_id and c.epoch = i.epoch)`,
+      where not exists (select from signal_cursor c
+        where ${isByKey("c.cursor_id", "i.cursor_id")} and c.epoch = i.epoch)`,
     values: [numberArray(cursors.map((one) => one.cursorId)), numberArray(cursors.map((one) => one.epoch))],
   });
   return rows.map((row) => Number(row.cursor_id));
@@ -171,7 +172,7 @@ export async function resetCursor(
     name: "reset_cursor",
     text: `
       with head as materialized (
-        select channel_id, partition, last_sequence from channel_partition
+        select last_sequence from channel_partition
         where channel_id = $1 and partition = $2 and $4::bigint between first_sequence - 1 and last_sequence for share
       ), c as (
         update signal_cursor c set epoch = c.epoch + 1, acked_through = $4,
@@ -179,12 +180,13 @@ export async function resetCursor(
           checkpoint_sequence = case when c.checkpoint_sequence = $4 then c.checkpoint_sequence end,
           touched_at = now(), reset_at = now(), reset_reason = $5, reset_by = $6
         from head h
-        where c.channel_id = h.channel_id and c.partition = h.partition and c.consumer = $3
+        where c.channel_id = $1 and c.partition = $2 and c.consumer = $3
         returning c.*, h.last_sequence - $4 as lag
       ), dropped as (
-        delete from signal_checkpoint s using c where s.cursor_id = c.cursor_id and c.checkpoint_sequence is null
+        delete from signal_checkpoint s using c
+        where ${isByKey("s.cursor_id", "c.cursor_id")} and c.checkpoint_sequence is null
       ), forgotten as (
-        delete from signal_redelivery r using c where r.cursor_id = c.cursor_id
+        delete from signal_redelivery r using c where ${isByKey("r.cursor_id", "c.cursor_id")}
       )
       select ${viewColumns}, c.lag from c`,
     values: [

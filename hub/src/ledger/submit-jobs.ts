@@ -6,7 +6,16 @@ import type { GrantedLease } from "../domain/lease.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
 import { heldForGrants } from "./held-sessions.js";
 import { onJobTable } from "./job-partitions.js";
-import { addToDelivery, fromMs, numberArray, packBytes, textArray, toMs, writePage } from "./sql-text.js";
+import {
+  addToDelivery,
+  fromMs,
+  isByKey,
+  numberArray,
+  packBytes,
+  textArray,
+  toMs,
+  writePage,
+} from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 export interface SubmitItem {
@@ -72,12 +81,17 @@ const leasedParts = `
 /** An entry of the inbox is gone when its job is there. */
 const adoptedParts = `
 ), adopted as (
-  delete from inbox where job_id in (select id from inserted)`;
+  delete from inbox b using inserted i where ${isByKey("b.job_id", "i.id")}`;
 
-/** Of the inbox's entries, those that no other hub adopts at this moment. */
+/**
+ * Of the inbox's entries, those that no other hub adopts at this moment. That they wait is looked at afterwards: asked at
+ * once, the planner might go through the index of all that wait.
+ */
 const entriesHere = `
-here as (
-  select job_id from inbox where job_id = any($3) and refused_at is null order by position for update skip locked
+here as materialized (
+  select job_id from (
+    select job_id, refused_at from inbox where job_id = any($3) for update skip locked offset 0) found
+  where refused_at is null
 ), `;
 
 /** What makes the statement longer: others need not pay for it. */
@@ -155,7 +169,7 @@ from job where id = any($1)`;
 
 const keyText = `
 select k.job_id, k.content_digest from unnest($1::integer[], $2::text[]) with ordinality as i (tenant_id, key, n)
-left join idempotency k on k.tenant_id = i.tenant_id and k.key = i.key order by i.n`;
+left join idempotency k on ${isByKey("k.tenant_id", "i.tenant_id")} and ${isByKey("k.key", "i.key")} order by i.n`;
 
 export interface InsertedRow {
   readonly id: string;

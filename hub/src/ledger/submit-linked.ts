@@ -12,7 +12,17 @@ import type { Ref } from "../domain/lane.js";
 import type { RunPolicy } from "../domain/run.js";
 import { lockRuns } from "./advance-runs.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
-import { booleanArray, fromMs, numberArray, packBytes, textArray, toMs, writePage } from "./sql-text.js";
+import {
+  booleanArray,
+  fromMs,
+  isByKey,
+  numberArray,
+  packBytes,
+  rowsByKey,
+  textArray,
+  toMs,
+  writePage,
+} from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 /** An edge between two jobs. */
@@ -70,7 +80,7 @@ const triesMax = 5;
 const markText = `
 update job j set is_linked = true
 where j.id = any($1::uuid[]) and j.tenant_id = $2 and j.state < ${JobState.Succeeded}
-  and not exists (select from run_node n where n.job_id = j.id)`;
+  and not exists (select from ${rowsByKey("run_node", "job_id", "j.id")} n)`;
 
 const mode = { run: 1, children: 2, single: 3 } as const;
 
@@ -85,8 +95,8 @@ with input as (
 ), known as materialized (
   select j.id, j.state, n.run_id, n.is_child
   from (select distinct job_id from outer_edge) o
-  join job j on j.id = o.job_id and j.tenant_id = $19
-  left join run_node n on n.job_id = j.id
+  join job j on ${isByKey("j.id", "o.job_id")} and j.tenant_id = $19
+  left join ${rowsByKey("run_node", "job_id", "j.id")} n on true
 ), open_edge as materialized (
   select e.dependent_id, e.is_hard, k.state from outer_edge e join known k on k.id = e.job_id
 ), admitted as materialized (
@@ -95,12 +105,13 @@ with input as (
     and not exists (select from open_edge where is_hard and state in (${JobState.Dead}, ${JobState.Cancelled}))
     and case $21::smallint
       when ${mode.children} then exists (
-          select from run r join job j on j.id = r.run_id
+          select from run r join job j on ${isByKey("j.id", "r.run_id")}
           where r.run_id = $20 and r.tenant_id = $19 and r.policy is not null and not r.is_stopping
             and j.state = ${JobState.Blocked} and r.jobs + cardinality($3::uuid[]) <= ${runJobsMax})
         and not exists (select from known where run_id is distinct from $20 or not is_child)
       when ${mode.single} then (select count(distinct run_id) from known) <= 1
-        and not exists (select from known k join run r on r.run_id = k.run_id where r.jobs >= ${runJobsMax})
+        and not exists (
+          select from known k join run r on ${isByKey("r.run_id", "k.run_id")} where r.jobs >= ${runJobsMax})
       else true end
 ), keyed as (
   insert into idempotency (tenant_id, key, job_id, content_digest)
@@ -140,7 +151,8 @@ with input as (
   on conflict (run_id) do update set jobs = run.jobs + excluded.jobs
 ), parent as (
   update run_node n set waits_for = n.waits_for + cardinality($3::uuid[])
-  from admitted a where $21 = ${mode.children} and n.job_id = a.run_id
+  from admitted a where $21 = ${mode.children}
+    and ${isByKey("n.run_id", "a.run_id")} and ${isByKey("n.job_id", "a.run_id")}
 ), compensations as (
   insert into compensation (job_id, on_run_failure, tenant_id, lane_id, attempts_max, content_type, options, payload)
   select job_id, on_run_failure, $19, lane_id, attempts_max, content_type, options::jsonb,
@@ -165,17 +177,17 @@ select id, lane_id, state, ready_key, ${toMs("run_at")} as due_at_ms, ${toMs("no
 const keyText = `
 select i.n::integer as n, coalesce(p.job_id, k.job_id) as job_id, k.content_digest, r.run_id
 from unnest($2::text[]) with ordinality as i (key, n)
-join idempotency k on k.tenant_id = $1 and k.key = i.key
-left join replay_job p on p.replay_id = $3 and p.origin_id = k.job_id
-left join run_node r on r.job_id = coalesce(p.job_id, k.job_id)`;
+cross join lateral (select * from idempotency where tenant_id = $1 and key = i.key offset 0) k
+left join lateral (select * from replay_job where replay_id = $3 and origin_id = k.job_id offset 0) p on true
+left join ${rowsByKey("run_node", "job_id", "coalesce(p.job_id, k.job_id)")} r on true`;
 
 const firstJobsText = "select job_id from run_node where run_id = $1 and is_child order by job_id limit $2";
 
 const refusedText = `
 select d.id, j.state, n.run_id, n.is_child
 from unnest($1::uuid[]) as d (id)
-left join job j on j.id = d.id and j.tenant_id = $2
-left join run_node n on n.job_id = j.id`;
+left join job j on ${isByKey("j.id", "d.id")} and j.tenant_id = $2
+left join ${rowsByKey("run_node", "job_id", "j.id")} n on true`;
 
 interface InsertedRow {
   readonly id: string;

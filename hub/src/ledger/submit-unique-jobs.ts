@@ -12,7 +12,7 @@ import { UniquePolicy } from "../domain/job-spec.js";
 import { JobEventType, JobState } from "../domain/job-state.js";
 import type { BatchContext, BatchResult, BatchStatement, GroupCommit } from "./group-commit.js";
 import { allJobs } from "./job-partitions.js";
-import { linkHistory, numberArray } from "./sql-text.js";
+import { isByKey, linkHistory, numberArray } from "./sql-text.js";
 import {
   type AdoptResult,
   accepted,
@@ -37,21 +37,22 @@ const noJob = "'00000000-0000-0000-0000-000000000000'::uuid";
 const before = `
 ), locked as (
   select a.id, a.unique_policy, u.tenant_id, u.key, u.job_id, u.turn
-  from asked a join unique_key u on u.tenant_id = a.tenant_id and u.key = a.unique_key
+  from asked a join unique_key u on ${isByKey("u.tenant_id", "a.tenant_id")} and ${isByKey("u.key", "a.unique_key")}
   where u.job_id <> a.id and not exists (
-    select from idempotency k where k.tenant_id = a.tenant_id and k.key = a.key)
-  order by u.tenant_id, u.key for update of u
+    select from idempotency k where ${isByKey("k.tenant_id", "a.tenant_id")} and ${isByKey("k.key", "a.key")})
+  order by a.tenant_id, a.unique_key collate "C" for update of u
 ), holder as (
   select l.id, l.unique_policy, l.tenant_id, l.key, l.job_id, l.job_id = ${noJob} or j.state >= ${JobState.Succeeded} as is_free
   from locked l
-  join unique_key seen on seen.tenant_id = l.tenant_id and seen.key = l.key and seen.turn = l.turn
-  left join job j on j.id = l.job_id
+  join unique_key seen on ${isByKey("seen.tenant_id", "l.tenant_id")} and ${isByKey("seen.key", "l.key")}
+    and seen.turn = l.turn
+  left join job j on ${isByKey("j.id", "l.job_id")}
 ), replaced as (
   update job j set
       state = ${JobState.Cancelled}, finished_at = now(), fencing_token = j.fencing_token + 1,
       outcome = jsonb_build_object('type', 'cancelled', 'reason', 'replaced by ' || h.id), ${linkHistory}
   from holder h
-  where j.id = h.job_id and not h.is_free and h.unique_policy = ${UniquePolicy.Replace}
+  where ${isByKey("j.id", "h.job_id")} and not h.is_free and h.unique_policy = ${UniquePolicy.Replace}
     and j.state < ${JobState.Leased} and j.attempt = 0 and j.has_waited is null and j.is_linked is null
   returning j.*, h.id as successor, 'replaced by ' || h.id as reason
 ), input as (
@@ -63,7 +64,8 @@ const after = `
 ), taken as (
   update unique_key u set job_id = i.id, turn = u.turn + 1
   from input i
-  where i.id in (select id from inserted) and u.tenant_id = i.tenant_id and u.key = i.unique_key
+  where i.id in (select id from inserted)
+    and ${isByKey("u.tenant_id", "i.tenant_id")} and ${isByKey("u.key", "i.unique_key")}
 ), all_told as (
   select * from told
   union all
@@ -92,8 +94,8 @@ on conflict do nothing`;
 const holdersText = `
 select u.job_id, j.state, j.attempt, j.has_waited, j.is_linked is not null as is_linked
 from unnest($1::integer[], $2::text[]) with ordinality as i (tenant_id, key, n)
-left join unique_key u on u.tenant_id = i.tenant_id and u.key = i.key
-left join job j on j.id = u.job_id
+left join unique_key u on ${isByKey("u.tenant_id", "i.tenant_id")} and ${isByKey("u.key", "i.key")}
+left join job j on ${isByKey("j.id", "u.job_id")}
 order by i.n`;
 
 /** Again: others took the key meanwhile, or the job that has it started or ended. */

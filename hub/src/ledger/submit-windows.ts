@@ -9,7 +9,7 @@
 
 import { doneRanges, openRanges } from "./event-windows.js";
 import type { ReadPool } from "./read-pool.js";
-import { toMs } from "./sql-text.js";
+import { fromMs, isByKey, toMs } from "./sql-text.js";
 
 /** Windows looked at in one statement, in order of time: so many open ones may stand in front of one that may run. */
 const windowsPerLookMax = 1_000;
@@ -40,7 +40,8 @@ export async function readActiveBackfills(
     name: "read_active_backfills",
     text: `
       select b.backfill_id, b.tenant_id, b.revision, s.turn, b.cancel_grace_ms
-      from backfill b join event_source s on s.tenant_id = b.tenant_id and s.source = b.source
+      from backfill b
+      join event_source s on ${isByKey("s.tenant_id", "b.tenant_id")} and ${isByKey("s.source", "b.source")}
       where (b.state = 1 or b.cancel_grace_ms is not null) and b.backfill_id > $1 order by b.backfill_id limit $2`,
     values: [afterId, limit],
   });
@@ -75,7 +76,8 @@ export async function submitWindows(
         select * from backfill
         where backfill_id = $1 and revision = $2 and state = 1 and next_submit_at <= now() for update
       ), source as materialized (
-        select e.* from own o join event_source e on e.tenant_id = o.tenant_id and e.source = o.source
+        select e.* from own o
+        join event_source e on ${isByKey("e.tenant_id", "o.tenant_id")} and ${isByKey("e.source", "o.source")}
         where e.turn = $3 for update of e
       ), known as materialized (
         select ${doneRanges("e")} as done, ${openRanges("e")} as open from source e
@@ -93,7 +95,8 @@ export async function submitWindows(
           order by from_at limit ${windowsPerLookMax}) w
       ), skipped as (
         update backfill_window w set state = 5 from judged j
-        where w.backfill_id = $1 and w.from_at = j.from_at and w.state = 1 and j.is_done
+        where ${isByKey("w.backfill_id", "j.backfill_id")} and ${isByKey("w.state", "j.state")}
+          and ${isByKey("w.from_at", "j.from_at")} and j.is_done
         returning w.from_at
       ), chosen as materialized (
         select o.tenant_id, o.source, o.backfill_id, c.from_at, c.to_at, new_job_id() as job_id, o.job, o.payload,
@@ -105,7 +108,7 @@ export async function submitWindows(
           order by from_at limit (select greatest(windows, 0) from room)) c
       ), submitted as (
         update backfill_window w set state = 2, job_id = c.job_id from chosen c
-        where w.backfill_id = c.backfill_id and w.from_at = c.from_at
+        where ${isByKey("w.backfill_id", "c.backfill_id")} and ${isByKey("w.from_at", "c.from_at")}
         returning w.from_at
       ), opened as (
         insert into event_window (tenant_id, source, from_at, to_at, job_id, state)
@@ -127,7 +130,8 @@ export async function submitWindows(
         from room r where b.backfill_id = $1 and exists (select from chosen)
       ), turned as (
         update event_source e set turn = e.turn + 1 from source s
-        where e.tenant_id = s.tenant_id and e.source = s.source and exists (select from chosen)
+        where ${isByKey("e.tenant_id", "s.tenant_id")} and ${isByKey("e.source", "s.source")}
+          and exists (select from chosen)
       )
       select (select count(*) from submitted)::integer as submitted, (select count(*) from skipped)::integer as skipped`,
     values: [backfillId, revision, turn],
@@ -161,7 +165,7 @@ export async function stopWindows(db: ReadPool, backfillId: string): Promise<str
       with gone as (
         delete from inbox i using (
           select job_id from backfill_window where backfill_id = $1 and state = 2 limit ${stoppedPerLookMax}) w
-        where i.job_id = w.job_id
+        where ${isByKey("i.job_id", "w.job_id")}
         returning i.job_id, i.options
       ), ${closeDiscarded("gone")}
       select from closed`,
@@ -170,7 +174,7 @@ export async function stopWindows(db: ReadPool, backfillId: string): Promise<str
   const { rows } = await db.query<{ job_id: string }>({
     name: "read_stopping_jobs",
     text: `
-      select w.job_id from backfill_window w join job j on j.id = w.job_id
+      select w.job_id from backfill_window w join job j on ${isByKey("j.id", "w.job_id")}
       where w.backfill_id = $1 and w.state = 2 and j.state < 6 and j.cancel_by is null limit ${stoppedPerLookMax}`,
     values: [backfillId],
   });
@@ -186,11 +190,12 @@ export function closeDiscarded(gone: string): string {
   return `
   closed as (
     update backfill_window w set state = 6 from ${gone} g
-    where w.backfill_id = (g.options #>> '{window,backfillId}')::uuid
-      and w.from_at = to_timestamp((g.options #>> '{window,fromMs}')::float8 / 1000) and w.job_id = g.job_id
+    where ${isByKey("w.backfill_id", "(g.options #>> '{window,backfillId}')::uuid")}
+      and ${isByKey("w.from_at", fromMs("(g.options #>> '{window,fromMs}')::float8"))}
+      and w.job_id = g.job_id
     returning w.job_id
   ), unopened as (
-    delete from event_window w using ${gone} g where w.job_id = g.job_id
+    delete from event_window w using ${gone} g where ${isByKey("w.job_id", "g.job_id")}
   )`;
 }
 
@@ -200,7 +205,7 @@ export async function countActiveWindows(db: ReadPool): Promise<ReadonlyMap<numb
     name: "count_active_windows",
     text: `
       select w.state, count(*)::integer as windows
-      from backfill b join backfill_window w on w.backfill_id = b.backfill_id
+      from backfill b join backfill_window w on ${isByKey("w.backfill_id", "b.backfill_id")}
       where b.state = 1 group by w.state`,
   });
   return new Map(rows.map((row) => [row.state, row.windows]));

@@ -1,6 +1,6 @@
 import type { Channel } from "../domain/channel.js";
 import type { ReadPool } from "./read-pool.js";
-import { toMs } from "./sql-text.js";
+import { rowsByKey, toMs } from "./sql-text.js";
 
 /** A partition that may hold what can be trimmed, with its channel's policy. */
 export interface TrimCandidate
@@ -35,7 +35,7 @@ export async function listTrimCandidates(
         (select min(coalesce(s.checkpoint_sequence, s.acked_through)) from signal_cursor s
           where s.channel_id = p.channel_id and s.partition = p.partition) as cursor_floor,
         ${toMs("now()")} as now_ms
-      from channel_partition p join channel c on c.channel_id = p.channel_id
+      from channel_partition p cross join ${rowsByKey("channel", "channel_id", "p.channel_id")} c
       where (p.channel_id, p.partition) > ($1, $2)
       order by p.channel_id, p.partition limit $3`,
     values: [after.channelId, after.partition, limit],

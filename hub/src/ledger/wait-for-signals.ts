@@ -5,7 +5,7 @@ import { JobEventType, JobState } from "../domain/job-state.js";
 import { waitFingerprint } from "../domain/wait.js";
 import { distinctItems, leaseKey } from "./distinct-items.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
-import { linkHistory, numberArray, toMs, writePage } from "./sql-text.js";
+import { isByKey, linkHistory, numberArray, toMs, writePage } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 export interface WaitItem {
@@ -30,8 +30,9 @@ export type WaitResult =
   | { readonly type: "cancelling" }
   | { readonly type: "stale" };
 
-const isTimedOut = `exists (select from wait_timeout t where t.job_id = i.id and t.channel_id = i.channel_id
-    and t.partition = i.partition and t.after_sequence = i.after_sequence)`;
+const isTimedOut = `exists (select from wait_timeout t
+    where ${isByKey("t.job_id", "i.id")} and ${isByKey("t.channel_id", "i.channel_id")}
+      and ${isByKey("t.partition", "i.partition")} and ${isByKey("t.after_sequence", "i.after_sequence")})`;
 
 const inputColumns = `id, session_id, fencing_token, channel_id, partition, after_sequence, fingerprint`;
 const inputArrays = (first: number) =>
@@ -46,14 +47,14 @@ with input as (
 ), head as materialized (
   select p.channel_id, p.partition, p.last_sequence, p.is_awaited
   from (select distinct channel_id, partition from input) i
-  join channel_partition p on p.channel_id = i.channel_id and p.partition = i.partition
-  order by p.channel_id, p.partition for update of p
+  join channel_partition p on ${isByKey("p.channel_id", "i.channel_id")} and ${isByKey("p.partition", "i.partition")}
+  order by i.channel_id, i.partition for update of p
 ), parked as (
   update job j set
       state = ${JobState.Parked}, attempt = j.attempt - 1, fencing_token = j.fencing_token + 1, session_id = null,
       delivery = null, has_waited = true, outcome_token = i.fencing_token, outcome_fingerprint = i.fingerprint, ${linkHistory}
   from head h join input i on i.channel_id = h.channel_id and i.partition = h.partition
-  where j.id = i.id and j.fencing_token = i.fencing_token and j.session_id = i.session_id
+  where ${isByKey("j.id", "i.id")} and j.fencing_token = i.fencing_token and j.session_id = i.session_id
     and j.state = ${JobState.Leased} and j.cancel_by is null and h.last_sequence <= i.after_sequence
     and not ${isTimedOut}
   returning j.id, j.tenant_id, j.state, j.revision, j.attempt, j.fencing_token, j.prior_at, j.prior_writer,
@@ -68,7 +69,7 @@ with input as (
 ), heads as (
   update channel_partition p set is_awaited = true
   from (select distinct channel_id, partition from parked) i
-  where p.channel_id = i.channel_id and p.partition = i.partition and not p.is_awaited
+  where ${isByKey("p.channel_id", "i.channel_id")} and ${isByKey("p.partition", "i.partition")} and not p.is_awaited
 ), ${writePage("parked")}
 select id, ${toMs("timeout_at")} as timeout_at_ms from parked`;
 
@@ -78,9 +79,9 @@ select i.ordinal, j.state = ${JobState.Leased} and j.session_id = i.session_id a
   j.outcome_token = i.fencing_token and j.outcome_fingerprint = i.fingerprint as is_repeated,
   p.first_sequence, p.last_sequence, ${toMs("s.timeout_at")} as timeout_at_ms
 from unnest(${inputArrays(1)}) with ordinality as i (${inputColumns}, ordinal)
-join job j on j.id = i.id
-join channel_partition p on p.channel_id = i.channel_id and p.partition = i.partition
-left join suspended s on s.job_id = i.id`;
+join job j on ${isByKey("j.id", "i.id")}
+join channel_partition p on ${isByKey("p.channel_id", "i.channel_id")} and ${isByKey("p.partition", "i.partition")}
+left join suspended s on ${isByKey("s.job_id", "i.id")}`;
 
 /**
  * Suspends jobs under their fencing tokens (D4), unless what they wait for is there already. That is looked at first: a

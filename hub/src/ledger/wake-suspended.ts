@@ -12,7 +12,7 @@ import { WakeReason, type Woken } from "../domain/wait.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
 import type { ReadPool } from "./read-pool.js";
 import { type RefRow, refColumns, toRef } from "./ref-row.js";
-import { linkHistory, numberArray, retryLane, writePage } from "./sql-text.js";
+import { isByKey, linkHistory, numberArray, retryLane, writePage } from "./sql-text.js";
 
 /** Jobs that one transaction wakes: bounds how long a publish that thousands wait for keeps its head locked. */
 export const wokenPerTransactionMax = 1_000;
@@ -27,10 +27,10 @@ export interface PartitionName {
 
 const lockText = `
 select p.channel_id from unnest($1::bigint[], $2::smallint[]) as i (channel_id, partition)
-join channel_partition p on p.channel_id = i.channel_id and p.partition = i.partition
-order by p.channel_id, p.partition for update of p`;
+join channel_partition p on ${isByKey("p.channel_id", "i.channel_id")} and ${isByKey("p.partition", "i.partition")}
+order by i.channel_id, i.partition for update of p`;
 
-const isWaitedIn = "s.channel_id = h.channel_id and s.partition = h.partition";
+const isWaitedIn = `${isByKey("s.channel_id", "h.channel_id")} and ${isByKey("s.partition", "h.partition")}`;
 /** More wait in the partition `h`, of those that `which` names, than were taken of it. */
 const areLeft = (which: string) => `
   (select count(*) from (select from suspended s where ${isWaitedIn} ${which} limit ${wokenPerTransactionMax + 1}) w)
@@ -40,32 +40,35 @@ const wakeText = `
 with head as materialized (
   select p.channel_id, p.partition, p.last_sequence
   from unnest($3::bigint[], $4::smallint[]) as i (channel_id, partition)
-  join channel_partition p on p.channel_id = i.channel_id and p.partition = i.partition and p.is_awaited
+  join channel_partition p on ${isByKey("p.channel_id", "i.channel_id")} and ${isByKey("p.partition", "i.partition")}
+    and p.is_awaited
 ), taken as materialized (
-  select s.job_id, s.timeout_at, s.channel_id, s.partition
+  select s.job_id, s.timeout_at, s.channel_id, s.partition, 5::smallint as timeout_purpose
   from head h
   join suspended s on ${isWaitedIn} and s.after_sequence < h.last_sequence
-  join job j on j.id = s.job_id and j.state = ${JobState.Parked}
+  join job j on ${isByKey("j.id", "s.job_id")} and j.state = ${JobState.Parked}
   limit ${wokenPerTransactionMax} for update of s, j skip locked
 ), numbered as (
   select job_id, $5::bigint + row_number() over () as ready_key from taken
 ), woken as (
   update job j set
       state = ${JobState.Ready}, ready_at = now(), ready_key = n.ready_key, lane_id = ${retryLane}, ${linkHistory}
-  from numbered n where j.id = n.job_id
+  from numbered n where ${isByKey("j.id", "n.job_id")}
   returning j.*, ${JobEventType.Ready}::smallint as event, null::uuid as event_session,
     '${WakeReason.Signal}'::text as reason
 ), waits as (
-  delete from suspended s using taken t where s.job_id = t.job_id
+  delete from suspended s using taken t where ${isByKey("s.job_id", "t.job_id")}
 ), timers as (
-  delete from timer r using taken t where r.purpose = 5 and r.due_at = t.timeout_at and r.job_id = t.job_id
+  delete from timer r using taken t
+  where ${isByKey("r.purpose", "t.timeout_purpose")} and ${isByKey("r.due_at", "t.timeout_at")}
+    and ${isByKey("r.job_id", "t.job_id")}
 ), heads as (
   update channel_partition p set is_awaited = h.is_awaited, is_waking = h.is_waking
   from (
     select h.channel_id, h.partition, ${areLeft("")} as is_awaited,
       ${areLeft("and s.after_sequence < h.last_sequence")} as is_waking
     from head h) h
-  where p.channel_id = h.channel_id and p.partition = h.partition
+  where ${isByKey("p.channel_id", "h.channel_id")} and ${isByKey("p.partition", "h.partition")}
   returning p.is_waking
 ), ${writePage("woken")}
 select (select coalesce(bool_or(is_waking), false) from heads) as is_more, ${refColumns}

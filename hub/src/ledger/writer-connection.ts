@@ -31,9 +31,8 @@ export const durableCommits = `
   where current_setting('synchronous_commit') in ('off', 'local', 'remote_write');`;
 
 /**
- * All hot statements join their items with jobs by key, and nothing else in them could serve an index: so with scans ruled
- * out, a nested loop over the primary key is the plan for tables that nobody has counted yet, and for large ones. Where a
- * table was counted as all but empty, walking its whole index may look cheaper, until it is counted again.
+ * All hot statements look their rows up by key (`isByKey`), and nothing else in them could serve an index: so with scans
+ * ruled out, a nested loop over the primary key is the plan, whatever the tables held when they were counted.
  */
 export const plansByKey = `
   set jit = off;
@@ -41,6 +40,7 @@ export const plansByKey = `
   set enable_seqscan = off;
   set enable_bitmapscan = off;`;
 
+// An index that holds all that is asked for looks cheaper than any lookup while its table is empty: none is read alone.
 const writerSettings = `
   set search_path = holdfast;
   ${durableCommits}
@@ -50,7 +50,8 @@ const writerSettings = `
   set idle_in_transaction_session_timeout = '30s';
   set enable_material = off;
   set enable_hashjoin = off;
-  set enable_mergejoin = off;`;
+  set enable_mergejoin = off;
+  set enable_indexonlyscan = off;`;
 
 export class WriterConnection {
   readonly #databaseUrl: string;

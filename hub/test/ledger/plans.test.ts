@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { v7 as uuidv7 } from "uuid";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { JobEventType } from "../../src/domain/job-state.js";
 import type { Ledger } from "../../src/ledger/ledger.js";
 import { patienceMs } from "../harness/effect-acts.js";
@@ -17,10 +18,10 @@ import { openChannel, waitItem } from "../harness/wait-acts.js";
 const loadedJobs = 200_000;
 
 let room: LedgerRoom;
-beforeAll(async () => {
+beforeEach(async () => {
   room = await openLedgerRoom();
 });
-afterAll(() => room.close());
+afterEach(() => room.close());
 
 /** Every hot statement, for some jobs that are ready. */
 async function liveThrough(ledger: Ledger, sessionId: string, jobIds: readonly string[]): Promise<void> {
@@ -64,9 +65,23 @@ async function liveThrough(ledger: Ledger, sessionId: string, jobIds: readonly s
   await ledger.readHistory(1, jobIds.at(-1) as string, 0, 100);
 }
 
+async function liveThroughOn(ledger: Ledger, jobIds: readonly string[]): Promise<void> {
+  await liveThrough(ledger, await openSession(room, 30_000, ledger), jobIds);
+}
+
+/** A job of another day than the others: a statement on both names no partition. */
+async function submitYesterday(ledger: Ledger): Promise<string> {
+  const jobId = uuidv7({ msecs: Date.now() - 86_400_000 });
+  await ledger.submit([{ ...submitItem(room), jobId }]);
+  return jobId;
+}
+
 /** Submits some jobs in SQL and adopts them. */
 async function adoptSome(ledger: Ledger): Promise<void> {
-  await room.sql("select submit('greet', idempotency_key => 'sql-' || random()) from generate_series(1, 20)");
+  // What an application's own session remembers of an emptier ledger is not looked at here.
+  await room.sql(
+    "discard plans; select submit('greet', idempotency_key => 'sql-' || random()) from generate_series(1, 20)",
+  );
   const entries = await ledger.readInbox(0, 100);
   const items = entries.map((entry) => ({
     ...submitItem(room, { idempotencyKey: entry.idempotencyKey }),
@@ -143,7 +158,7 @@ async function load(): Promise<string[]> {
        select ${id}, 1, $1, n, 3, 5, now(), now(), now(), 1, 1, 'hello' from generate_series(1, $2) n
        returning id
      )
-     select id from loaded limit 1000`,
+     select id from loaded limit 2000`,
     [room.lane.laneId, loadedJobs],
   );
   const many = "from generate_series(1, 30000) n";
@@ -195,16 +210,29 @@ async function readsPerTable(): Promise<Reads[]> {
 }
 
 describe("with 200,000 jobs waiting", () => {
-  it("no hot statement scans a table or walks an index, also when it was prepared on an empty one", async () => {
+  it.each([
+    ["it was prepared on an empty one", false],
+    ["all were counted while nearly empty", true],
+  ])("no hot statement scans a table or walks an index, also when %s", async (_, isCounted) => {
     const early = await room.openLedger();
     const late = await room.openLedger();
-    await liveThrough(early, await openSession(room, 30_000, early), await submitMany(room, 5, {}, early));
+    const prepare = async () => {
+      await liveThroughOn(early, await submitMany(room, 5, {}, early));
+      await liveThroughOn(early, [...(await submitMany(room, 5, {}, early)), await submitYesterday(early)]);
+    };
+    await prepare();
+    if (isCounted) {
+      await room.sql("vacuum analyze");
+      await prepare();
+    }
     const ids = await load();
-    const sessions = [await openSession(room, 30_000, early), await openSession(room, 30_000, late)] as const;
+    const yesterdays = [await submitYesterday(early), await submitYesterday(late)] as const;
     await room.sql("select pg_stat_reset()");
 
-    await liveThrough(early, sessions[0], ids.slice(0, 500));
-    await liveThrough(late, sessions[1], ids.slice(500));
+    await liveThroughOn(early, ids.slice(0, 500));
+    await liveThroughOn(early, [...ids.slice(500, 1_000), yesterdays[0]]);
+    await liveThroughOn(late, ids.slice(1_000, 1_500));
+    await liveThroughOn(late, [...ids.slice(1_500), yesterdays[1]]);
     await early.stop();
     await late.stop();
 
@@ -217,7 +245,7 @@ describe("with 200,000 jobs waiting", () => {
             )
           )[0]?.updates,
       )
-      .toBeGreaterThanOrEqual(3_900);
+      .toBeGreaterThanOrEqual(7_800);
     const reads = await readsPerTable();
     const largeTables = reads.filter(({ table }) =>
       [
@@ -229,8 +257,8 @@ describe("with 200,000 jobs waiting", () => {
     expect(largeTables).toHaveLength(13);
     for (const { table, seq, index } of largeTables) {
       expect({ table, seq }).toEqual({ table, seq: 0 });
-      // About ten statements touch each of the 1,000 jobs; a walk through any of these tables would read far more.
-      expect({ table, isByKey: index < 25_000 }).toEqual({ table, isByKey: true });
+      // About ten statements touch each of the 2,000 jobs; a walk through any of these tables would read far more.
+      expect({ table, isByKey: index < 50_000 }).toEqual({ table, isByKey: true });
     }
   });
 
