@@ -6,7 +6,8 @@ import { until } from "../harness/raw-wait.js";
 const held = "select count(*)::integer as count from job where state = 5";
 
 test("workers of a hub that is killed go on at another with what they hold: every job ends in its first attempt (D3, D5, D6)", async () => {
-  const house = await openFaultHouse(3);
+  // Sessions outlast the way from one hub to the next, also on a machine that is slow.
+  const house = await openFaultHouse(3, 10_000);
   const workers = ["one", "two", "three", "four"].map((name) => house.startWorker(name, 400));
   const stopFeeding = house.keepBusy();
   for (const [at, hub] of [...house.hubs].entries()) {

@@ -7,7 +7,9 @@ import { openFaultHouse } from "../harness/processes-house.js";
 import { openRawClient } from "../harness/raw-client.js";
 import { until } from "../harness/raw-wait.js";
 
-const jobs = 600;
+/** Submitted before each of the faults, so that there are enough in hand whenever one comes. */
+const jobsPerFault = 200;
+const jobs = 4 * jobsPerFault;
 const capMax = 40;
 const cost = 100;
 
@@ -29,14 +31,16 @@ test("no cap is passed, and every attempt is settled or refunded once, whichever
   const looking = setInterval(async () => {
     most = Math.max(most, await house.count(held).catch(() => 0));
   }, 20);
-  await house.submit(jobs, { estimate: { costMicroUsd: BigInt(cost) } });
+  const submit = () => house.submit(jobsPerFault, { estimate: { costMicroUsd: BigInt(cost) } });
 
   for (const at of [0, 1, 0]) {
+    await submit();
     await until(async () => (await house.count(held)) >= capMax / 2, "jobs in hand", 60_000);
     house.hubs[at]?.kill("SIGKILL");
     await house.hubs[at]?.exited();
     await house.startHub(at);
   }
+  await submit();
   await until(async () => (await house.count(held)) >= capMax / 4, "jobs in hand again", 60_000);
   workers[0]?.kill("SIGKILL");
   await house.succeeded(jobs, 120_000);
