@@ -63,5 +63,5 @@ export const defaultTuning: SessionTuning = {
   openResultsMax: 10_000,
   openResultBytesMax: 64 << 20,
   reportBytesMax: 2 << 20,
-  resultPaceMs: 4,
+  resultPaceMs: 10,
 };
