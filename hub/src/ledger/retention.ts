@@ -235,7 +235,7 @@ async function replacePartition(client: pg.Client, partition: string): Promise<n
     if (open > 0) {
       await client.query(`alter table ${name} rename to ${replaced}`);
       await client.query(
-        `create table ${name} partition of job ${bounds.rows[0]?.bound} with (fillfactor = 45)`,
+        `create table ${name} partition of job ${bounds.rows[0]?.bound} with (fillfactor = 30)`,
       );
       await client.query(`insert into ${name} select * from ${replaced} where state < 6`);
     }

@@ -26,7 +26,7 @@ async function makeOldDay(age: number): Promise<void> {
   await room.sql(
     `do $$ declare day timestamptz := (date_trunc('day', now() at time zone 'UTC') - interval '${age} days') at time zone 'UTC';
      begin
-       execute format('create table %I partition of job for values from (%L) to (%L) with (fillfactor = 45)',
+       execute format('create table %I partition of job for values from (%L) to (%L) with (fillfactor = 30)',
          '${partition("job", age)}', uuid_floor(day), uuid_floor(day + interval '1 day'));
        execute format('create table %I partition of event_page for values from (%L) to (%L)',
          '${partition("event_page", age)}', day, day + interval '1 day');
