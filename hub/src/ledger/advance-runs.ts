@@ -16,7 +16,7 @@ import { childFailedCode, dependencyFailedCode, RunPolicy } from "../domain/run.
 import type { RunChange, RunChanges } from "../domain/run-changes.js";
 import type { BatchContext } from "./group-commit.js";
 import { type RefRow, toRef } from "./ref-row.js";
-import { isByKey, linkHistory, rowsByKey, toMs } from "./sql-text.js";
+import { isByKey, isByKeyOf, linkHistory, rowsByKey, toMs } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 /** Places in lanes for jobs that one statement makes ready. Beyond it places are shared, and ids are the order. */
@@ -98,7 +98,7 @@ with recursive written as materialized (${writtenIds}
   group by run_id, job_id
 ), counted as (
   update run_node n set waits_for = n.waits_for - c.less, ended_as = coalesce(n.ended_as, c.ended_as)
-  from counts c where ${isByKey("n.run_id", "c.run_id")} and ${isByKey("n.job_id", "c.job_id")}
+  from counts c where ${isByKeyOf("n", "c", "run_id", "job_id")}
   returning n.job_id, n.run_id, n.waits_for, n.ended_as, c.less
 ), failures as (
   select run_id, count(*)::integer as failed from fallen

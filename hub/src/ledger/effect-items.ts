@@ -2,7 +2,7 @@
 import type { EffectName } from "../domain/effect.js";
 import { JobState } from "../domain/job-state.js";
 import { firstUuid } from "../domain/uuid.js";
-import { isByKey, numberArray } from "./sql-text.js";
+import { isByKey, isByKeyOf, numberArray } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 /** Who acts on which effect. */
@@ -44,9 +44,7 @@ export function effectColumns(items: readonly EffectItem[]): unknown[] {
 }
 
 /** Joins the input `i` with the effect `e` that it names. */
-export const isNamed = ["tenant_id", "job_id", "scope", "key"]
-  .map((column) => isByKey(`e.${column}`, `i.${column}`))
-  .join(" and ");
+export const isNamed = isByKeyOf("e", "i", "tenant_id", "job_id", "scope", "key");
 
 /**
  * Joins the input `i` with its job `j`, as leased under the input's token by a session of its tenant and subject (D4).

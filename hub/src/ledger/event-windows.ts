@@ -2,7 +2,7 @@
 // its job (migration 0017); done ones are folded into a few ranges of their source afterwards.
 import type { WatermarkView } from "../domain/backfill.js";
 import type { ReadPool } from "./read-pool.js";
-import { isByKey, toMs } from "./sql-text.js";
+import { isByKeyOf, toMs } from "./sql-text.js";
 
 const foldedPerCallMax = 5_000;
 const rangesShownMax = 100;
@@ -39,16 +39,14 @@ export async function foldWindows(db: ReadPool): Promise<number> {
         where f.is_alone
       ), gone as (
         delete from event_window w using taken t
-        where ${isByKey("w.tenant_id", "t.tenant_id")} and ${isByKey("w.source", "t.source")}
-          and ${isByKey("w.from_at", "t.from_at")} and ${isByKey("w.job_id", "t.job_id")}
-          and ${isByKey("w.state", "t.state")}
+        where ${isByKeyOf("w", "t", "tenant_id", "source", "from_at", "job_id", "state")}
         returning w.*
       ), merged as (
         select tenant_id, source, range_agg(tstzrange(from_at, to_at)) as done, count(*) as windows
         from gone group by tenant_id, source
       ), folded as (
         update event_source s set done = s.done + m.done
-        from merged m where ${isByKey("s.tenant_id", "m.tenant_id")} and ${isByKey("s.source", "m.source")}
+        from merged m where ${isByKeyOf("s", "m", "tenant_id", "source")}
         returning m.windows
       )
       select coalesce(sum(windows), 0)::integer as folded from folded`,

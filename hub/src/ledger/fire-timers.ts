@@ -4,7 +4,7 @@ import type { EndedLease } from "../domain/lease.js";
 import { endJobs } from "./advance-runs.js";
 import type { BatchStatement } from "./group-commit.js";
 import { type RefRow, refColumns, toRef } from "./ref-row.js";
-import { isByKey, linkHistory, retryLane, rowsByKey, writePage } from "./sql-text.js";
+import { isByKey, isByKeyOf, linkHistory, retryLane, rowsByKey, writePage } from "./sql-text.js";
 
 /** How many timers to fire at most. */
 export type FireLimit = number;
@@ -16,8 +16,7 @@ found as materialized (
   order by due_at, job_id limit ${limit} for update skip locked
 ), due as (
   delete from timer t using found f
-  where ${isByKey("t.purpose", "f.purpose")} and ${isByKey("t.due_at", "f.due_at")}
-    and ${isByKey("t.job_id", "f.job_id")}
+  where ${isByKeyOf("t", "f", "purpose", "due_at", "job_id")}
   returning t.due_at, t.job_id, t.guard
 )`;
 

@@ -4,7 +4,7 @@ import type { DroppedPages, EventPage, ForwardedEvent, PagePlace } from "../doma
 import type { JobEventType, JobState } from "../domain/job-state.js";
 import type { ForwardClaim } from "./forward-cursors.js";
 import type { ReadPool } from "./read-pool.js";
-import { isByKey, numberArray, toMs } from "./sql-text.js";
+import { isByKeyOf, numberArray, toMs } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 /**
@@ -106,8 +106,7 @@ select p.writer_id, p.batch, p.at::text as page_at, ${toMs("p.at")} as at_ms, e.
   e.revision, e.attempt, e.fencing_token, e.session_id, e.reason, e.prior_writer, e.prior_batch, e.prior_at::text,
   null::text as tenant
 from wanted w
-join event_page p on ${isByKey("p.writer_id", "w.writer_id")} and ${isByKey("p.batch", "w.batch")}
-  and ${isByKey("p.at", "w.at")}
+join event_page p on ${isByKeyOf("p", "w", "writer_id", "batch", "at")}
 cross join lateral unnest(p.items) with ordinality
   as e (job_id, type, state, revision, attempt, fencing_token, session_id, reason, prior_at, prior_writer, prior_batch, ordinal)
 where e.job_id = any(w.job_ids)

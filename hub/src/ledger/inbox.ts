@@ -89,6 +89,7 @@ export async function settleInbox(
   existing: readonly string[],
   refused: readonly { readonly jobId: string; readonly refusal: InboxRefusal }[],
 ): Promise<void> {
+  // What was refused before stays as it was; asked for as a condition, the index of all that wait would serve.
   await db.query({
     name: "settle_inbox",
     text: `

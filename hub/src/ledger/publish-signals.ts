@@ -10,7 +10,7 @@
 import type pg from "pg";
 import type { Woken } from "../domain/wait.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
-import { isByKey, numberArray, packBytes, textArray } from "./sql-text.js";
+import { isByKey, isByKeyOf, numberArray, packBytes, textArray } from "./sql-text.js";
 import { lockHeads, toWoken, wakeSuspended } from "./wake-suspended.js";
 
 /** Signals of one message of a producer that go to one partition. */
@@ -62,7 +62,7 @@ with chain as materialized (
 ), head as materialized (
   select p.channel_id, p.partition, p.last_sequence, p.held_bytes, p.max_bytes, p.is_awaited
   from (select distinct channel_id, partition from run) i
-  join channel_partition p on ${isByKey("p.channel_id", "i.channel_id")} and ${isByKey("p.partition", "i.partition")}
+  join channel_partition p on ${isByKeyOf("p", "i", "channel_id", "partition")}
   order by i.channel_id, i.partition for update of p
 ), asked as (
   select r.*, h.last_sequence, h.is_awaited,
@@ -85,7 +85,7 @@ with chain as materialized (
   update channel_partition p set last_sequence = i.placed_through, held_bytes = p.held_bytes + i.bytes
   from (select channel_id, partition, max(placed_through) as placed_through, sum(body_length) as bytes
     from placed group by channel_id, partition) i
-  where ${isByKey("p.channel_id", "i.channel_id")} and ${isByKey("p.partition", "i.partition")}
+  where ${isByKeyOf("p", "i", "channel_id", "partition")}
 ), producers as (
   update signal_producer p set last_number = c.last_number, used_at = now()
   from chain c where ${isByKey("p.producer_id", "c.producer_id")} and c.producer_id in (select producer_id from placed)

@@ -5,7 +5,7 @@ import type { Outcome } from "../domain/outcome.js";
 import { isUuid } from "../domain/uuid.js";
 import type { ReadPool } from "./read-pool.js";
 import { readSuspended } from "./read-suspended.js";
-import { isByKey, numberArray, toMs } from "./sql-text.js";
+import { isByKey, isByKeyOf, numberArray, toMs } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 interface JobRow {
@@ -147,9 +147,7 @@ export async function listJobs(
   return { jobs, nextBeforeId: isEnd ? null : first.oldest_id };
 }
 
-const hasPage = ["writer_id", "batch", "at"]
-  .map((column) => isByKey(`p.${column}`, `s.${column}`))
-  .join(" and ");
+const hasPage = isByKeyOf("p", "s", "writer_id", "batch", "at");
 
 // From the job's newest page of events back along the links: each step is one lookup by primary key.
 const historyText = `

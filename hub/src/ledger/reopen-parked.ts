@@ -2,7 +2,7 @@ import { JobEventType, JobState } from "../domain/job-state.js";
 import type { Ref } from "../domain/lane.js";
 import type { BatchStatement } from "./group-commit.js";
 import { type RefRow, refColumns, toRef } from "./ref-row.js";
-import { isByKey, linkHistory, retryLane, writePage } from "./sql-text.js";
+import { isByKey, isByKeyOf, linkHistory, retryLane, writePage } from "./sql-text.js";
 
 /** How many jobs of a gate to let back into their lanes, the best score first. */
 export interface ReopenItem {
@@ -17,7 +17,7 @@ with found as materialized (
   order by score desc, job_id limit $4 for update skip locked
 ), due as (
   delete from parked p using found f
-  where ${isByKey("p.gate_id", "f.gate_id")} and ${isByKey("p.score", "f.score")} and ${isByKey("p.job_id", "f.job_id")}
+  where ${isByKeyOf("p", "f", "gate_id", "score", "job_id")}
   returning p.job_id, p.score
 ), numbered as (
   select job_id, $5::bigint + row_number() over (order by score desc, job_id) as ready_key from due

@@ -3,7 +3,7 @@ import type { Ref } from "../domain/lane.js";
 import { distinctItems, tenantJobKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
 import { type RefRow, refColumns, toRef } from "./ref-row.js";
-import { isByKey, linkHistory, numberArray, retryLane, toMs, writePage } from "./sql-text.js";
+import { isByKey, isByKeyOf, linkHistory, numberArray, retryLane, toMs, writePage } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 export interface ReviveItem {
@@ -33,7 +33,7 @@ with input as (
 ), barred as (
   select l.id
   from (select *, row_number() over (partition by tenant_id, key order by id) as n from locked) l
-  join unique_key s on ${isByKey("s.tenant_id", "l.tenant_id")} and ${isByKey("s.key", "l.key")}
+  join unique_key s on ${isByKeyOf("s", "l", "tenant_id", "key")}
   left join job h on ${isByKey("h.id", "l.job_id")}
   where case when s.turn <> l.turn then try_again() is not null
     else l.n > 1 or (l.job_id <> l.id and h.state < ${JobState.Succeeded}) end

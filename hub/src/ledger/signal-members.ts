@@ -1,5 +1,5 @@
 import type { ReadPool } from "./read-pool.js";
-import { isByKey, numberArray, textArray } from "./sql-text.js";
+import { isByKeyOf, numberArray, textArray } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 /** A stream that shares the partitions of its consumer with others. */
@@ -30,13 +30,12 @@ export async function renewMembers(
         on conflict (channel_id, consumer, member) do update set expires_at = excluded.expires_at
       ), others as (
         select m.* from (select distinct channel_id, consumer from own) g
-        join signal_member m on ${isByKey("m.channel_id", "g.channel_id")} and ${isByKey("m.consumer", "g.consumer")}
+        join signal_member m on ${isByKeyOf("m", "g", "channel_id", "consumer")}
         where not exists (select from own o
           where o.channel_id = m.channel_id and o.consumer = m.consumer and o.member = m.member)
       ), dropped as (
         delete from signal_member m using others o
-        where ${isByKey("m.channel_id", "o.channel_id")} and ${isByKey("m.consumer", "o.consumer")}
-          and ${isByKey("m.member", "o.member")} and m.expires_at < now()
+        where ${isByKeyOf("m", "o", "channel_id", "consumer", "member")} and m.expires_at < now()
       )
       select channel_id, consumer, member from own
       union all select channel_id, consumer, member from others where expires_at >= now()`,

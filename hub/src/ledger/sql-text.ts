@@ -83,6 +83,11 @@ export function isByKey(column: string, value: string): string {
   return `${column} = any (array[${value}])`;
 }
 
+/** The same for a key of several columns, by a row that has them under the same names. */
+export function isByKeyOf(table: string, row: string, ...columns: readonly string[]): string {
+  return columns.map((column) => isByKey(`${table}.${column}`, `${row}.${column}`)).join(" and ");
+}
+
 /**
  * A table expression: rows of a table by a column that begins one of its indexes and stands further back in another. The two
  * look alike where the table was empty when it was counted; only the first has the order that is asked for here.

@@ -10,6 +10,7 @@ import {
   addToDelivery,
   fromMs,
   isByKey,
+  isByKeyOf,
   numberArray,
   packBytes,
   textArray,
@@ -169,7 +170,7 @@ from job where id = any($1)`;
 
 const keyText = `
 select k.job_id, k.content_digest from unnest($1::integer[], $2::text[]) with ordinality as i (tenant_id, key, n)
-left join idempotency k on ${isByKey("k.tenant_id", "i.tenant_id")} and ${isByKey("k.key", "i.key")} order by i.n`;
+left join idempotency k on ${isByKeyOf("k", "i", "tenant_id", "key")} order by i.n`;
 
 export interface InsertedRow {
   readonly id: string;

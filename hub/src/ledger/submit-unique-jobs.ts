@@ -12,7 +12,7 @@ import { UniquePolicy } from "../domain/job-spec.js";
 import { JobEventType, JobState } from "../domain/job-state.js";
 import type { BatchContext, BatchResult, BatchStatement, GroupCommit } from "./group-commit.js";
 import { allJobs } from "./job-partitions.js";
-import { isByKey, linkHistory, numberArray } from "./sql-text.js";
+import { isByKey, isByKeyOf, linkHistory, numberArray } from "./sql-text.js";
 import {
   type AdoptResult,
   accepted,
@@ -39,12 +39,12 @@ const before = `
   select a.id, a.unique_policy, u.tenant_id, u.key, u.job_id, u.turn
   from asked a join unique_key u on ${isByKey("u.tenant_id", "a.tenant_id")} and ${isByKey("u.key", "a.unique_key")}
   where u.job_id <> a.id and not exists (
-    select from idempotency k where ${isByKey("k.tenant_id", "a.tenant_id")} and ${isByKey("k.key", "a.key")})
+    select from idempotency k where ${isByKeyOf("k", "a", "tenant_id", "key")})
   order by a.tenant_id, a.unique_key collate "C" for update of u
 ), holder as (
   select l.id, l.unique_policy, l.tenant_id, l.key, l.job_id, l.job_id = ${noJob} or j.state >= ${JobState.Succeeded} as is_free
   from locked l
-  join unique_key seen on ${isByKey("seen.tenant_id", "l.tenant_id")} and ${isByKey("seen.key", "l.key")}
+  join unique_key seen on ${isByKeyOf("seen", "l", "tenant_id", "key")}
     and seen.turn = l.turn
   left join job j on ${isByKey("j.id", "l.job_id")}
 ), replaced as (
@@ -94,7 +94,7 @@ on conflict do nothing`;
 const holdersText = `
 select u.job_id, j.state, j.attempt, j.has_waited, j.is_linked is not null as is_linked
 from unnest($1::integer[], $2::text[]) with ordinality as i (tenant_id, key, n)
-left join unique_key u on ${isByKey("u.tenant_id", "i.tenant_id")} and ${isByKey("u.key", "i.key")}
+left join unique_key u on ${isByKeyOf("u", "i", "tenant_id", "key")}
 left join job j on ${isByKey("j.id", "u.job_id")}
 order by i.n`;
 

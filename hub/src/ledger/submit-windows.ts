@@ -9,7 +9,7 @@
 
 import { doneRanges, openRanges } from "./event-windows.js";
 import type { ReadPool } from "./read-pool.js";
-import { fromMs, isByKey, toMs } from "./sql-text.js";
+import { fromMs, isByKey, isByKeyOf, toMs } from "./sql-text.js";
 
 /** Windows looked at in one statement, in order of time: so many open ones may stand in front of one that may run. */
 const windowsPerLookMax = 1_000;
@@ -41,7 +41,7 @@ export async function readActiveBackfills(
     text: `
       select b.backfill_id, b.tenant_id, b.revision, s.turn, b.cancel_grace_ms
       from backfill b
-      join event_source s on ${isByKey("s.tenant_id", "b.tenant_id")} and ${isByKey("s.source", "b.source")}
+      join event_source s on ${isByKeyOf("s", "b", "tenant_id", "source")}
       where (b.state = 1 or b.cancel_grace_ms is not null) and b.backfill_id > $1 order by b.backfill_id limit $2`,
     values: [afterId, limit],
   });
@@ -77,7 +77,7 @@ export async function submitWindows(
         where backfill_id = $1 and revision = $2 and state = 1 and next_submit_at <= now() for update
       ), source as materialized (
         select e.* from own o
-        join event_source e on ${isByKey("e.tenant_id", "o.tenant_id")} and ${isByKey("e.source", "o.source")}
+        join event_source e on ${isByKeyOf("e", "o", "tenant_id", "source")}
         where e.turn = $3 for update of e
       ), known as materialized (
         select ${doneRanges("e")} as done, ${openRanges("e")} as open from source e
@@ -95,8 +95,7 @@ export async function submitWindows(
           order by from_at limit ${windowsPerLookMax}) w
       ), skipped as (
         update backfill_window w set state = 5 from judged j
-        where ${isByKey("w.backfill_id", "j.backfill_id")} and ${isByKey("w.state", "j.state")}
-          and ${isByKey("w.from_at", "j.from_at")} and j.is_done
+        where ${isByKeyOf("w", "j", "backfill_id", "state", "from_at")} and j.is_done
         returning w.from_at
       ), chosen as materialized (
         select o.tenant_id, o.source, o.backfill_id, c.from_at, c.to_at, new_job_id() as job_id, o.job, o.payload,
@@ -108,7 +107,7 @@ export async function submitWindows(
           order by from_at limit (select greatest(windows, 0) from room)) c
       ), submitted as (
         update backfill_window w set state = 2, job_id = c.job_id from chosen c
-        where ${isByKey("w.backfill_id", "c.backfill_id")} and ${isByKey("w.from_at", "c.from_at")}
+        where ${isByKeyOf("w", "c", "backfill_id", "from_at")}
         returning w.from_at
       ), opened as (
         insert into event_window (tenant_id, source, from_at, to_at, job_id, state)
@@ -130,7 +129,7 @@ export async function submitWindows(
         from room r where b.backfill_id = $1 and exists (select from chosen)
       ), turned as (
         update event_source e set turn = e.turn + 1 from source s
-        where ${isByKey("e.tenant_id", "s.tenant_id")} and ${isByKey("e.source", "s.source")}
+        where ${isByKeyOf("e", "s", "tenant_id", "source")}
           and exists (select from chosen)
       )
       select (select count(*) from submitted)::integer as submitted, (select count(*) from skipped)::integer as skipped`,

@@ -5,7 +5,7 @@ import { JobEventType, JobState } from "../domain/job-state.js";
 import { waitFingerprint } from "../domain/wait.js";
 import { distinctItems, leaseKey } from "./distinct-items.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
-import { isByKey, linkHistory, numberArray, toMs, writePage } from "./sql-text.js";
+import { isByKey, isByKeyOf, linkHistory, numberArray, toMs, writePage } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 export interface WaitItem {
@@ -47,7 +47,7 @@ with input as (
 ), head as materialized (
   select p.channel_id, p.partition, p.last_sequence, p.is_awaited
   from (select distinct channel_id, partition from input) i
-  join channel_partition p on ${isByKey("p.channel_id", "i.channel_id")} and ${isByKey("p.partition", "i.partition")}
+  join channel_partition p on ${isByKeyOf("p", "i", "channel_id", "partition")}
   order by i.channel_id, i.partition for update of p
 ), parked as (
   update job j set
@@ -69,7 +69,7 @@ with input as (
 ), heads as (
   update channel_partition p set is_awaited = true
   from (select distinct channel_id, partition from parked) i
-  where ${isByKey("p.channel_id", "i.channel_id")} and ${isByKey("p.partition", "i.partition")} and not p.is_awaited
+  where ${isByKeyOf("p", "i", "channel_id", "partition")} and not p.is_awaited
 ), ${writePage("parked")}
 select id, ${toMs("timeout_at")} as timeout_at_ms from parked`;
 
@@ -80,7 +80,7 @@ select i.ordinal, j.state = ${JobState.Leased} and j.session_id = i.session_id a
   p.first_sequence, p.last_sequence, ${toMs("s.timeout_at")} as timeout_at_ms
 from unnest(${inputArrays(1)}) with ordinality as i (${inputColumns}, ordinal)
 join job j on ${isByKey("j.id", "i.id")}
-join channel_partition p on ${isByKey("p.channel_id", "i.channel_id")} and ${isByKey("p.partition", "i.partition")}
+join channel_partition p on ${isByKeyOf("p", "i", "channel_id", "partition")}
 left join suspended s on ${isByKey("s.job_id", "i.id")}`;
 
 /**

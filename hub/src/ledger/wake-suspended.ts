@@ -12,7 +12,7 @@ import { WakeReason, type Woken } from "../domain/wait.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
 import type { ReadPool } from "./read-pool.js";
 import { type RefRow, refColumns, toRef } from "./ref-row.js";
-import { isByKey, linkHistory, numberArray, retryLane, writePage } from "./sql-text.js";
+import { isByKey, isByKeyOf, linkHistory, numberArray, retryLane, writePage } from "./sql-text.js";
 
 /** Jobs that one transaction wakes: bounds how long a publish that thousands wait for keeps its head locked. */
 export const wokenPerTransactionMax = 1_000;
@@ -27,10 +27,10 @@ export interface PartitionName {
 
 const lockText = `
 select p.channel_id from unnest($1::bigint[], $2::smallint[]) as i (channel_id, partition)
-join channel_partition p on ${isByKey("p.channel_id", "i.channel_id")} and ${isByKey("p.partition", "i.partition")}
+join channel_partition p on ${isByKeyOf("p", "i", "channel_id", "partition")}
 order by i.channel_id, i.partition for update of p`;
 
-const isWaitedIn = `${isByKey("s.channel_id", "h.channel_id")} and ${isByKey("s.partition", "h.partition")}`;
+const isWaitedIn = isByKeyOf("s", "h", "channel_id", "partition");
 /** More wait in the partition `h`, of those that `which` names, than were taken of it. */
 const areLeft = (which: string) => `
   (select count(*) from (select from suspended s where ${isWaitedIn} ${which} limit ${wokenPerTransactionMax + 1}) w)
@@ -40,7 +40,7 @@ const wakeText = `
 with head as materialized (
   select p.channel_id, p.partition, p.last_sequence
   from unnest($3::bigint[], $4::smallint[]) as i (channel_id, partition)
-  join channel_partition p on ${isByKey("p.channel_id", "i.channel_id")} and ${isByKey("p.partition", "i.partition")}
+  join channel_partition p on ${isByKeyOf("p", "i", "channel_id", "partition")}
     and p.is_awaited
 ), taken as materialized (
   select s.job_id, s.timeout_at, s.channel_id, s.partition, 5::smallint as timeout_purpose
@@ -68,7 +68,7 @@ with head as materialized (
     select h.channel_id, h.partition, ${areLeft("")} as is_awaited,
       ${areLeft("and s.after_sequence < h.last_sequence")} as is_waking
     from head h) h
-  where ${isByKey("p.channel_id", "h.channel_id")} and ${isByKey("p.partition", "h.partition")}
+  where ${isByKeyOf("p", "h", "channel_id", "partition")}
   returning p.is_waking
 ), ${writePage("woken")}
 select (select coalesce(bool_or(is_waking), false) from heads) as is_more, ${refColumns}

@@ -33,3 +33,12 @@ it("a job of 200 bytes stays on its page from submit to report, also while an op
   await holder.end();
   expect(ids.filter((id) => reported.get(id) !== submitted.get(id))).toEqual([]);
 });
+
+it("every partition of jobs leaves that room, whoever made it", async () => {
+  await room.ledger.ensureJobPartition(Date.now() - 40 * 86_400_000);
+  const options = await room.sql(
+    `select c.reloptions from pg_inherits i join pg_class c on c.oid = i.inhrelid
+     where i.inhparent = 'job'::regclass group by 1`,
+  );
+  expect(options).toEqual([{ reloptions: ["fillfactor=30"] }]);
+});

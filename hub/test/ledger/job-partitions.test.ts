@@ -1,9 +1,10 @@
 import fc from "fast-check";
+import pg from "pg";
 import { v7 as uuidv7 } from "uuid";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { JobPartitions, onJobTable } from "../../src/ledger/job-partitions.js";
 import { WriterConnection } from "../../src/ledger/writer-connection.js";
-import { claimAll, done, openSession, reportItem, submitItem } from "../harness/ledger-acts.js";
+import { claimAll, done, openSession, reportItem, submitItem, submitMany } from "../harness/ledger-acts.js";
 import { type LedgerRoom, openLedgerRoom } from "../harness/ledger-room.js";
 
 const dayMs = 86_400_000;
@@ -82,6 +83,23 @@ it("jobs of several days are leased and reported in one batch, and then each by 
     expect(await ledger.report([reportItem(sessionId, lease, done)])).toMatchObject([{ type: "committed" }]);
     expect(await ledger.report([reportItem(sessionId, lease, done)])).toMatchObject([{ type: "duplicate" }]);
   }
+});
+
+it("whoever keeps all jobs locked, as retention does for a moment, does not hold up those of the day", async () => {
+  const { ledger } = room;
+  const sessionId = await openSession(room);
+  const live = async (delivery: number) => {
+    const ids = await submitMany(room, 3);
+    const leases = (await claimAll(ledger, sessionId, ids, delivery)).flatMap((lease) => lease ?? []);
+    return ledger.report(leases.map((lease) => reportItem(sessionId, lease, done)));
+  };
+  await live(1);
+  const holder = new pg.Client({ connectionString: room.url, application_name: "holdfast-test-holder" });
+  await holder.connect();
+  await holder.query("begin; set local search_path = holdfast; lock table only job in access exclusive mode");
+  const verdicts = await live(2);
+  await holder.end();
+  expect(verdicts).toMatchObject([1, 2, 3].map(() => ({ type: "committed" })));
 });
 
 it("statements on past days are forgotten by the server, and those on all jobs are kept", async () => {

@@ -84,8 +84,6 @@ export interface Offer {
   readonly deadRows: number;
 }
 
-const heartbeatIntervalMs = 5_000;
-
 /** Offers jobs to a hub of its own, by calls or by transactions of SQL, and sees when they start. */
 export async function offerAndWatch(
   stage: Stage,
@@ -104,7 +102,7 @@ export async function offerAndWatch(
   const hub: Program<Pick<BareHubSays, "up">> =
     hubProgram === "hub"
       ? stage.start<HubParams, HubSays>("hub", { databaseUrl }, database)
-      : stage.start<BareHubParams, BareHubSays>("bare-hub", { databaseUrl, heartbeatIntervalMs }, database);
+      : stage.start<BareHubParams, BareHubSays>("bare-hub", { databaseUrl }, database);
   try {
     const { grpcAddress: address } = await hub.said("up", upWithinMs);
     const watch: StarterParams = {

@@ -30,7 +30,6 @@ import { tellUsage, type Usage } from "../usage.js";
 
 export interface BareHubParams {
   readonly databaseUrl: string;
-  readonly heartbeatIntervalMs: number;
   readonly usageEveryMs?: number;
 }
 
@@ -43,7 +42,9 @@ type Stream = ServerDuplexStream<Buffer, Buffer>;
 
 const { attach } = WorkerService.method;
 const { submit } = JobService.method;
+/** As a hub asks for by default. */
 const sessionTtlMs = 30_000;
+const heartbeatIntervalMs = 5_000;
 const bytesAsTheyAre = {
   requestSerialize: same,
   requestDeserialize: same,
@@ -57,7 +58,7 @@ class BareHub {
   #stream: Stream | undefined;
   #delivery = 0n;
 
-  constructor(client: pg.Client, heartbeatIntervalMs: number) {
+  constructor(client: pg.Client) {
     this.#client = client;
     this.#welcome = encode({
       case: "welcome",
@@ -126,49 +127,47 @@ function encode(message: NonNullable<MessageInitShape<typeof AttachResponseSchem
   return Buffer.from(toBinary(AttachResponseSchema, create(AttachResponseSchema, { message })));
 }
 
-await runProgram<BareHubParams, BareHubSays>(
-  async ({ databaseUrl, heartbeatIntervalMs, usageEveryMs }, say) => {
-    const client = new pg.Client({ connectionString: databaseUrl, pipeline: true });
-    await client.connect();
-    await client.query("create table job (id uuid primary key, payload bytea not null, done_at timestamptz)");
-    const hub = new BareHub(client, heartbeatIntervalMs);
-    const server = new Server({ "grpc.enable_channelz": 0 });
-    server.addService(
-      {
-        [submit.name]: {
-          path: `/${submit.parent.typeName}/${submit.name}`,
-          requestStream: false,
-          responseStream: false,
-          ...bytesAsTheyAre,
-        },
-        [attach.name]: {
-          path: `/${attach.parent.typeName}/${attach.name}`,
-          requestStream: true,
-          responseStream: true,
-          ...bytesAsTheyAre,
-        },
+await runProgram<BareHubParams, BareHubSays>(async ({ databaseUrl, usageEveryMs }, say) => {
+  const client = new pg.Client({ connectionString: databaseUrl, pipeline: true });
+  await client.connect();
+  await client.query("create table job (id uuid primary key, payload bytea not null, done_at timestamptz)");
+  const hub = new BareHub(client);
+  const server = new Server({ "grpc.enable_channelz": 0 });
+  server.addService(
+    {
+      [submit.name]: {
+        path: `/${submit.parent.typeName}/${submit.name}`,
+        requestStream: false,
+        responseStream: false,
+        ...bytesAsTheyAre,
       },
-      {
-        [submit.name]: (call: ServerUnaryCall<Buffer, Buffer>, answer: sendUnaryData<Buffer>) => {
-          hub.submit(call.request).then(
-            (response) => answer(null, response),
-            (error: Error) => answer(error),
-          );
-        },
-        [attach.name]: (call: Stream) => hub.attach(call),
+      [attach.name]: {
+        path: `/${attach.parent.typeName}/${attach.name}`,
+        requestStream: true,
+        responseStream: true,
+        ...bytesAsTheyAre,
       },
+    },
+    {
+      [submit.name]: (call: ServerUnaryCall<Buffer, Buffer>, answer: sendUnaryData<Buffer>) => {
+        hub.submit(call.request).then(
+          (response) => answer(null, response),
+          (error: Error) => answer(error),
+        );
+      },
+      [attach.name]: (call: Stream) => hub.attach(call),
+    },
+  );
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) =>
+      error ? reject(error) : resolve(bound),
     );
-    const port = await new Promise<number>((resolve, reject) => {
-      server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) =>
-        error ? reject(error) : resolve(bound),
-      );
-    });
-    say("up", { grpcAddress: `127.0.0.1:${port}` });
-    const stopTelling = usageEveryMs === undefined ? null : tellUsage(say, usageEveryMs);
-    return async () => {
-      stopTelling?.();
-      server.forceShutdown();
-      await client.end();
-    };
-  },
-);
+  });
+  say("up", { grpcAddress: `127.0.0.1:${port}` });
+  const stopTelling = usageEveryMs === undefined ? null : tellUsage(say, usageEveryMs);
+  return async () => {
+    stopTelling?.();
+    server.forceShutdown();
+    await client.end();
+  };
+});

@@ -17,7 +17,6 @@ const emptySettleMs = 3_000;
 /** Each has a socket, and some processes may not open more than so many files. */
 const streamsPerHolder = 2_500;
 const openMsMax = 60;
-const heartbeatIntervalMs = 5_000;
 
 type Contestant = "holdfast" | "bare";
 
@@ -90,11 +89,7 @@ async function holdStreams(
   const label = `streams_${contestant}_${round}`;
   const server: Program<BareHubSays> =
     contestant === "bare"
-      ? stage.start<BareHubParams, BareHubSays>(
-          "bare-hub",
-          { databaseUrl, heartbeatIntervalMs, usageEveryMs },
-          label,
-        )
+      ? stage.start<BareHubParams, BareHubSays>("bare-hub", { databaseUrl, usageEveryMs }, label)
       : stage.start<HubParams, HubSays>("hub", { databaseUrl, usageEveryMs }, label);
   const holders: Program<HolderSays>[] = [];
   try {
