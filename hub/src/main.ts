@@ -82,6 +82,7 @@ import { SessionLiveness } from "./services/session-liveness.js";
 import type { RevokedLease } from "./services/session-messages.js";
 import { SessionReports } from "./services/session-reports.js";
 import { Sessions } from "./services/sessions.js";
+import { SettledDeliveries } from "./services/settled-deliveries.js";
 import { signalMetrics, watchSignals } from "./services/signal-metrics.js";
 import { signalServices } from "./services/signal-services.js";
 import { Suspensions } from "./services/suspensions.js";
@@ -263,6 +264,7 @@ async function startOn(
     },
     closed: () => peers.configChanged("keys"),
   });
+  const settledDeliveries = new SettledDeliveries(ledger, sessions, onTrouble);
   const leaseCheck = new LeaseCheck(config.heartbeatIntervalMs, ledger, sessions, onTrouble);
   const keyCheck = new KeyCheck(
     ledger,
@@ -344,7 +346,7 @@ async function startOn(
     await Promise.all([gates.stop(), productBook.stop()]);
     await Promise.all([timers.stop(), reaper.stop(), refill.stop(), maintenance.stop()]);
     await deadWriters.stop();
-    await Promise.all([leaseCheck.stop(), keyCheck.stop(), laneNews.stop()]);
+    await Promise.all([settledDeliveries.stop(), leaseCheck.stop(), keyCheck.stop(), laneNews.stop()]);
     relay.stop();
     feed.stop();
     await forwarder?.stop();
@@ -367,6 +369,7 @@ async function startOn(
     reaper.start();
     maintenance.start();
     deadWriters.start();
+    settledDeliveries.start();
     leaseCheck.start();
     keyCheck.start();
     laneNews.start();

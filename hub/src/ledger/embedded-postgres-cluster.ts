@@ -20,6 +20,8 @@ const defaultSettings: Settings = {
   unix_socket_directories: "",
   password_encryption: "scram-sha-256",
   shared_buffers: "256MB",
+  // Files of the log are kept and used again: to make one takes longer than anything else that a commit may wait for.
+  min_wal_size: "512MB",
   max_wal_size: "2GB",
   checkpoint_timeout: "10min",
   // Short statements by key gain nothing from either, and a container's /dev/shm is small.

@@ -170,6 +170,18 @@ export interface StragglerPage {
   readonly nextJobId: string | null;
 }
 
+// Of the jobs that are looked through only what says whether they are stragglers: the sweep goes over every job there is.
+const stragglersText = `
+with page as materialized (
+  select id, lane_id, ready_key, state from job where id > $1 order by id limit $2
+), straggler as (
+  select p.id as straggler_id from page p join lane l on ${isByKey("l.lane_id", "p.lane_id")}
+  where p.state = ${JobState.Ready} and p.ready_key <= l.low_key
+)
+select ${refColumns}, next_id
+from (select (select id from page order by id offset $2 - 1 limit 1) as next_id) n
+left join (straggler s join job j on ${isByKey("j.id", "s.straggler_id")}) on true`;
+
 /**
  * The backstop's backstop: looks through `scanMax` jobs by id for ready ones that lie before their lane's low
  * key, where no hub would look again (D9).
@@ -179,17 +191,13 @@ export async function readStragglers(
   afterJobId: string,
   scanMax: number,
 ): Promise<StragglerPage> {
-  const { rows } = await db.query<RefRow & { is_straggler: boolean; last_id: string; scanned: number }>(
-    `with page as (select * from job where id > $1 order by id limit $2)
-     select ${refColumns.replaceAll("lane_id", "p.lane_id")}, s.last_id, s.scanned
-     from (select max(id::text) as last_id, count(*)::integer as scanned from page) s
-     left join (page p join lane l on ${isByKey("l.lane_id", "p.lane_id")})
-       on p.state = ${JobState.Ready} and p.ready_key <= l.low_key`,
-    [afterJobId, scanMax],
-  );
-  const first = rows[0];
+  const { rows } = await db.query<RefRow & { next_id: string | null }>({
+    name: "read_stragglers",
+    text: stragglersText,
+    values: [afterJobId, scanMax],
+  });
   return {
     refs: rows.filter((row) => row.id !== null).map(toRef),
-    nextJobId: first && first.scanned >= scanMax ? first.last_id : null,
+    nextJobId: rows[0]?.next_id ?? null,
   };
 }

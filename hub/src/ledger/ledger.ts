@@ -71,6 +71,7 @@ import { type ReturnItem, type ReturnResult, returnLeases } from "./return-lease
 import { type ReviveItem, type ReviveResult, reviveJobs } from "./revive-job.js";
 import { type CheckpointItem, type CheckpointResult, saveCheckpoints } from "./save-checkpoints.js";
 import * as schedules from "./schedules.js";
+import { type SettledDelivery, settleDeliveries } from "./settle-deliveries.js";
 import { listUnlockedWriters, settleWriter } from "./settle-writers.js";
 import { signalLedger } from "./signal-ledger.js";
 import type { AdoptResult, SubmitItem, SubmitResult } from "./submit-jobs.js";
@@ -245,6 +246,8 @@ export async function openLedger(options: LedgerOptions) {
       one(writes.commit(resumeSession, [item], patience.callMs)),
     renewSessions: (items: readonly RenewItem[]): Committed<RenewResult> =>
       writes.commit(renewSessions, items, patience.streamMs),
+    settleDeliveries: (items: readonly SettledDelivery[]): Committed<true> =>
+      writes.commit(settleDeliveries, items, patience.callMs),
     closeSession: (item: CloseItem): Promise<true> =>
       one(writes.commit(closeSessions, [item], patience.callMs)),
     expireSessions: (limit: number): Promise<readonly string[]> =>

@@ -8,8 +8,6 @@ export interface RenewItem {
   readonly ttlMs: number;
   readonly deliveredThrough: number;
   readonly isDraining: boolean;
-  /** Deliveries all of whose jobs are done: their records go. */
-  readonly settledDeliveries: readonly number[];
   /** The newest unary claim, so that repeating it repeats its answer. */
   readonly lastRequest: { readonly requestId: string; readonly delivery: number } | null;
 }
@@ -26,12 +24,9 @@ const renewText = `
 with input as (
   select * from unnest($1::uuid[], $2::integer[], $3::float8[], $4::bigint[], $5::boolean[], $6::text[], $7::bigint[])
     as i (id, epoch, ttl_ms, delivered_through, is_draining, request_id, request_delivery)
-), settled as (
-  delete from delivery d using unnest($8::uuid[], $9::bigint[]) as g (id, delivery)
-  where ${isByKey("d.session_id", "g.id")} and ${isByKey("d.delivery", "g.delivery")}
 )
 update session s set
-    writer_id = $10, expires_at = now() + i.ttl_ms * interval '1 ms',
+    writer_id = $8, expires_at = now() + i.ttl_ms * interval '1 ms',
     delivered_through = greatest(s.delivered_through, i.delivered_through), is_draining = i.is_draining,
     last_request_id = coalesce(i.request_id, s.last_request_id),
     last_request_delivery = coalesce(i.request_delivery, s.last_request_delivery)
@@ -59,13 +54,10 @@ export const renewSessions: BatchStatement<RenewItem, RenewResult> = {
   name: "renew_sessions",
   itemsMax: 500,
   bytesMax: 4 << 20,
-  bytesOf: (item) => 96 + item.settledDeliveries.length * 32,
+  bytesOf: () => 96,
   run: async (on, items) => {
     const newest = new Map(items.map((item) => [attachmentKey(item), item]));
     const distinct = [...newest.values()];
-    const settled = items.flatMap((item) =>
-      item.settledDeliveries.map((delivery) => ({ sessionId: item.sessionId, delivery })),
-    );
     const { rows } = await on.connection.query<{ session_id: string; epoch: number }>({
       name: "renew_sessions",
       text: renewText,
@@ -77,8 +69,6 @@ export const renewSessions: BatchStatement<RenewItem, RenewResult> = {
         booleanArray(distinct.map((item) => item.isDraining)),
         distinct.map((item) => item.lastRequest?.requestId ?? null),
         numberArray(distinct.map((item) => item.lastRequest?.delivery ?? null)),
-        uuidArray(settled.map((item) => item.sessionId)),
-        numberArray(settled.map((item) => item.delivery)),
         on.writerId,
       ],
     });

@@ -320,7 +320,7 @@ describe("the sweep", () => {
 
     await vi.advanceTimersByTimeAsync(60_000);
 
-    expect(hub.state.sweeps.length).toBe(12);
+    expect(hub.state.sweeps.length).toBe(120);
     expect(hub.port.stats(laneId).window).toBe(2);
     expect(hub.claim(10)).toEqual([2, 4]);
     await hub.refill.stop();

@@ -40,8 +40,8 @@ export const defaultLaneRefillSettings: LaneRefillSettings = {
   emptyLooksPerSecondMax: 1_000,
   looksMax: 4,
   isShared: false,
-  sweepJobs: 10_000,
-  sweepIntervalMs: 5_000,
+  sweepJobs: 1_000,
+  sweepIntervalMs: 500,
 };
 
 /** Among hubs that share lanes: smaller pages, so that each has some. */

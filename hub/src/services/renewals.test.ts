@@ -9,7 +9,6 @@ function renewal(number: number): RenewItem {
     ttlMs: 1_000,
     deliveredThrough: 0,
     isDraining: false,
-    settledDeliveries: [],
     lastRequest: null,
   };
 }

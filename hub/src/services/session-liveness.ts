@@ -57,32 +57,25 @@ export class SessionLiveness {
    * @throws Fault SESSION_EXPIRED, SUPERSEDED or UNAUTHENTICATED
    */
   async renew(session: WorkerSession): Promise<number> {
-    const settledDeliveries = session.takeSettledDeliveries();
     const lastClaim = session.link?.type === "unary" ? session.link.lastClaim : null;
-    try {
-      const item = {
-        sessionId: session.sessionId,
-        epoch: session.epoch,
-        ttlMs: this.settings.sessionTtlMs,
-        deliveredThrough: session.deliveredThrough,
-        isDraining: session.state.type === "draining",
-        settledDeliveries,
-        lastRequest: lastClaim,
-      };
-      const result = await this.#renewals.renew(item, session.link?.type === "unary");
-      if (result === "renewed") {
-        if (session.link?.type === "unary") session.link.renewedAtMs = Date.now();
-        return this.settings.sessionTtlMs;
-      }
-      if (result instanceof Fault) throw result;
-      if (result === "unauthorised")
-        throw new Fault("UNAUTHENTICATED", "The API key was revoked or has expired.");
-      this.#sessions.leave(session, result === "superseded" ? "superseded" : "expired");
-      throw result === "superseded" ? sessionSuperseded() : sessionExpired();
-    } catch (error) {
-      session.putBackSettledDeliveries(settledDeliveries);
-      throw error;
+    const item = {
+      sessionId: session.sessionId,
+      epoch: session.epoch,
+      ttlMs: this.settings.sessionTtlMs,
+      deliveredThrough: session.deliveredThrough,
+      isDraining: session.state.type === "draining",
+      lastRequest: lastClaim,
+    };
+    const result = await this.#renewals.renew(item, session.link?.type === "unary");
+    if (result === "renewed") {
+      if (session.link?.type === "unary") session.link.renewedAtMs = Date.now();
+      return this.settings.sessionTtlMs;
     }
+    if (result instanceof Fault) throw result;
+    if (result === "unauthorised")
+      throw new Fault("UNAUTHENTICATED", "The API key was revoked or has expired.");
+    this.#sessions.leave(session, result === "superseded" ? "superseded" : "expired");
+    throw result === "superseded" ? sessionSuperseded() : sessionExpired();
   }
 
   stop(): void {

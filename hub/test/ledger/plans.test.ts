@@ -47,6 +47,7 @@ async function liveThrough(ledger: Ledger, sessionId: string, jobIds: readonly s
   await ledger.cancel({ jobId: jobIds[0] as string, tenantId: 1, reason: "", graceMs: 0 });
   await ledger.fireReadyTimers(10);
   await ledger.fireDeadlines(10);
+  await ledger.settleDeliveries([{ sessionId, delivery: 1 }]);
   await ledger.renewSessions([
     {
       sessionId,
@@ -54,7 +55,6 @@ async function liveThrough(ledger: Ledger, sessionId: string, jobIds: readonly s
       ttlMs: 30_000,
       deliveredThrough: 1,
       isDraining: false,
-      settledDeliveries: [1],
       lastRequest: null,
     },
   ]);
@@ -259,17 +259,16 @@ describe("with 200,000 jobs waiting", () => {
     }
   });
 
-  it("a heartbeat finds the deliveries that it settles by key, also when they were counted as none", async () => {
+  it("deliveries that are settled are found by key, also when they were counted as none", async () => {
     const ledger = await room.openLedger();
     const sessionId = await openSession(room, 30_000, ledger);
     await room.sql("delete from delivery");
     await room.sql("vacuum analyze delivery");
-    const renewal = { sessionId, epoch: 1, ttlMs: 30_000, deliveredThrough: 1, isDraining: false };
-    await ledger.renewSessions([{ ...renewal, settledDeliveries: [1], lastRequest: null }]);
+    await ledger.settleDeliveries([{ sessionId, delivery: 1 }]);
     await room.sql("insert into delivery select $1, n, '{}' from generate_series(1, 30000) n", [sessionId]);
     await room.sql("select pg_stat_reset()");
-    const settledDeliveries = Array.from({ length: 2_000 }, (_, n) => n + 1);
-    await ledger.renewSessions([{ ...renewal, settledDeliveries, lastRequest: null }]);
+    const settled = Array.from({ length: 2_000 }, (_, n) => ({ sessionId, delivery: n + 1 }));
+    await ledger.settleDeliveries(settled);
     await ledger.stop();
 
     const deliveries = async () => (await readsPerTable()).find(({ table }) => table === "delivery");

@@ -33,7 +33,6 @@ function renewal(sessionId: string, overrides: Partial<RenewItem> = {}): RenewIt
     ttlMs: 30_000,
     deliveredThrough: 0,
     isDraining: false,
-    settledDeliveries: [],
     lastRequest: null,
     ...overrides,
   };
@@ -146,7 +145,8 @@ describe("a session (D6)", () => {
     const sessionId = await openSession(room);
     for (const delivery of [1, 2, 3]) await claimOne(room.ledger, sessionId, await submitOne(room), delivery);
 
-    await renew(renewal(sessionId, { deliveredThrough: 3, settledDeliveries: [1, 3] }));
+    await renew(renewal(sessionId, { deliveredThrough: 3 }));
+    await room.ledger.settleDeliveries([1, 3].map((delivery) => ({ sessionId, delivery })));
     await renew(renewal(sessionId, { deliveredThrough: 2 }));
 
     const resumed = await resume(sessionId);

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Lane, Ref } from "../../src/domain/lane.js";
+import { firstUuid } from "../../src/domain/uuid.js";
 import { claimAll, openSession, submitItem, unrefused } from "../harness/ledger-acts.js";
 import { type LedgerRoom, openLedgerRoom } from "../harness/ledger-room.js";
 
@@ -117,5 +118,45 @@ describe("low keys", () => {
     const before = (await placeOf(ids[0])) - second;
 
     expect(await raise(before)).toEqual([{ laneId: lane.laneId, lowKey: before, oldestReadyKey: null }]);
+  });
+});
+
+describe("the sweep", () => {
+  const sweep = async (scanMax: number) => {
+    const found: Ref[] = [];
+    let pages = 0;
+    for (let after: string | null = firstUuid; after !== null; pages += 1) {
+      const page = await room.ledger.readStragglers(after, scanMax);
+      found.push(...page.refs);
+      after = page.nextJobId;
+    }
+    return { pages, found: found.filter(({ laneId }) => laneId === lane.laneId) };
+  };
+
+  it("finds the ready jobs that lie before their lane's low key, with all that their refs say (D9)", async () => {
+    const ids = await submit(5);
+    const refs = await room.ledger.readLanePage(lane.laneId, 0, 10);
+    await claimAll(room.ledger, await openSession(room), [ids[1]] as string[]);
+    expect((await sweep(1_000)).found).toEqual([]);
+
+    const key = await placeOf(ids[3]);
+    await room.sql("update lane set low_key = $2 where lane_id = $1", [lane.laneId, key]);
+
+    expect((await sweep(1_000)).found).toEqual([refs[0], refs[2], refs[3]]);
+  });
+
+  it("comes to every job in pages of any size, and then to its end", async () => {
+    const ids = await submit(5);
+    await room.sql("update lane set low_key = $2 where lane_id = $1", [lane.laneId, toNow()]);
+    const [jobs] = await room.sql<{ count: number }>("select count(*)::integer as count from job");
+    const count = jobs?.count ?? 0;
+
+    for (const scanMax of [1, 2, count, count + 1]) {
+      const { pages, found } = await sweep(scanMax);
+
+      expect(idsOf(found)).toEqual(ids);
+      // A page that is full may be the last one: only the next says so.
+      expect(pages).toBe(Math.floor(count / scanMax) + 1);
+    }
   });
 });

@@ -13,7 +13,8 @@ import { type Latencies, latenciesOf, spreadOf } from "../statistics.js";
 import { formatCount, formatMs, type Table } from "../table.js";
 import { timedPayloadBytesMin } from "./timed-payload.js";
 
-export const warmUpSeconds = 5;
+/** So long it takes until what a job needs of the hub and the worker is compiled: before, the figures fall. */
+export const warmUpSeconds = 15;
 const upWithinMs = 60_000;
 /** After the last submit: nothing is waited for longer. */
 const tailMsMax = 15_000;

@@ -1,0 +1,49 @@
+import type { Ledger } from "../ledger/ledger.js";
+import { Rounds } from "./rounds.js";
+import type { Sessions } from "./sessions.js";
+
+const intervalMs = 500;
+
+/**
+ * Forgets in the ledger the deliveries all of whose jobs are done. A record that stays too long harms nobody: whoever looks
+ * through the deliveries of a lost session finds no lease of it. So they go now and then, in small batches that no call
+ * waits long for; where the ledger is away, with the next round.
+ */
+export class SettledDeliveries {
+  readonly #ledger: Pick<Ledger, "settleDeliveries">;
+  readonly #sessions: Pick<Sessions, "all">;
+  readonly #rounds: Rounds;
+
+  constructor(
+    ledger: Pick<Ledger, "settleDeliveries">,
+    sessions: Pick<Sessions, "all">,
+    onError: (error: unknown) => void,
+  ) {
+    this.#ledger = ledger;
+    this.#sessions = sessions;
+    this.#rounds = new Rounds(() => this.#settle(), intervalMs, onError);
+  }
+
+  start(): void {
+    this.#rounds.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.#rounds.stop();
+  }
+
+  async #settle(): Promise<void> {
+    const settled = [...this.#sessions.all()].flatMap((session) =>
+      session.takeSettledDeliveries().map((delivery) => ({ session, delivery })),
+    );
+    if (settled.length === 0) return;
+    try {
+      await this.#ledger.settleDeliveries(
+        settled.map(({ session: { sessionId }, delivery }) => ({ sessionId, delivery })),
+      );
+    } catch (error) {
+      for (const { session, delivery } of settled) session.putBackSettledDeliveries([delivery]);
+      throw error;
+    }
+  }
+}
