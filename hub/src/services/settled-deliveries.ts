@@ -1,6 +1,7 @@
 import type { Ledger } from "../ledger/ledger.js";
 import { Rounds } from "./rounds.js";
 import type { Sessions } from "./sessions.js";
+import type { WorkerSession } from "./worker-session.js";
 
 const intervalMs = 500;
 
@@ -33,9 +34,9 @@ export class SettledDeliveries {
   }
 
   async #settle(): Promise<void> {
-    const settled = [...this.#sessions.all()].flatMap((session) =>
-      session.takeSettledDeliveries().map((delivery) => ({ session, delivery })),
-    );
+    const settled: { readonly session: WorkerSession; readonly delivery: number }[] = [];
+    for (const session of this.#sessions.all())
+      for (const delivery of session.takeSettledDeliveries()) settled.push({ session, delivery });
     if (settled.length === 0) return;
     try {
       await this.#ledger.settleDeliveries(
