@@ -25,13 +25,15 @@ export class RefQueue {
 
   /** Puts refs that had left back into their places; one that waits here already is not repeated. */
   putBack(refs: readonly Ref[]): void {
+    const back = [...refs].sort(byPlace);
     const waiting = this.#refs.slice(this.#start);
-    const first = waiting[0];
-    const isBefore = first === undefined || refs.every((ref) => ref.readyKey < first.readyKey);
-    const here = isBefore ? null : new Set(waiting.map((ref) => ref.jobId));
-    const back = refs.filter((ref) => !here?.has(ref.jobId)).sort(byPlace);
-    this.#refs = isBefore ? [...back, ...waiting] : [...back, ...waiting].sort(byPlace);
     this.#start = 0;
+    if (isBefore(back, waiting)) this.#refs = [...back, ...waiting];
+    else if (isBefore(waiting, back)) this.#refs = [...waiting, ...back];
+    else {
+      const here = new Set(waiting.map((ref) => ref.jobId));
+      this.#refs = [...waiting, ...back.filter((ref) => !here.has(ref.jobId))].sort(byPlace);
+    }
   }
 
   take(jobsMax: number, bytesMax: number): Ref[] {
@@ -50,6 +52,12 @@ export class RefQueue {
     }
     return taken;
   }
+}
+
+/** Of two stretches in order. */
+function isBefore(one: readonly Ref[], other: readonly Ref[]): boolean {
+  const [last, first] = [one.at(-1), other[0]];
+  return last === undefined || first === undefined || last.readyKey < first.readyKey;
 }
 
 function byPlace(one: Ref, other: Ref): number {

@@ -162,7 +162,7 @@ export async function openLedger(options: LedgerOptions) {
     /** Jobs that were linked only after their leases were granted are noticed by the ledger, and reported again. */
     report: async (items: readonly ReportItem[]): Committed<ReportVerdict> => {
       // Before the result: that ends the lease, and what it holds is settled at what was said by then.
-      const spends = items.flatMap(({ spend, ...item }) => (spend ? [{ ...item, ...spend }] : []));
+      const spends = items.flatMap((item) => (item.spend ? [{ ...item, ...item.spend }] : []));
       if (spends.length > 0) await writes.commit(recordSpend, spends, patience.streamMs);
       const results = await writes.commit(reportResults, items, patience.streamMs);
       const linked = items.filter((_, at) => isLeftAsLinked(results[at]));

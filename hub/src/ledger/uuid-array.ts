@@ -29,9 +29,13 @@ export function uuidArray(ids: readonly string[]): Buffer {
   array.writeInt32BE(ids.length, 12);
   array.writeInt32BE(1, 16);
   let at = headBytes;
+  let last: string | undefined;
   for (const id of ids) {
     array[at + 3] = uuidBytes;
-    putUuid(array, at + 4, id);
+    // One session after the other, mostly the same.
+    if (id === last) array.copyWithin(at + 4, at - uuidBytes, at);
+    else putUuid(array, at + 4, id);
+    last = id;
     at += 4 + uuidBytes;
   }
   return array;

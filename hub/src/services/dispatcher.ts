@@ -270,6 +270,12 @@ export class Dispatcher {
     const reservation = this.#setAside(session, refs);
     const { delivery, gateEpoch } = reservation;
     const { sessionId } = session;
+    const weights = new Map<Lane, ScoreWeights>();
+    const scoreOf = (lane: Lane, ref: Ref) => {
+      const own = weights.get(lane) ?? this.#weightsOf(lane);
+      weights.set(lane, own);
+      return timelessScore(own, lane, ref);
+    };
     const items = refs.map((ref) => {
       const lane = this.#book.get(ref.laneId);
       return {
@@ -277,7 +283,7 @@ export class Dispatcher {
         sessionId,
         delivery,
         gateEpoch,
-        score: lane ? timelessScore(this.#weightsOf(lane), lane, ref) : Number.MIN_SAFE_INTEGER,
+        score: lane ? scoreOf(lane, ref) : Number.MIN_SAFE_INTEGER,
         meterIds: lane ? this.#gates.metersOf(lane) : [],
       };
     });
