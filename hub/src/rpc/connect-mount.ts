@@ -2,6 +2,7 @@
 import { type DescMethod, fromBinary } from "@bufbuild/protobuf";
 import { ConnectError, type ConnectRouter, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
 import type { CallGuard } from "./call-guard.js";
+import { admission, admitFirst } from "./connect-admission.js";
 import { explainRefusals, faultOf, isReached } from "./connect-refusals.js";
 import { EncodedResponse } from "./encoded.js";
 import { toConnectError, toFault } from "./errors.js";
@@ -19,26 +20,22 @@ export function mountConnect(
   for (const { desc, methods } of services) {
     const handlers = desc.methods.map((method) => [
       method.localName,
-      handlerOf(method, methods[method.localName], guard, onDefect),
+      handlerOf(method, methods[method.localName], onDefect),
     ]);
     router.service(desc, Object.fromEntries(handlers) as ServiceImpl<typeof desc>);
   }
   const { handlers } = router;
-  handlers.splice(0, handlers.length, ...handlers.map(explainRefusals));
+  handlers.splice(
+    0,
+    handlers.length,
+    ...handlers.map((handler) => explainRefusals(admitFirst(handler, guard))),
+  );
 }
 
-function handlerOf(
-  method: DescMethod,
-  implementation: unknown,
-  guard: CallGuard,
-  onDefect: (error: unknown) => void,
-) {
-  const open = async (context: HandlerContext): Promise<Call> => {
+function handlerOf(method: DescMethod, implementation: unknown, onDefect: (error: unknown) => void) {
+  const open = (context: HandlerContext): Call => {
     context.values.set(isReached, true);
-    return {
-      principal: await guard(method, context.requestHeader.get("authorization")),
-      signal: context.signal,
-    };
+    return { principal: context.values.get(admission)(), signal: context.signal };
   };
   // Methods throw faults; statuses come from the library.
   const refuse = (error: unknown) =>
@@ -46,14 +43,14 @@ function handlerOf(
   if (method.methodKind === "unary")
     return async (request: unknown, context: HandlerContext) => {
       try {
-        return await (implementation as UnaryMethod)(request, await open(context));
+        return await (implementation as UnaryMethod)(request, open(context));
       } catch (error) {
         throw refuse(error);
       }
     };
   return async function* (request: unknown, context: HandlerContext) {
     try {
-      const call = await open(context);
+      const call = open(context);
       const input =
         method.methodKind === "bidi_streaming"
           ? wellFormed(request as AsyncIterable<object>, call.signal)

@@ -7,7 +7,6 @@ import { Code, ConnectError, createContextKey, createContextValues } from "@conn
 import {
   encodeEnvelope,
   type UniversalHandler,
-  type UniversalServerRequest,
   type UniversalServerResponse,
 } from "@connectrpc/connect/protocol";
 import {
@@ -21,6 +20,7 @@ import {
 import { findTrailerError, setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { trailerFlag, trailerParse, trailerSerialize } from "@connectrpc/connect/protocol-grpc-web";
 import { Fault } from "../domain/fault.js";
+import { withHandle } from "./connect-handler.js";
 import { toConnectError } from "./errors.js";
 import { messageBytesMax } from "./limits.js";
 
@@ -51,19 +51,10 @@ export function faultOf(error: ConnectError): Fault | null {
 
 /** The same handler, with ErrorInfo in what it refuses by itself. */
 export function explainRefusals(handler: UniversalHandler): UniversalHandler {
-  const handle = async (request: UniversalServerRequest): Promise<UniversalServerResponse> => {
+  return withHandle(handler, async (request) => {
     const contextValues = request.contextValues ?? createContextValues();
     const response = await handler({ ...request, contextValues });
     return contextValues.get(isReached) ? response : complete(response);
-  };
-  const { protocolNames, allowedMethods, supportedContentType, requestPath, service, method } = handler;
-  return Object.assign(handle, {
-    protocolNames,
-    allowedMethods,
-    supportedContentType,
-    requestPath,
-    service,
-    method,
   });
 }
 

@@ -1,5 +1,6 @@
-// Serves implementations on a grpc-js server. A message that cannot be parsed ends its own call with a clear
-// status: grpc-js would otherwise answer with an internal error.
+// Serves implementations on a grpc-js server. A message is parsed only when its caller was let in: before that it is bytes,
+// which cost what they weigh. One that cannot be parsed ends its own call with a clear status: grpc-js would otherwise
+// answer with an internal error.
 import { create, type DescMethod, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
 import type {
   handleBidiStreamingCall,
@@ -19,16 +20,6 @@ import { EncodedResponse } from "./encoded.js";
 import { toFault, toGrpcError } from "./errors.js";
 import type { Call, ImplementedService } from "./implementation.js";
 
-/** Stands in for a request that could not be parsed. */
-class Malformed {
-  readonly fault: Fault;
-  constructor(method: DescMethod, cause: unknown) {
-    const message = `The request is not a valid ${method.input.typeName}.`;
-    this.fault = new Fault("INVALID_FIELD", message, { field: "(message)" }, { cause });
-  }
-}
-
-type Request = Message | Malformed;
 type Response = Message | EncodedResponse;
 type AnyCall = {
   readonly metadata: { get(key: string): readonly (string | Buffer)[] };
@@ -87,13 +78,6 @@ export function mountGrpc(
 }
 
 function define(method: DescMethod): ServiceDefinition[string] {
-  const deserialize = (bytes: Buffer): Request => {
-    try {
-      return fromBinary(method.input, bytes);
-    } catch (error) {
-      return new Malformed(method, error);
-    }
-  };
   const serialize = (response: Response) =>
     asBuffer(response instanceof EncodedResponse ? response.bytes : toBinary(method.output, response));
   return {
@@ -101,7 +85,7 @@ function define(method: DescMethod): ServiceDefinition[string] {
     requestStream: method.methodKind === "bidi_streaming",
     responseStream: method.methodKind !== "unary",
     requestSerialize: (message: Message) => asBuffer(toBinary(method.input, message)),
-    requestDeserialize: deserialize,
+    requestDeserialize: (bytes: Buffer) => bytes,
     responseSerialize: serialize,
     responseDeserialize: (bytes: Buffer) => fromBinary(method.output, bytes),
   };
@@ -124,9 +108,9 @@ function handlerOf(
     return new OpenCall(principal, call);
   };
   if (method.methodKind === "unary") {
-    const unary: handleUnaryCall<Request, Message> = (call, answer) => {
+    const unary: handleUnaryCall<Buffer, Message> = (call, answer) => {
       open(call)
-        .then((opened) => (implementation as UnaryMethod)(wellFormed(call.request), opened))
+        .then((opened) => (implementation as UnaryMethod)(parse(method, call.request), opened))
         .then(
           (response) => answer(null, create(method.output, response)),
           (error: unknown) => answer(toGrpcError(toFault(error, onDefect))),
@@ -135,18 +119,19 @@ function handlerOf(
     return unary;
   }
   if (method.methodKind === "server_streaming") {
-    const stream: handleServerStreamingCall<Request, Response> = (call) => {
-      void pump(method, call, onDefect, async () =>
-        (implementation as StreamMethod)(wellFormed(call.request), await open(call)),
-      );
+    const stream: handleServerStreamingCall<Buffer, Response> = (call) => {
+      void pump(method, call, onDefect, async () => {
+        const opened = await open(call);
+        return (implementation as StreamMethod)(parse(method, call.request), opened);
+      });
     };
     return stream;
   }
-  const duplex: handleBidiStreamingCall<Request, Response> = (call) => {
+  const duplex: handleBidiStreamingCall<Buffer, Response> = (call) => {
     // What comes up before the call is let in waits.
     const input = new CallInput(
-      call as ServerDuplexStream<Request, never>,
-      wellFormed,
+      call as ServerDuplexStream<Buffer, never>,
+      (bytes) => parse(method, bytes),
       (error) => call.cancelled || statusesGiven.has(error as object),
     );
     void pump(method, call, onDefect, async () => (implementation as StreamMethod)(input, await open(call)));
@@ -154,9 +139,14 @@ function handlerOf(
   return duplex;
 }
 
-function wellFormed(request: Request): Message {
-  if (request instanceof Malformed) throw request.fault;
-  return request;
+/** @throws Fault INVALID_FIELD when the bytes are no such message */
+function parse(method: DescMethod, bytes: Uint8Array): Message {
+  try {
+    return fromBinary(method.input, bytes);
+  } catch (cause) {
+    const message = `The request is not a valid ${method.input.typeName}.`;
+    throw new Fault("INVALID_FIELD", message, { field: "(message)" }, { cause });
+  }
 }
 
 /** Statuses that streams were ended with: grpc-js throws them at whoever still reads the call. */
@@ -165,7 +155,7 @@ const statusesGiven = new WeakSet<object>();
 /** Writes what the method yields, waiting whenever the caller reads more slowly than we write. */
 async function pump(
   method: DescMethod,
-  call: ServerWritableStream<Request, Response> | ServerDuplexStream<Request, Response>,
+  call: ServerWritableStream<Buffer, Response> | ServerDuplexStream<Buffer, Response>,
   onDefect: (error: unknown) => void,
   start: () => Promise<AsyncIterable<Record<string, unknown> | EncodedResponse>>,
 ): Promise<void> {
@@ -187,7 +177,7 @@ async function pump(
 }
 
 function drained(
-  call: ServerWritableStream<Request, Response> | ServerDuplexStream<Request, Response>,
+  call: ServerWritableStream<Buffer, Response> | ServerDuplexStream<Buffer, Response>,
 ): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {

@@ -102,6 +102,8 @@ function plainServer(handler: Handler): Listening {
   const h2 = http2.createServer(handler);
   const closeHttp1 = closerOfHttp1(http1);
   const closeHttp2 = closerOfHttp2(h2);
+  // It is handed its sockets, and without having listened it would wait for the rest of a request for ever.
+  http1.emit("listening");
   const server = net.createServer((socket) => {
     const drop = () => socket.destroy();
     socket.on("error", drop);

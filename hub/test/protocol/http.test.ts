@@ -1,4 +1,7 @@
 // The HTTP port, by clients of the Connect libraries and by plain HTTP; and what comes with the gRPC port.
+import { once } from "node:events";
+import http from "node:http";
+import { text } from "node:stream/consumers";
 import { create, type DescMessage, fromJson, toJson } from "@bufbuild/protobuf";
 import { createClient, type Transport } from "@connectrpc/connect";
 import {
@@ -16,6 +19,7 @@ import {
   WorkerService,
 } from "@holdfast/gen/holdfast/v1/worker_service_pb";
 import { describe, expect, test } from "vitest";
+import { splitAddress } from "../../src/domain/address.js";
 import { callHttp } from "../harness/raw-http.js";
 import { useHub } from "../harness/raw-hub.js";
 import { getJob, submitOne } from "../harness/raw-jobs.js";
@@ -41,6 +45,30 @@ test("curl can do it: a job in JSON is submitted, and what is wrong with another
       domain: "holdfast",
       metadata: { field },
     });
+});
+
+test("without any key, a page whose own name leads to this machine is not served; localhost is", async () => {
+  const { host, port } = splitAddress(house.hub().httpAddress);
+  const { parent, name } = JobService.method.submit;
+  const post = async (named: string) => {
+    const headers = { host: `${named}:${port}`, "content-type": "application/json" };
+    const request = http.request({
+      host,
+      port,
+      path: `/${parent.typeName}/${name}`,
+      method: "POST",
+      headers,
+    });
+    request.end('{"job":{"kind":"named"}}');
+    const [response] = (await once(request, "response")) as [http.IncomingMessage];
+    return { status: response.statusCode, body: await text(response) };
+  };
+  expect(await post("rebound.example")).toEqual({
+    status: 401,
+    body: expect.stringContaining("rebound.example"),
+  });
+  for (const local of ["localhost", "127.0.0.1", "[::1]"])
+    expect(await post(local)).toMatchObject({ status: 200 });
 });
 
 describe("unary calls and Watch work over", () => {
