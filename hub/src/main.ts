@@ -257,13 +257,17 @@ async function startOn(
     jobs.endKey(keyId);
     signals.endKey(keyId);
   };
-  const access = new Access(ledger, {
-    revoked: (keyId) => {
+  const exposed = [config.grpcListen, config.httpListen].find(
+    (address) => !isLoopback(splitAddress(address).host),
+  );
+  const accessHooks = {
+    revoked: (keyId: string) => {
       endKey(keyId);
       peers.keyRevoked(keyId);
     },
     closed: () => peers.configChanged("keys"),
-  });
+  };
+  const access = new Access(ledger, accessHooks, exposed !== undefined);
   const settledDeliveries = new SettledDeliveries(ledger, sessions, onTrouble);
   const leaseCheck = new LeaseCheck(config.heartbeatIntervalMs, ledger, sessions, onTrouble);
   const keyCheck = new KeyCheck(
@@ -360,7 +364,7 @@ async function startOn(
     await postgres?.stop();
   };
   try {
-    await refuseOpenHubElsewhere(config, access);
+    if (exposed !== undefined) await refuseOpenHub(exposed, ledger);
     await forwarder?.start();
     gates.start();
     productBook.start();
@@ -461,13 +465,10 @@ async function readTls(config: HubConfig): Promise<{ cert: Buffer; key: Buffer }
   return { cert: await readFile(config.tlsCert), key: await readFile(config.tlsKey) };
 }
 
-/** Without any key everybody who reaches the hub may do everything: then only this machine may reach it. */
-async function refuseOpenHubElsewhere(config: HubConfig, access: Access): Promise<void> {
-  const exposed = [config.grpcListen, config.httpListen].find(
-    (address) => !isLoopback(splitAddress(address).host),
+/** Without any key nobody could call a hub that others reach, and on loopback everybody may do everything. */
+async function refuseOpenHub(exposed: string, ledger: Pick<Ledger, "hasKeys">): Promise<void> {
+  if (await ledger.hasKeys()) return;
+  throw new Error(
+    `The ledger holds no API key, so nobody may use ${exposed}. Make a key first, on a hub that listens on 127.0.0.1: holdfast keys create --subject admin --scope access:admin`,
   );
-  if (exposed && (await access.isOpen()))
-    throw new Error(
-      `The ledger holds no API key, so anybody could use ${exposed}. Make a key first, on a hub that listens on 127.0.0.1: holdfast keys create --subject admin --scope access:admin`,
-    );
 }

@@ -75,19 +75,23 @@ export function addKeysCommand(program: Command, cli: Cli): void {
 
   keys
     .command("list")
-    .description("list the keys of this tenant, revoked ones included")
-    .action((_flags: object, command: Command) =>
+    .description("list the keys of a tenant, revoked ones included")
+    .option("--tenant <tenant>", "whose keys; the caller's when absent")
+    .action((flags: { readonly tenant?: string }, command: Command) =>
       perform(cli, command, async ({ io, output, connection }) => {
         const { access } = connection();
         const pages = takeItems(Number.POSITIVE_INFINITY, async (page) => {
-          const answer = await access.listKeys(page);
+          const answer = await access.listKeys({ ...page, tenant: flags.tenant ?? "" });
           return { items: answer.keys, nextPageToken: answer.nextPageToken };
         });
         await writeItems(output, pages, {
           headings: ["KEY", "SUBJECT", "SCOPES", "KINDS", "CREATED", "STATE"],
           row: (key) => keyRow(key, io.nowMs(), output.paint),
           json: keyJson,
-          nothing: "There are no keys: everybody on the hub's machine may do everything.",
+          nothing:
+            flags.tenant === undefined
+              ? "There are no keys: everybody on the hub's machine may do everything."
+              : `Tenant ${flags.tenant} has no keys.`,
         });
         return EXIT.ok;
       }),

@@ -107,10 +107,16 @@ export async function listKeys(
   return rows.map(toView);
 }
 
-export async function revokeKey(db: ReadPool, tenantId: number, keyId: string): Promise<ApiKeyView | null> {
+/** @param tenantId whose key it must be; null: anybody's */
+export async function revokeKey(
+  db: ReadPool,
+  tenantId: number | null,
+  keyId: string,
+): Promise<ApiKeyView | null> {
   const { rows } = await db.query<KeyRow>(
     `with k as (
-       update api_key set revoked_at = coalesce(revoked_at, now()) where key_id = $2 and tenant_id = $1 returning *)
+       update api_key set revoked_at = coalesce(revoked_at, now())
+       where key_id = $2 and tenant_id = coalesce($1, tenant_id) returning *)
      select ${keyColumns} from k join tenant t using (tenant_id)`,
     [tenantId, keyId],
   );

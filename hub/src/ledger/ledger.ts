@@ -407,7 +407,7 @@ export async function openLedger(options: LedgerOptions) {
     insertKey: (key: keys.NewKey) => keys.insertKey(db, key),
     listKeys: (tenantId: number, before: Parameters<typeof keys.listKeys>[2], limit: number) =>
       keys.listKeys(db, tenantId, before, limit),
-    revokeKey: (tenantId: number, keyId: string) => keys.revokeKey(db, tenantId, keyId),
+    revokeKey: (tenantId: number | null, keyId: string) => keys.revokeKey(db, tenantId, keyId),
     findTenant: (name: string) => keys.findTenant(db, name),
 
     /** Finishes what is queued, then ends this life's writer number and every connection. */

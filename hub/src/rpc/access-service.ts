@@ -24,9 +24,15 @@ export function accessService(access: Access): ImplementedService {
 
     async listKeys(request, { principal }) {
       const limit = checkPageSize(request.pageSize);
-      const listed = ["keys", principal.tenantId];
+      const tenant = toTenant(request.tenant);
+      const listed = ["keys", principal.tenantId, tenant];
       const position = request.pageToken ? decodePageToken(request.pageToken, listed) : null;
-      const keys = await access.list(principal, position === null ? null : toPosition(position), limit);
+      const keys = await access.list(
+        principal,
+        tenant,
+        position === null ? null : toPosition(position),
+        limit,
+      );
       const last = keys.at(-1);
       const isLastPage = keys.length < limit || !last;
       return {
@@ -45,8 +51,6 @@ export function accessService(access: Access): ImplementedService {
 function toKeyRequest(request: CreateKeyRequest): KeyRequest {
   checkCount("scopes", request.scopes.length, 1, scopes.length);
   checkCount("kinds", request.kinds.length, 0, 256);
-  if (request.tenant !== "" && !tenantForm.test(request.tenant))
-    throw invalid("tenant", "must be 1 to 63 characters of a-z 0-9 -");
   return {
     subject: checkText("subject", request.subject, 128, 1),
     scopes: request.scopes.map((scope, at) => {
@@ -54,9 +58,16 @@ function toKeyRequest(request: CreateKeyRequest): KeyRequest {
       return scope;
     }),
     kinds: request.kinds.map((kind, at) => checkName(`kinds[${at}]`, kind)),
-    tenant: request.tenant === "" ? null : request.tenant,
+    tenant: toTenant(request.tenant),
     expiresAtMs: checkTime("expires_at", request.expiresAt),
   };
+}
+
+/** null: the caller's. */
+function toTenant(name: string): string | null {
+  if (name === "") return null;
+  if (!tenantForm.test(name)) throw invalid("tenant", "must be 1 to 63 characters of a-z 0-9 -");
+  return name;
 }
 
 function toPosition(text: string): { createdAtMs: number; keyId: string } {

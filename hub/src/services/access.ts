@@ -36,12 +36,15 @@ export interface KeyRequest {
 export class Access {
   readonly #ledger: AccessLedger;
   readonly #hooks: AccessHooks;
+  readonly #isExposed: boolean;
   readonly #trusted = new Map<string, { principal: Principal; untilMs: number }>();
   #everybody: { principal: Principal | null; untilMs: number } = { principal: null, untilMs: 0 };
 
-  constructor(ledger: AccessLedger, hooks: AccessHooks) {
+  /** @param isExposed others than this machine can reach the hub: then nobody is let in without a key, whatever the ledger holds */
+  constructor(ledger: AccessLedger, hooks: AccessHooks, isExposed: boolean) {
     this.#ledger = ledger;
     this.#hooks = hooks;
+    this.#isExposed = isExposed;
   }
 
   /** Keys were changed elsewhere: what was looked up before counts no more. */
@@ -51,7 +54,7 @@ export class Access {
   }
 
   /**
-   * Who calls with this Authorization header. Without any key in the ledger: everybody, as tenant "default".
+   * Who calls with this Authorization header. Without any key in the ledger: everybody on this machine, as tenant "default".
    *
    * @throws Fault UNAUTHENTICATED
    */
@@ -79,23 +82,16 @@ export class Access {
     return principal;
   }
 
-  /** Whether calls need no key. */
-  async isOpen(): Promise<boolean> {
-    return (await this.#openToEverybody()) !== null;
-  }
-
   async create(caller: Principal, request: KeyRequest): Promise<{ key: ApiKeyView; credential: string }> {
-    if (caller.keyId === "" && !request.scopes.includes("access:admin"))
+    const tenant = nameTenant(caller, request.tenant);
+    if (caller.keyId === "" && !(request.scopes.includes("access:admin") && tenant === caller.tenant))
       throw new Fault(
         "FIRST_KEY_NOT_ADMIN",
-        "The first key must carry the scope access:admin; without it nobody could make a second.",
+        'The first key must carry the scope access:admin, for tenant "default"; without it nobody could make a second there.',
         { scope: "access:admin" },
       );
-    const tenant = request.tenant ?? caller.tenant;
-    if (tenant !== caller.tenant && caller.tenant !== "default")
-      throw new Fault("INVALID_FIELD", 'Only a caller of tenant "default" may make keys for other tenants.', {
-        field: "tenant",
-      });
+    if (request.expiresAtMs !== null && request.expiresAtMs <= Date.now())
+      throw new Fault("INVALID_FIELD", "expires_at must be in the future.", { field: "expires_at" });
     const keyId = [...randomBytes(12)].map((byte) => alphabet[byte % alphabet.length]).join("");
     const secret = randomBytes(32).toString("base64url");
     const key = await this.#ledger.insertKey({ ...request, keyId, tenant, secretHash: sha256(secret) });
@@ -104,16 +100,21 @@ export class Access {
     return { key, credential: `hf_${keyId}_${secret}` };
   }
 
-  list(
+  /** @param tenant whose keys; null: the caller's */
+  async list(
     caller: Principal,
+    tenant: string | null,
     before: Parameters<AccessLedger["listKeys"]>[1],
     limit: number,
   ): Promise<ApiKeyView[]> {
-    return this.#ledger.listKeys(caller.tenantId, before, limit);
+    const name = nameTenant(caller, tenant);
+    const tenantId = name === caller.tenant ? caller.tenantId : await this.#ledger.findTenant(name);
+    return tenantId === null ? [] : this.#ledger.listKeys(tenantId, before, limit);
   }
 
+  /** Who makes keys for all tenants revokes them, too. */
   async revoke(caller: Principal, keyId: string): Promise<ApiKeyView> {
-    const key = await this.#ledger.revokeKey(caller.tenantId, keyId);
+    const key = await this.#ledger.revokeKey(isOverTenants(caller) ? null : caller.tenantId, keyId);
     if (!key) throw new Fault("KEY_NOT_FOUND", "There is no such key.", { key_id: keyId });
     this.#trusted.clear();
     this.#hooks.revoked(keyId);
@@ -121,6 +122,7 @@ export class Access {
   }
 
   async #openToEverybody(): Promise<Principal | null> {
+    if (this.#isExposed) return null;
     if (this.#everybody.untilMs > Date.now()) return this.#everybody.principal;
     const tenantId = (await this.#ledger.hasKeys()) ? null : await this.#ledger.findTenant("default");
     const principal: Principal | null =
@@ -130,6 +132,20 @@ export class Access {
     this.#everybody = { principal, untilMs: Date.now() + trustKeyMs };
     return principal;
   }
+}
+
+/** Keys of all tenants are in the hands of "default". */
+function isOverTenants({ tenant }: Principal): boolean {
+  return tenant === "default";
+}
+
+/** @throws Fault INVALID_FIELD */
+function nameTenant(caller: Principal, tenant: string | null): string {
+  if (tenant === null || tenant === caller.tenant) return caller.tenant;
+  if (isOverTenants(caller)) return tenant;
+  throw new Fault("INVALID_FIELD", 'Only a caller of tenant "default" may name other tenants.', {
+    field: "tenant",
+  });
 }
 
 /**

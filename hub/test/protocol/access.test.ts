@@ -1,9 +1,12 @@
+import { once } from "node:events";
+import http from "node:http";
 import { AccessService } from "@holdfast/gen/holdfast/v1/access_service_pb";
 import { EventService } from "@holdfast/gen/holdfast/v1/event_service_pb";
 import { FleetService } from "@holdfast/gen/holdfast/v1/fleet_service_pb";
 import { JobService } from "@holdfast/gen/holdfast/v1/job_service_pb";
 import { WorkerService } from "@holdfast/gen/holdfast/v1/worker_service_pb";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
+import { splitAddress } from "../../src/domain/address.js";
 import { startHub } from "../../src/main.js";
 import type { RawClient } from "../harness/raw-client.js";
 import { quick, useHub } from "../harness/raw-hub.js";
@@ -13,7 +16,7 @@ import { attachWorker, greeting } from "../harness/raw-worker.js";
 
 const house = useHub();
 const { createKey, listKeys, revokeKey } = AccessService.method;
-const { submit, get, list, cancel, retry, watch } = JobService.method;
+const { submit, submitBatch, get, list, cancel, retry, watch } = JobService.method;
 
 let admin: RawClient;
 /** A client with a new key. */
@@ -64,6 +67,39 @@ test("the first key closes the hub: no key, a made-up key and a key with another
     stream.send({ case: "hello", value: greeting });
     expect(await stream.ended).toMatchObject(unauthenticated);
   }
+});
+
+describe("without a key", () => {
+  // Two bytes each, which a parser turns into an object of some hundred.
+  const emptyJobs = Buffer.from("0a00".repeat(4 << 20), "hex");
+
+  test("what is sent to the gRPC port is refused before it is unfolded", async () => {
+    const before = process.resourceUsage().maxRSS;
+    expect(await house.client().refusedBytes(submitBatch, emptyJobs)).toMatchObject(unauthenticated);
+    expect(process.resourceUsage().maxRSS - before).toBeLessThan(300 << 10);
+  });
+
+  for (const contentType of [
+    "application/proto",
+    "application/json",
+    "application/connect+proto",
+    "application/grpc-web+proto",
+  ])
+    test(`what is sent to the HTTP port as ${contentType} is refused before it is read`, async () => {
+      const { host, port } = splitAddress(house.hub().httpAddress);
+      const method = contentType === "application/connect+proto" ? watch : submitBatch;
+      const path = `/${method.parent.typeName}/${method.name}`;
+      const headers = { "content-type": contentType, "content-encoding": "gzip", "content-length": 1 << 20 };
+      const request = http.request({ host, port, path, method: "POST", headers });
+      request.on("error", () => undefined);
+      request.write("the rest never comes");
+      const [response] = (await once(request, "response")) as [http.IncomingMessage];
+      const chunks: Buffer[] = [];
+      for await (const chunk of response) chunks.push(chunk as Buffer);
+      request.destroy();
+      const answer = `${response.statusCode} ${JSON.stringify(response.headers)} ${Buffer.concat(chunks)}`;
+      expect(answer).toMatch(/unauthenticated|grpc-status: ?16/);
+    });
 });
 
 test("the ledger keeps a hash of a key's secret, and nothing shows it again", async () => {
@@ -175,6 +211,26 @@ test("to another tenant a job is absent: it cannot be read, listed, watched, can
     reason: "INVALID_FIELD",
     metadata: { field: "tenant" },
   });
+});
+
+test("who makes keys for other tenants lists and revokes them; others see and revoke only their own", async () => {
+  const south = await clientWith(["access:admin"], { tenant: "south", subject: "of south" });
+  const { keys } = await admin.call(listKeys, { tenant: "south" });
+  expect(keys.map(({ keyId, subject }) => ({ keyId, subject }))).toEqual([
+    { keyId: south.keyId, subject: "of south" },
+  ]);
+  expect((await admin.call(listKeys, { tenant: "nowhere" })).keys).toEqual([]);
+  expect(await south.client.refused(listKeys, { tenant: "default" })).toMatchObject({
+    reason: "INVALID_FIELD",
+    metadata: { field: "tenant" },
+  });
+  const ours = await clientWith(["jobs:read"]);
+  expect(await south.client.refused(revokeKey, { keyId: ours.keyId })).toMatchObject({
+    reason: "KEY_NOT_FOUND",
+  });
+  await ours.client.call(list, {});
+  expect((await admin.call(revokeKey, { keyId: south.keyId })).key?.revokedAt).toBeDefined();
+  expect(await south.client.refused(listKeys, {})).toMatchObject(unauthenticated);
 });
 
 test("revoking a key fails its calls at once and ends its streams, those that watch too; others go on", async () => {

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdfast/v1/access_service.proto.
  */
 export const file_holdfast_v1_access_service: GenFile = /*@__PURE__*/
-  fileDesc("CiBob2xkZmFzdC92MS9hY2Nlc3Nfc2VydmljZS5wcm90bxILaG9sZGZhc3QudjEi6AEKBkFwaUtleRIOCgZrZXlfaWQYASABKAkSDgoGdGVuYW50GAIgASgJEg8KB3N1YmplY3QYAyABKAkSDgoGc2NvcGVzGAQgAygJEg0KBWtpbmRzGAUgAygJEi4KCmNyZWF0ZWRfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnJldm9rZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIoIBChBDcmVhdGVLZXlSZXF1ZXN0Eg8KB3N1YmplY3QYASABKAkSDgoGc2NvcGVzGAIgAygJEg0KBWtpbmRzGAMgAygJEg4KBnRlbmFudBgEIAEoCRIuCgpleHBpcmVzX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJGChFDcmVhdGVLZXlSZXNwb25zZRIgCgNrZXkYASABKAsyEy5ob2xkZmFzdC52MS5BcGlLZXkSDwoHYXBpX2tleRgCIAEoCSI4Cg9MaXN0S2V5c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiTgoQTGlzdEtleXNSZXNwb25zZRIhCgRrZXlzGAEgAygLMhMuaG9sZGZhc3QudjEuQXBpS2V5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIiChBSZXZva2VLZXlSZXF1ZXN0Eg4KBmtleV9pZBgBIAEoCSI1ChFSZXZva2VLZXlSZXNwb25zZRIgCgNrZXkYASABKAsyEy5ob2xkZmFzdC52MS5BcGlLZXky8AEKDUFjY2Vzc1NlcnZpY2USSgoJQ3JlYXRlS2V5Eh0uaG9sZGZhc3QudjEuQ3JlYXRlS2V5UmVxdWVzdBoeLmhvbGRmYXN0LnYxLkNyZWF0ZUtleVJlc3BvbnNlEkcKCExpc3RLZXlzEhwuaG9sZGZhc3QudjEuTGlzdEtleXNSZXF1ZXN0Gh0uaG9sZGZhc3QudjEuTGlzdEtleXNSZXNwb25zZRJKCglSZXZva2VLZXkSHS5ob2xkZmFzdC52MS5SZXZva2VLZXlSZXF1ZXN0Gh4uaG9sZGZhc3QudjEuUmV2b2tlS2V5UmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("CiBob2xkZmFzdC92MS9hY2Nlc3Nfc2VydmljZS5wcm90bxILaG9sZGZhc3QudjEi6AEKBkFwaUtleRIOCgZrZXlfaWQYASABKAkSDgoGdGVuYW50GAIgASgJEg8KB3N1YmplY3QYAyABKAkSDgoGc2NvcGVzGAQgAygJEg0KBWtpbmRzGAUgAygJEi4KCmNyZWF0ZWRfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnJldm9rZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIoIBChBDcmVhdGVLZXlSZXF1ZXN0Eg8KB3N1YmplY3QYASABKAkSDgoGc2NvcGVzGAIgAygJEg0KBWtpbmRzGAMgAygJEg4KBnRlbmFudBgEIAEoCRIuCgpleHBpcmVzX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJGChFDcmVhdGVLZXlSZXNwb25zZRIgCgNrZXkYASABKAsyEy5ob2xkZmFzdC52MS5BcGlLZXkSDwoHYXBpX2tleRgCIAEoCSJICg9MaXN0S2V5c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSDgoGdGVuYW50GAMgASgJIk4KEExpc3RLZXlzUmVzcG9uc2USIQoEa2V5cxgBIAMoCzITLmhvbGRmYXN0LnYxLkFwaUtleRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiIgoQUmV2b2tlS2V5UmVxdWVzdBIOCgZrZXlfaWQYASABKAkiNQoRUmV2b2tlS2V5UmVzcG9uc2USIAoDa2V5GAEgASgLMhMuaG9sZGZhc3QudjEuQXBpS2V5MvABCg1BY2Nlc3NTZXJ2aWNlEkoKCUNyZWF0ZUtleRIdLmhvbGRmYXN0LnYxLkNyZWF0ZUtleVJlcXVlc3QaHi5ob2xkZmFzdC52MS5DcmVhdGVLZXlSZXNwb25zZRJHCghMaXN0S2V5cxIcLmhvbGRmYXN0LnYxLkxpc3RLZXlzUmVxdWVzdBodLmhvbGRmYXN0LnYxLkxpc3RLZXlzUmVzcG9uc2USSgoJUmV2b2tlS2V5Eh0uaG9sZGZhc3QudjEuUmV2b2tlS2V5UmVxdWVzdBoeLmhvbGRmYXN0LnYxLlJldm9rZUtleVJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * An API key, without its secret.
@@ -121,7 +121,7 @@ export type CreateKeyRequest = Message<"holdfast.v1.CreateKeyRequest"> & {
   tenant: string;
 
   /**
-   * When the key ends. Default never.
+   * When the key ends, in the future. Default never.
    *
    * @generated from field: google.protobuf.Timestamp expires_at = 5;
    */
@@ -182,6 +182,14 @@ export type ListKeysRequest = Message<"holdfast.v1.ListKeysRequest"> & {
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
+
+  /**
+   * Whose keys. Default: the caller's tenant. Another may be named only by a
+   * caller of tenant "default".
+   *
+   * @generated from field: string tenant = 3;
+   */
+  tenant: string;
 };
 
 /**
@@ -277,7 +285,8 @@ export const AccessService: GenService<{
    * keeps a SHA-256 hash of it.
    *
    * Errors: INVALID_FIELD; FIRST_KEY_NOT_ADMIN (FAILED_PRECONDITION) when the
-   * first key of the ledger lacks access:admin, for nobody could make a second.
+   * first key of the ledger lacks access:admin or is of another tenant than
+   * "default", for nobody could make a second.
    *
    * @generated from rpc holdfast.v1.AccessService.CreateKey
    */
@@ -287,7 +296,7 @@ export const AccessService: GenService<{
     output: typeof CreateKeyResponseSchema;
   },
   /**
-   * Lists the keys of the caller's tenant, newest first, revoked ones included.
+   * Lists the keys of a tenant, newest first, revoked ones included.
    *
    * Errors: INVALID_FIELD.
    *
@@ -299,9 +308,10 @@ export const AccessService: GenService<{
     output: typeof ListKeysResponseSchema;
   },
   /**
-   * Revokes a key. Calls with it fail from then on, on this hub at once, on
-   * others within 5 s; open streams of it are ended. Revoking a revoked key
-   * changes nothing.
+   * Revokes a key of the caller's tenant; for a caller of tenant "default", of
+   * any tenant. Calls with it fail from then on, on this hub at once, on others
+   * within 5 s; open streams of it are ended. Revoking a revoked key changes
+   * nothing.
    *
    * Errors: INVALID_FIELD, KEY_NOT_FOUND.
    *
