@@ -3,6 +3,7 @@
 // 30 days kept. Named, the partition is an ordinary table (docs/adr/0038).
 //
 // The time in an id says which day a job belongs to (hub/migrations/0001_ledger.sql), so nobody has to look it up.
+import { timeOfUuid, uuidPrefix } from "../domain/uuid.js";
 import type { ReadPool } from "./read-pool.js";
 import type { WriterConnection } from "./writer-connection.js";
 
@@ -51,7 +52,7 @@ export class JobPartitions {
   tableOf(ids: readonly string[]): string {
     const [first] = ids;
     if (first === undefined) return allJobs;
-    const startsAtMs = dayStart(timeOf(first));
+    const startsAtMs = dayStart(timeOfUuid(first));
     if (this.#isPast(startsAtMs)) return allJobs;
     if (!isOf(this.#lastDay, first)) this.#lastDay = dayOf(startsAtMs);
     const day = this.#lastDay;
@@ -97,7 +98,7 @@ function isOf({ fromId, toId }: Day, id: string): boolean {
 
 function dayOf(startsAtMs: number): Day {
   const date = new Date(startsAtMs).toISOString().slice(0, 10).replaceAll("-", "");
-  return { table: `job_${date}`, fromId: idPrefix(startsAtMs), toId: idPrefix(startsAtMs + dayMs) };
+  return { table: `job_${date}`, fromId: uuidPrefix(startsAtMs), toId: uuidPrefix(startsAtMs + dayMs) };
 }
 
 /** @param date as in the name of a partition */
@@ -107,14 +108,4 @@ function startOfDate(date: string): number {
 
 function dayStart(ms: number): number {
   return ms - (ms % dayMs);
-}
-
-/** What a UUIDv7 begins with: the milliseconds since 1970, in 48 bits. */
-function idPrefix(ms: number): string {
-  const digits = ms.toString(16).padStart(12, "0");
-  return `${digits.slice(0, 8)}-${digits.slice(8)}`;
-}
-
-function timeOf(id: string): number {
-  return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 }

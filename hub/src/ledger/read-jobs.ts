@@ -2,7 +2,7 @@ import type { JobOptions, Priority } from "../domain/job-spec.js";
 import { type JobEventType, JobState } from "../domain/job-state.js";
 import type { JobEvent, JobFilter, JobPage, JobView } from "../domain/job-view.js";
 import type { Outcome } from "../domain/outcome.js";
-import { isUuid } from "../domain/uuid.js";
+import { isUuid, timeOfUuid, uuidPrefix } from "../domain/uuid.js";
 import type { ReadPool } from "./read-pool.js";
 import { readSuspended } from "./read-suspended.js";
 import { isByKey, isByKeyOf, numberArray, toMs } from "./sql-text.js";
@@ -143,8 +143,11 @@ export async function listJobs(
   const first = rows[0];
   const jobs = rows.filter((row) => row.id !== null).map((row) => toView(row));
   if (jobs.length === limit) return { jobs, nextBeforeId: (jobs.at(-1) as JobView).jobId };
-  const isEnd = !first || first.scanned < scannedPerPageMax;
-  return { jobs, nextBeforeId: isEnd ? null : first.oldest_id };
+  if (!first?.oldest_id || first.scanned < scannedPerPageMax) return { jobs, nextBeforeId: null };
+  // The oldest may be another tenant's, whose id is nobody's business: the next page begins with its whole millisecond.
+  const nextBeforeId = `${uuidPrefix(timeOfUuid(first.oldest_id) + 1)}-7000-8000-000000000000`;
+  if (nextBeforeId >= beforeId) return { jobs, nextBeforeId: first.oldest_id };
+  return { jobs: jobs.filter((job) => job.jobId >= nextBeforeId), nextBeforeId };
 }
 
 const hasPage = isByKeyOf("p", "s", "writer_id", "batch", "at");

@@ -12,13 +12,14 @@ import {
   checkPageSize,
   checkUuid,
   invalid,
+  timeMsMax,
 } from "./check.js";
 import { type ImplementedService, implement } from "./implementation.js";
 import { toWindowMessage } from "./job-messages.js";
 import { toJobTemplate } from "./job-template.js";
 import { dayMs, type EdgeLimits } from "./limits.js";
 import { toOperator } from "./operation-service.js";
-import { decodePageToken, encodePageToken } from "./page-token.js";
+import { decodePageNumber, decodePageToken, encodePageToken } from "./page-token.js";
 
 const inFlightDefault = 10;
 const inFlightMax = 10_000;
@@ -68,8 +69,7 @@ export function backfillService(backfills: Backfills, limits: EdgeLimits): Imple
       const state =
         (request.state as number) === 0 ? 0 : checkEnum("state", request.state as number, WindowState, null);
       const listed = ["windows", principal.tenantId, backfillId, state];
-      const after = request.pageToken ? Number(decodePageToken(request.pageToken, listed)) : 0;
-      if (!Number.isSafeInteger(after)) throw invalid("page_token", "is damaged");
+      const after = request.pageToken ? decodePageNumber(request.pageToken, listed, timeMsMax) : 0;
       const found = await backfills.windows(principal, backfillId, state, after, limit);
       const last = found.at(-1);
       return {

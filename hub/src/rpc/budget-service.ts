@@ -5,7 +5,7 @@ import { type ImplementedService, implement } from "./implementation.js";
 import { toSpend } from "./job-messages.js";
 import { toBudget, toLimitMessage } from "./limit-messages.js";
 import { toOperator } from "./operation-service.js";
-import { decodePageToken, encodePageToken } from "./page-token.js";
+import { decodePageNumber, encodePageToken } from "./page-token.js";
 
 export function budgetService(budgets: Budgets): ImplementedService {
   return implement(BudgetService, {
@@ -28,8 +28,7 @@ export function budgetService(budgets: Budgets): ImplementedService {
     async list(request, { principal }) {
       const limit = checkPageSize(request.pageSize);
       const listed = ["budgets", principal.tenantId];
-      const after = request.pageToken ? Number(decodePageToken(request.pageToken, listed)) : 0;
-      if (!Number.isSafeInteger(after)) throw invalid("page_token", "is damaged");
+      const after = request.pageToken ? decodePageNumber(request.pageToken, listed) : 0;
       const views = await budgets.list(principal, after, limit);
       const last = views.at(-1);
       return {

@@ -3,6 +3,9 @@ import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { Fault } from "../domain/fault.js";
 import { isUuid } from "../domain/uuid.js";
 
+/** The last of the year 9999. */
+export const timeMsMax = 253_402_300_799_999;
+
 const nameForm = /^[a-z0-9][a-z0-9._-]{0,127}$/;
 
 export function invalid(field: string, rule: string): Fault {
@@ -104,11 +107,7 @@ export function checkDuration(
 export function checkTime(field: string, timestamp: Timestamp | undefined): number | null {
   if (timestamp === undefined) return null;
   const ms = Number(timestamp.seconds) * 1000 + Math.floor(timestamp.nanos / 1e6);
-  if (
-    !(ms >= 946_684_800_000 && ms < 253_402_300_800_000) ||
-    timestamp.nanos < 0 ||
-    timestamp.nanos > 999_999_999
-  )
+  if (!(ms >= 946_684_800_000 && ms <= timeMsMax) || timestamp.nanos < 0 || timestamp.nanos > 999_999_999)
     throw invalid(field, "must be a time in the years 2000 to 9999");
   return ms;
 }

@@ -72,7 +72,7 @@ export function effectService(effects: Effects, limits: EdgeLimits): Implemented
       const limit = checkPageSize(request.pageSize);
       const listed = ["effects", principal.tenantId, owner];
       const after = request.pageToken ? decodePageToken(request.pageToken, listed) : "";
-      const found = await effects.list(principal, owner, checkText("page_token", after, 256), limit);
+      const found = await effects.list(principal, owner, after, limit);
       const last = found.at(-1);
       return {
         effects: found.map(toEffectMessage),

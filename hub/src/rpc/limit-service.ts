@@ -1,7 +1,7 @@
 import { LimitService } from "@holdfast/gen/holdfast/v1/limit_service_pb";
 import type { GateType } from "../domain/gate.js";
 import type { Limits } from "../services/limits.js";
-import { checkPageSize, checkText, invalid } from "./check.js";
+import { checkPageSize, checkText } from "./check.js";
 import { type ImplementedService, implement } from "./implementation.js";
 import {
   checkTargetFor,
@@ -12,7 +12,7 @@ import {
   toTarget,
 } from "./limit-messages.js";
 import { toOperator } from "./operation-service.js";
-import { decodePageToken, encodePageToken } from "./page-token.js";
+import { decodePageNumber, encodePageToken } from "./page-token.js";
 
 export function limitService(limits: Limits): ImplementedService {
   return implement(LimitService, {
@@ -41,8 +41,7 @@ export function limitService(limits: Limits): ImplementedService {
       const limit = checkPageSize(request.pageSize);
       const filter = { type: toGateType(request.type, true), shutOnly: request.shutOnly };
       const listed = ["limits", principal.tenantId, filter];
-      const after = request.pageToken ? Number(decodePageToken(request.pageToken, listed)) : 0;
-      if (!Number.isSafeInteger(after)) throw invalid("page_token", "is damaged");
+      const after = request.pageToken ? decodePageNumber(request.pageToken, listed) : 0;
       const views = await limits.list(principal, filter, after, limit);
       const last = views.at(-1);
       return {

@@ -12,7 +12,7 @@ import type { SignalOperations } from "../services/signal-operations.js";
 import { checkDuration, checkEnum, checkInteger, checkPageSize, checkText, invalid } from "./check.js";
 import { type ImplementedService, implement } from "./implementation.js";
 import { dayMs } from "./limits.js";
-import { decodePageToken, encodePageToken } from "./page-token.js";
+import { decodePageNumber, decodePageToken, encodePageToken } from "./page-token.js";
 import { type PublishParts, publish } from "./publish.js";
 import { checkPartition, checkSequence, toChannelName, toPageMessage } from "./signal-messages.js";
 import { type SubscribeParts, subscribe } from "./subscribe.js";
@@ -50,7 +50,7 @@ export function signalService(
     async listChannels(request, { principal }) {
       const pageSize = checkPageSize(request.pageSize);
       const listed = [principal.tenantId, "channels"];
-      const after = request.pageToken ? decodeNumber(request.pageToken, listed) : 0;
+      const after = request.pageToken ? decodePageNumber(request.pageToken, listed) : 0;
       const page = await channels.list(principal, after, pageSize);
       const last = page.at(-1);
       return {
@@ -65,7 +65,7 @@ export function signalService(
       const partition = checkPartition("partition", request.partition);
       const listed = [principal.tenantId, name, partition];
       const from = request.pageToken
-        ? decodeNumber(request.pageToken, listed)
+        ? decodePageNumber(request.pageToken, listed, Number.MAX_SAFE_INTEGER)
         : checkSequence("from_sequence", request.fromSequence, 0);
       const pageSize = checkPageSize(request.pageSize);
       const pages = firstSignals(await operations.list(principal, name, partition, from), from, pageSize);
@@ -113,18 +113,15 @@ function firstSignals(pages: readonly SignalPage[], from: number, count: number)
   return pages.filter((page) => page.firstSequence <= last).map((page) => slicePage(page, first, last));
 }
 
-function decodeNumber(token: string, listed: unknown): number {
-  const number = Number(decodePageToken(token, listed));
-  if (!Number.isSafeInteger(number) || number < 0) throw invalid("page_token", "is damaged");
-  return number;
-}
-
 function decodeCursorPlace(token: string, listed: unknown) {
   const text = decodePageToken(token, listed);
   try {
     const [partition, consumer] = JSON.parse(text) as unknown[];
-    if (Number.isInteger(partition) && typeof consumer === "string")
-      return { partition: partition as number, consumer };
+    if (typeof partition === "number" && Number.isInteger(partition) && typeof consumer === "string")
+      return {
+        partition: checkPartition("page_token", partition),
+        consumer: checkText("page_token", consumer, 128),
+      };
   } catch {
     // Falls through: refused alike.
   }
