@@ -1,7 +1,7 @@
 import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { Priority } from "@holdfast/gen/holdfast/v1/job_pb";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { EXIT } from "../src/exit-codes.js";
 import { refusal } from "./fake-hub.js";
 import { run } from "./run-cli.js";
@@ -194,6 +194,18 @@ describe("doctor", () => {
     });
     expect(Object.keys(statuses(json.stdout))).toEqual(expect.arrayContaining(["disk", "open files"]));
     expect(text.stdout).toMatch(/^fail +hub \(gRPC\) .*\n +→ Start a hub/m);
+  });
+
+  test("looks at the gRPC port of every hub of a fleet, a line each", async () => {
+    vi.stubEnv("HOLDFAST_ADDRESS", "127.0.0.1:1, 127.0.0.1:2");
+    onTestFinished(() => void vi.unstubAllEnvs());
+    const cli = await withHub({ fleet: { getStatus: () => STATUS } });
+    const { stdout, exitCode } = await cli("doctor");
+    expect(exitCode).toBe(EXIT.doctorFailed);
+    expect(stdout.match(/^fail +hub \(gRPC\) +cannot be reached at \S+/gm)).toEqual([
+      expect.stringMatching(/127\.0\.0\.1:1$/),
+      expect.stringMatching(/127\.0\.0\.1:2$/),
+    ]);
   });
 
   test("finds a ledger that would lose what was answered (D1)", async () => {

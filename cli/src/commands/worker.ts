@@ -1,12 +1,10 @@
 import { hostname } from "node:os";
-import { type Command, Option } from "commander";
-import { collectWords } from "../arguments/list.js";
+import type { Command } from "commander";
+import { DEFAULT_GRPC_ADDRESSES, grpcAddressesOption } from "../arguments/addresses.js";
 import { wholeNumber } from "../arguments/number.js";
 import { EXIT } from "../exit-codes.js";
 import { type Cli, perform } from "../invocation.js";
 import { runScanWorker } from "../scan/scan-worker.js";
-
-export const DEFAULT_WORKER_ADDRESS = "127.0.0.1:7420";
 
 const AFTER_HELP = `
 Ctrl-C drains: it takes no new leases, finishes what runs, and reports it. A second Ctrl-C ends at once;
@@ -20,7 +18,7 @@ Examples:
 interface ScanFlags {
   readonly name: string;
   readonly concurrency?: number;
-  readonly address: readonly string[];
+  readonly address?: readonly string[];
   readonly tls?: boolean;
   readonly journal?: string;
   readonly sbom?: string;
@@ -36,19 +34,14 @@ export function addWorkerCommand(program: Command, cli: Cli): void {
     )
     .option("--name <name>", "name of the worker and of its journal", `scan-${hostname()}`)
     .option("--concurrency <jobs>", "jobs at the same time", wholeNumber(1, 1_000))
-    .addOption(
-      new Option("--address <host:port>", "gRPC address of the hub, or of several, with commas")
-        .env("HOLDFAST_ADDRESS")
-        .argParser(collectWords)
-        .default([DEFAULT_WORKER_ADDRESS], DEFAULT_WORKER_ADDRESS),
-    )
+    .addOption(grpcAddressesOption("--address"))
     .option("--tls", "speak TLS, trusting the system's authorities or --ca")
     .option("--sbom <file>", "where sbom.compose writes; without it this worker composes nothing")
     .option("--journal <directory>", "where results are kept until their verdict")
     .addHelpText("after", AFTER_HELP)
     .action((flags: ScanFlags, command: Command) =>
       perform(cli, command, async ({ output, globals }) => {
-        const { address: addresses, ...rest } = flags;
+        const { address: addresses = DEFAULT_GRPC_ADDRESSES, ...rest } = flags;
         await runScanWorker({ ...rest, addresses, apiKey: globals.apiKey, caFile: globals.ca, output });
         return EXIT.ok;
       }),
