@@ -7,6 +7,7 @@ import { formatElapsed } from "./elapsed.js";
 import { EXIT } from "./exit-codes.js";
 import { firstAbort } from "./first-abort.js";
 import { followJobs } from "./follow-jobs.js";
+import { callAfter } from "./long-timer.js";
 import type { Output } from "./output.js";
 import { listenForShutdown } from "./shutdown.js";
 
@@ -26,8 +27,8 @@ export async function awaitJobs(
 ): Promise<ReadonlyMap<string, JobState>> {
   const shutdown = listenForShutdown();
   const timeout = new AbortController();
-  const timer =
-    options.timeoutMs === undefined ? undefined : setTimeout(() => timeout.abort(), options.timeoutMs);
+  const stopTimer =
+    options.timeoutMs === undefined ? undefined : callAfter(options.timeoutMs, () => timeout.abort());
   const updates = followJobs(connection.jobs, jobIds, {
     signal: firstAbort(shutdown.signal, timeout.signal),
     giveUpAfterMs: options.giveUpAfterMs,
@@ -59,7 +60,7 @@ export async function awaitJobs(
     }
     throw error;
   } finally {
-    clearTimeout(timer);
+    stopTimer?.();
     shutdown.dispose();
   }
 }

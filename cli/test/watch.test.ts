@@ -63,6 +63,21 @@ test("a watch shows every event and ends well when every job succeeded", async (
   ]);
 });
 
+test("a --timeout of months does not end the watch at once", async () => {
+  const result = await watch(
+    [
+      async function* () {
+        yield event("a", 1, JobState.READY);
+        // Longer than the timer of 1 ms that Node makes of what is too far ahead.
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        yield event("a", 2, JobState.SUCCEEDED);
+      },
+    ],
+    ["a", "--timeout", "90d"],
+  );
+  expect(result).toMatchObject({ exitCode: EXIT.ok, stderr: "" });
+});
+
 test("a job that did not succeed ends the watch with 7", async () => {
   const result = await watch(
     [

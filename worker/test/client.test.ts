@@ -399,6 +399,18 @@ test("waitFor gives up when its time is over", async () => {
   });
 });
 
+test.each([-1, Number.NaN, 2 ** 31, 30 * 86_400_000])(
+  "waitFor refuses a time of %d ms: no timer of Node can be set to it",
+  async (timeoutMs) => {
+    const hub = await jobHub();
+    const waiting = testClient(hub.address).waitFor("a", { timeoutMs });
+    await expect(waiting).rejects.toThrow(
+      new RangeError(`timeoutMs must be from 0 to 2147483647, got ${timeoutMs}`),
+    );
+    expect(hub.watches).toEqual([]);
+  },
+);
+
 test("a client refuses options that it does not know, and calls after its end", async () => {
   // @ts-expect-error: what a caller in plain JavaScript may write
   expect(() => createClient({ adress: "127.0.0.1:1" })).toThrow(/adress must be one of the options/);

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "commander";
 import { parseDurationMs } from "../arguments/duration.js";
 import { wholeNumber } from "../arguments/number.js";
@@ -7,6 +6,7 @@ import type { Connection } from "../connection.js";
 import { type DeadFilterFlags, deadFilter, isNarrowed, withDeadFilter } from "../dead-filter.js";
 import { EXIT, type ExitCode } from "../exit-codes.js";
 import { type Cli, type Invocation, perform } from "../invocation.js";
+import { callAfter } from "../long-timer.js";
 import { writeResults } from "./result-list.js";
 
 interface RetryFlags extends DeadFilterFlags {
@@ -73,7 +73,10 @@ async function* batches(
   dryRun: boolean,
 ) {
   const about = { reason: flags.reason ?? "", dryRun };
-  const pause = () => (dryRun ? Promise.resolve() : sleep(flags.pause));
+  const pause = () =>
+    new Promise<void>((resolve) => {
+      callAfter(dryRun ? 0 : flags.pause, resolve);
+    });
   if (jobIds.length > 0) {
     for (let at = 0; at < jobIds.length; at += flags.batch) {
       if (at > 0) await pause();

@@ -85,7 +85,10 @@ export type HoldfastClient = {
     targets: WatchTarget | readonly WatchTarget[],
     options?: { readonly signal?: AbortSignal },
   ): AsyncIterable<WatchResponse>;
-  /** Waits until a job has ended; throws a HoldfastError "DEADLINE_EXCEEDED" when that takes longer. */
+  /**
+   * Waits until a job has ended; throws a HoldfastError "DEADLINE_EXCEEDED" when that takes longer than `timeoutMs`, 0 to
+   * 2,147,483,647 (24.8 days). Without it, it waits without end.
+   */
   waitFor(
     jobId: string,
     options?: { readonly timeoutMs?: number; readonly signal?: AbortSignal },
@@ -181,6 +184,9 @@ const failurePolicies = {
   continue: FailurePolicy.CONTINUE,
   "wait-for-all": FailurePolicy.WAIT_FOR_ALL,
 } as const;
+
+/** Timers of Node reach no further: one that is set for later ends at once. */
+const waitMsMax = 0x7fff_ffff;
 
 const terminal: ReadonlySet<JobState> = new Set([JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED]);
 
@@ -358,6 +364,8 @@ export function openClient(
     },
 
     async waitFor(jobId, { timeoutMs, signal } = {}) {
+      if (timeoutMs !== undefined && !(timeoutMs >= 0 && timeoutMs <= waitMsMax))
+        throw new RangeError(`timeoutMs must be from 0 to ${waitMsMax}, got ${timeoutMs}`);
       const timeout = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
       const stop = AbortSignal.any([signal, timeout].filter((given) => given !== undefined));
       try {
