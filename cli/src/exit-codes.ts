@@ -38,6 +38,12 @@ const ROWS = [
   },
   { name: "drifted", code: 11, meaning: "A job of a replay did not end as the one that it repeats." },
   { name: "interrupted", code: 130, meaning: "Interrupted by Ctrl-C (SIGINT) before it was done." },
+  {
+    name: "outputClosed",
+    code: 141,
+    meaning:
+      "Whoever read its output, such as `| head`, closed it before it was done; the rest was not done.",
+  },
   { name: "terminated", code: 143, meaning: "Terminated (SIGTERM) before it was done." },
 ] as const satisfies readonly ExitCodeRow[];
 

@@ -26,6 +26,7 @@ describe("the table of exit codes", () => {
       childFailed: 10,
       drifted: 11,
       interrupted: 130,
+      outputClosed: 141,
       terminated: 143,
     });
     expect(new Set(EXIT_CODES.map((row) => row.code)).size).toBe(EXIT_CODES.length);

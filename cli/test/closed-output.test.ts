@@ -1,0 +1,67 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { EXIT } from "../src/exit-codes.js";
+import { type FakeServices, jobNotFound, startFakeHub } from "./fake-hub.js";
+import { spawnHoldfast } from "./holdfast-process.js";
+
+let place = "";
+beforeAll(async () => {
+  place = await mkdtemp(join(tmpdir(), "holdfast-closed-"));
+});
+afterAll(() => rm(place, { recursive: true }));
+
+/** Runs a command whose reader is gone before the first word; answers its exit code. */
+async function runUnread(closed: "stdout" | "stderr", services: FakeServices, ...args: string[]) {
+  const hub = await startFakeHub(services);
+  onTestFinished(() => hub.stop());
+  const holdfast = spawnHoldfast([...args, "--hub", hub.url], { cwd: place });
+  holdfast.child[closed]?.destroy();
+  return { exitCode: await holdfast.ended, stderr: holdfast.stderr() };
+}
+
+const letter = { jobId: "job-1" };
+
+test("a command that changes things, and was cut short, does not end with 0", async () => {
+  const pageTokens: string[] = [];
+  const retry: NonNullable<FakeServices["deadLetters"]>["retry"] = ({ pageToken }) => {
+    pageTokens.push(pageToken);
+    return { results: [letter], nextPageToken: "more" };
+  };
+  const result = await runUnread("stdout", { deadLetters: { retry } }, "dead", "retry", "--all", "--yes");
+  expect(result).toEqual({ exitCode: EXIT.outputClosed, stderr: "" });
+  expect(pageTokens).toEqual([""]);
+});
+
+test("nor does a batch of which some was not submitted", async () => {
+  const file = join(place, "big.jsonl");
+  await writeFile(file, '{"kind":"greet"}\n'.repeat(3_000));
+  let submitted = 0;
+  const submitBatch: NonNullable<FakeServices["jobs"]>["submitBatch"] = ({ jobs }) => {
+    submitted += jobs.length;
+    return { results: jobs.map(() => ({ result: { case: "accepted", value: letter } })) };
+  };
+  const result = await runUnread("stdout", { jobs: { submitBatch } }, "submit", "--batch", file, "--json");
+  expect(submitted).toBeLessThan(3_000);
+  expect(result).toEqual({ exitCode: EXIT.outputClosed, stderr: "" });
+});
+
+test("a command that was done has the code that it ends with when somebody reads", async () => {
+  const submit = () => letter;
+  expect(await runUnread("stdout", { jobs: { submit } }, "submit", "greet")).toMatchObject({
+    exitCode: EXIT.ok,
+  });
+});
+
+test("a closed stderr keeps no command from its work, and does not change its code", async () => {
+  const retry = () => ({ results: [letter] });
+  const done = await runUnread("stderr", { deadLetters: { retry } }, "dead", "retry", "--all", "--yes");
+  const failed = await runUnread(
+    "stderr",
+    { jobs: { get: () => Promise.reject(jobNotFound()) } },
+    "get",
+    "x",
+  );
+  expect([done.exitCode, failed.exitCode]).toEqual([EXIT.ok, EXIT.notFound]);
+});
