@@ -26,7 +26,7 @@ const ROWS = [
   {
     name: "unavailable",
     code: 6,
-    meaning: "The hub cannot be reached, or asks to try again later. Trying again may help.",
+    meaning: "The hub or its ledger cannot be reached, or asks to try again later. Trying again may help.",
   },
   { name: "jobNotSucceeded", code: 7, meaning: "A job that was waited for ended, but not with success." },
   { name: "doctorFailed", code: 8, meaning: "The doctor found at least one failure." },

@@ -12,7 +12,8 @@ const AFTER_HELP = `
 History is kept in partitions of a day; those wholly older than --keep are dropped. Jobs that are still open
 are never dropped, nor are events that a sink has not got yet, unless --drop-unforwarded says so.
 Works on the ledger itself, whether a hub runs or not: --database-url, or the embedded PostgreSQL
-of --data-dir.
+of --data-dir. A partition that something else holds for 3 s ends it with exit code 6: what was dropped by
+then is gone, and running it again goes on with the rest, which --dry-run shows.
 
 Examples:
   $ holdfast retention --keep 30d --dry-run
