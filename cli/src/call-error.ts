@@ -22,6 +22,15 @@ const EXIT_BY_STATUS: Readonly<Record<Code, ExitCode>> = {
   [Code.Unauthenticated]: EXIT.notAuthorised,
 };
 
+/** Limits that stay reached until something is removed or asked for otherwise; the other exhausted ones pass. */
+const LASTING_LIMITS: ReadonlySet<string> = new Set([
+  "RUN_LIMIT",
+  "LIMIT_COUNT",
+  "CHANNEL_LIMIT",
+  "PRODUCT_LIMIT",
+  "LANE_LIMIT",
+]);
+
 const NEXT_BY_REASON: Readonly<Record<string, string>> = {
   JOB_NOT_FOUND: "Check the id: `holdfast list` shows the newest jobs.",
   KEY_NOT_FOUND: "`holdfast keys list` shows the keys of this tenant.",
@@ -77,8 +86,9 @@ export function errorInfoOf(error: ConnectError): ErrorInfo | undefined {
  * hub itself says so.
  */
 export function isTransient(error: ConnectError): boolean {
-  if (errorInfoOf(error) !== undefined) {
-    return EXIT_BY_STATUS[error.code] === EXIT.unavailable;
+  const told = errorInfoOf(error);
+  if (told !== undefined) {
+    return exitCodeOf(error.code, told.reason) === EXIT.unavailable;
   }
   const isAnswerOfSomethingElse =
     error.code === Code.Unauthenticated ||
@@ -88,6 +98,10 @@ export function isTransient(error: ConnectError): boolean {
   return !isAnswerOfSomethingElse;
 }
 
+function exitCodeOf(status: Code, reason: string): ExitCode {
+  return LASTING_LIMITS.has(reason) ? EXIT.refused : EXIT_BY_STATUS[status];
+}
+
 /** What the user is told about a refusal of the hub, whichever way it came. */
 export function refusalError(
   status: Code,
@@ -95,7 +109,7 @@ export function refusalError(
   message: string,
   cause: unknown,
 ): CliError {
-  const exitCode = EXIT_BY_STATUS[status];
+  const exitCode = exitCodeOf(status, reason);
   return new CliError(message, { exitCode, reason, metadata, next: NEXT_BY_REASON[reason], cause });
 }
 

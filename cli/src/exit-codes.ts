@@ -15,12 +15,13 @@ const ROWS = [
     name: "notFound",
     code: 3,
     meaning:
-      "There is no such job, replay, key, effect, channel, cursor or inbox entry, or not for this tenant.",
+      "There is no such job, dead letter, inbox entry, replay, effect, channel, cursor, limit, budget, schedule, backfill, source or key, or not for this tenant.",
   },
   {
     name: "refused",
     code: 4,
-    meaning: "Refused: an invalid field, a conflict, or a precondition that does not hold.",
+    meaning:
+      "Refused: an invalid field, a conflict, a precondition that does not hold, or a limit that waiting does not lift.",
   },
   { name: "notAuthorised", code: 5, meaning: "The API key is missing, not valid, or lacks a scope or kind." },
   {

@@ -36,8 +36,9 @@ describe("the table of exit codes", () => {
     const help = await run(["help", "exit-codes"]);
     const json = await run(["exit-codes", "--json"]);
     expect(help.exitCode).toBe(EXIT.ok);
+    const shown = help.stdout.replaceAll(/\n {6}/g, " ");
     for (const { code, meaning } of EXIT_CODES) {
-      expect(help.stdout).toContain(`\n${String(code).padEnd(4)}  ${meaning}`);
+      expect(shown).toContain(`\n${String(code).padEnd(4)}  ${meaning}`);
     }
     expect(JSON.parse(json.stdout)).toEqual(EXIT_CODES);
   });
@@ -52,6 +53,13 @@ describe("a refusal of the hub decides the exit code", () => {
     { code: Code.Unauthenticated, reason: "UNAUTHENTICATED", exitCode: EXIT.notAuthorised },
     { code: Code.PermissionDenied, reason: "SCOPE_MISSING", exitCode: EXIT.notAuthorised },
     { code: Code.ResourceExhausted, reason: "BACKLOG_FULL", exitCode: EXIT.unavailable },
+    { code: Code.ResourceExhausted, reason: "IN_FLIGHT_FULL", exitCode: EXIT.unavailable },
+    ...["RUN_LIMIT", "LIMIT_COUNT", "CHANNEL_LIMIT", "PRODUCT_LIMIT", "LANE_LIMIT"].map((reason) => ({
+      code: Code.ResourceExhausted,
+      reason,
+      exitCode: EXIT.refused,
+    })),
+    { code: Code.NotFound, reason: "LIMIT_NOT_FOUND", exitCode: EXIT.notFound },
     { code: Code.Unavailable, reason: "LEDGER_UNAVAILABLE", exitCode: EXIT.unavailable },
     { code: Code.Internal, reason: "INTERNAL", exitCode: EXIT.unexpected },
   ] as const;

@@ -21,6 +21,13 @@ export function addExitCodesCommand(program: Command, cli: Cli): void {
 }
 
 function exitCodesText(): string {
-  const rows = EXIT_CODES.map(({ code, meaning }) => [String(code), meaning]);
+  const rows = EXIT_CODES.flatMap(({ code, meaning }) =>
+    linesOf(meaning).map((line, index) => [index === 0 ? String(code) : "", line]),
+  );
   return formatTable(["CODE", "MEANING"], rows, plainPaint);
+}
+
+/** No line of the help is wider than 110 characters. */
+function linesOf(meaning: string): readonly string[] {
+  return meaning.match(/\S.{0,99}(?=\s|$)/g) ?? [];
 }
