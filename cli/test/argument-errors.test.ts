@@ -35,6 +35,16 @@ describe("a mistake on the command line ends with code 2 and says what is right"
     ["an unknown priority", ["submit", "greet", "--priority", "urgent"], /low, normal, high, critical/],
     ["too many attempts", ["submit", "greet", "--max-attempts", "1001"], /whole number from 1 to 1000/],
     ["a bad factor", ["submit", "greet", "--backoff-factor", "0.5"], /number from 1 to 100/],
+    [
+      "a share of no failures",
+      ["limits", "breaker", "source:mailer", "--ratio", "0"],
+      /"0" is not a number above 0, at most 1\./,
+    ],
+    [
+      "a rate that may fall to nothing",
+      ["limits", "rate", "source:mailer", "--per-second", "9", "--floor", "0.0"],
+      /"0\.0" is not a number above 0, at most 1000000\./,
+    ],
     ["a duration without unit", ["cancel", "x", "--grace", "30"], /write 250ms, 30s, 10m, 24h or 7d/],
     ["a timeout without --wait", ["submit", "greet", "--timeout", "1m"], /Add --wait/],
     ["an unknown state", ["list", "--state", "dead,lost"], /"lost" is not one of blocked/],

@@ -4,7 +4,7 @@ import type { LimitSettingsSchema, LimitTargetSchema } from "@holdfast/gen/holdf
 import type { Command } from "commander";
 import { parseDurationMs } from "../arguments/duration.js";
 import { parseLimitTarget, TARGET_HELP } from "../arguments/limit-target.js";
-import { decimalNumber, wholeNumber } from "../arguments/number.js";
+import { decimalAboveZero, decimalNumber, wholeNumber } from "../arguments/number.js";
 
 type Target = MessageInitShape<typeof LimitTargetSchema>;
 type Settings = NonNullable<MessageInitShape<typeof LimitSettingsSchema>["settings"]>;
@@ -42,7 +42,11 @@ export function addRateCommands<Flags>(
     .requiredOption("--per-second <rate>", "starts a second in the long run", decimalNumber(0.001, 1_000_000))
     .option("--burst <starts>", "starts at once after a rest; default a second's", wholeNumber(1, 10_000_000))
     .option("--adaptive", "slow down when the source asks to, and recover")
-    .option("--floor <rate>", "with --adaptive: never below", decimalNumber(0, 1_000_000))
+    .option(
+      "--floor <rate>",
+      "with --adaptive: never below; default a 100th of the rate",
+      decimalAboveZero(1_000_000),
+    )
     .option("--recovery <duration>", "with --adaptive: from half the rate back; default 10s", parseDurationMs)
     .action((target: Target, flags: Flags & BucketFlags, command: Command) => {
       const { perSecond, burst, adaptive, floor, recovery } = flags;
@@ -83,7 +87,7 @@ export function addRateCommands<Flags>(
     limits.command("breaker").description("start nothing while too much of what calls a source fails"),
   )
     .argument("<target>", "source:NAME", parseLimitTarget)
-    .option("--ratio <share>", "opens at this share of failures; default 0.5", decimalNumber(0, 1))
+    .option("--ratio <share>", "opens at this share of failures; default 0.5", decimalAboveZero(1))
     .option("--samples <count>", "fewer outcomes say nothing; default 20", wholeNumber(1, 1_000_000))
     .option("--window <duration>", "how far back outcomes count; default 30s", parseDurationMs)
     .option("--cool-down <duration>", "how long it stays open at first; default 30s", parseDurationMs)
