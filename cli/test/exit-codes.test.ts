@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { Code } from "@connectrpc/connect";
 import { afterEach, describe, expect, test } from "vitest";
 import { EXIT, EXIT_CODES } from "../src/exit-codes.js";
@@ -42,6 +43,13 @@ describe("the table of exit codes", () => {
     }
     expect(JSON.parse(json.stdout)).toEqual(EXIT_CODES);
   });
+});
+
+test("docs/operations.md has the same table", async () => {
+  const text = await readFile(new URL("../../docs/operations.md", import.meta.url), "utf8");
+  for (const { code, meaning } of EXIT_CODES) {
+    expect(text).toContain(`\n| ${code} | ${meaning.replaceAll("|", "\\|")} |\n`);
+  }
 });
 
 describe("a refusal of the hub decides the exit code", () => {
