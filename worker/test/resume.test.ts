@@ -130,6 +130,21 @@ test("a new session acknowledges its own deliveries, not those of the one before
   expect(second.received.map(({ deliveredThrough }) => deliveredThrough)).not.toContain(1n);
 });
 
+test("a resumed stream acknowledges only what was delivered on it: the hub may have missed the last one before", async () => {
+  const hub = await testHub();
+  testWorker({ address: hub.address });
+  const first = await hub.live();
+  first.lease({ jobId: "a" });
+  await until(() => first.results.length === 1, "the result");
+  first.cut();
+  const second = await hub.live(2);
+  expect(second.hello?.sessionId).toBe("session-1");
+  await until(() => second.all("heartbeat").length > 1, "heartbeats");
+  expect(new Set(second.received.map(({ deliveredThrough }) => deliveredThrough))).toEqual(new Set([0n]));
+  second.lease({ jobId: "b" });
+  await until(() => second.received.at(-1)?.deliveredThrough === 2n, "the acknowledgement");
+});
+
 test("an expired session is left behind: handlers stop, results go to the new one", async () => {
   const hub = await testHub({ verdict: ({ jobId }) => (jobId === "done" ? undefined : Verdict.COMMITTED) });
   const { reasons, handler } = abortable();

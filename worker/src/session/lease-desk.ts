@@ -41,7 +41,7 @@ export type EndedLeases = {
 /** Where leases come in and go out: between the hub and the runner, with the credit that bounds them. */
 export class LeaseDesk {
   readonly table = new LeaseTable();
-  /** Newest delivery of this session that was received. */
+  /** Newest delivery that came on the current stream; 0: none. */
   deliveredThrough = 0;
   readonly #outlet: Outlet;
   readonly #post: (message: ToRunner, transfer?: readonly ArrayBuffer[]) => void;
@@ -149,9 +149,13 @@ export class LeaseDesk {
     this.#owed.clear();
   }
 
-  /** A welcome came: the new stream starts without credit. */
+  /**
+   * A welcome came: the new stream starts without credit, and with nothing to acknowledge. The hello has said what came
+   * before, and the hub need not have heard of the last deliveries.
+   */
   beginStream(): void {
     this.#ledger = newStream(this.#ledger);
+    this.deliveredThrough = 0;
   }
 
   /**

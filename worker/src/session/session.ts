@@ -165,7 +165,6 @@ export class Session implements AttachmentEvents {
   onWelcome(welcome: Welcome, { helloSentAt, ttlMs }: { helloSentAt: number; ttlMs: number }): void {
     const { sessionId, resumed: isResumed, hubVersion } = welcome;
     const address = this.#address;
-    if (sessionId !== this.#sessionId) this.#desk.deliveredThrough = 0;
     this.#sessionId = sessionId;
     this.#results.setSession(sessionId);
     this.#upstream.limits = streamLimits(welcome.limits);
