@@ -48,7 +48,8 @@ test("only reasons that no retry cures end the worker", () => {
   });
 });
 
-test("an expired session is told apart, because the next hello must not name it", () => {
-  expect(endOfFailure(failure("SESSION_EXPIRED"), 0)).toMatchObject({ isSessionExpired: true });
-  expect(endOfFailure(failure("SUPERSEDED"), 0)).toMatchObject({ isSessionExpired: false });
+test("a session that cannot be resumed is told apart, because the next hello must not name it", () => {
+  expect(endOfFailure(failure("SESSION_EXPIRED"), 0)).toMatchObject({ isSessionOver: true });
+  expect(endOfFailure(failure("ACK_BEYOND_SENT"), 0)).toMatchObject({ isSessionOver: true });
+  expect(endOfFailure(failure("SUPERSEDED"), 0)).toMatchObject({ isSessionOver: false });
 });

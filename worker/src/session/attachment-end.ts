@@ -11,8 +11,8 @@ export type AttachmentEnd =
       readonly outcome: "retryable";
       readonly liveMs: number;
       readonly because: string;
-      /** The session is gone and with it every lease: the next hello must not name it. */
-      readonly isSessionExpired: boolean;
+      /** The session cannot be resumed, nor any lease kept: the next hello must not name it. */
+      readonly isSessionOver: boolean;
       /** Not before this delay, when the hub said so. */
       readonly retryAfterMs: number;
     }
@@ -28,6 +28,9 @@ const fatalReasons: ReadonlySet<string> = new Set([
   "INVALID_FIELD",
 ]);
 
+/** Reasons that resuming the session would only bring about again: it is gone, or deliveries of it are in dispute. */
+const sessionOverReasons: ReadonlySet<string> = new Set(["SESSION_EXPIRED", "ACK_BEYOND_SENT"]);
+
 /** What the failure of a lease stream means for the worker. */
 export function endOfFailure(failure: CallFailure, liveMs: number): AttachmentEnd {
   if (fatalReasons.has(failure.reason)) return { outcome: "fatal", liveMs, failure };
@@ -35,12 +38,12 @@ export function endOfFailure(failure: CallFailure, liveMs: number): AttachmentEn
     outcome: "retryable",
     liveMs,
     because: `${failure.reason}: ${failure.message}`,
-    isSessionExpired: failure.reason === "SESSION_EXPIRED",
+    isSessionOver: sessionOverReasons.has(failure.reason),
     retryAfterMs: failure.retryAfterMs ?? 0,
   };
 }
 
 /** The worker itself gave the stream up. */
 export function endOfSilence(because: string, liveMs: number): AttachmentEnd {
-  return { outcome: "retryable", liveMs, because, isSessionExpired: false, retryAfterMs: 0 };
+  return { outcome: "retryable", liveMs, because, isSessionOver: false, retryAfterMs: 0 };
 }

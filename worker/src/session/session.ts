@@ -264,7 +264,7 @@ export class Session implements AttachmentEvents {
     this.#attachment = undefined;
     if (end.outcome === "retryable") {
       if (!this.#isDone()) this.#log.detached(this.#address, end.because);
-      if (end.isSessionExpired) this.#forgetSession();
+      if (end.isSessionOver) this.#forgetSession();
     } else if (end.outcome === "fatal") {
       this.#desk.lose([...this.#desk.table.held()], { kind: "taken", message: "the hub refused the worker" });
     } else if (end.outcome === "served" && this.#results.openCount === 0) {
@@ -275,7 +275,7 @@ export class Session implements AttachmentEvents {
 
   #forgetSession(): void {
     this.#sessionId = "";
-    this.#doubtAll(performance.now(), { kind: "taken", message: "the session expired" });
+    this.#doubtAll(performance.now(), { kind: "taken", message: "the session is over" });
     this.#trust.look();
   }
 
