@@ -5,7 +5,7 @@ export class JobFailure extends Error {
   readonly code: string;
   /** True: trying again cannot help, the job is dead-lettered at once. */
   readonly permanent: boolean;
-  /** Not before this delay, for example from an HTTP Retry-After header. */
+  /** Not before this delay, for example from an HTTP Retry-After header. 0 to 7 days; what is beyond is cut. */
   readonly retryAfterMs: number;
 
   constructor(

@@ -33,6 +33,39 @@ test("a worker says who it is, runs what it is leased, and reports what came of 
   expect(worker.stats()).toMatchObject({ committed: 1, failed: 0, running: 0, waiting: 0 });
 });
 
+test("a handler may throw what cannot be looked at, or return it: its job fails, and the next one runs", async () => {
+  const hub = await testHub();
+  const { proxy, revoke } = Proxy.revocable({}, {});
+  revoke();
+  const handlers = {
+    never: () => {
+      throw new JobFailure("BUSY", "not now", { retryAfterMs: Number.POSITIVE_INFINITY });
+    },
+    bare: () => Promise.reject(Object.create(null)),
+    revoked: () => {
+      throw proxy;
+    },
+    returned: () => proxy,
+    thenable: () => ({
+      // biome-ignore lint/suspicious/noThenProperty: what a handler in plain JavaScript may return
+      then: (resolve: (value: string) => void) => {
+        resolve("first");
+        resolve("second");
+        throw new Error("third");
+      },
+    }),
+    good: () => "still here",
+  };
+  const worker = testWorker({ address: hub.address, concurrency: 1, handlers });
+  const stream = await hub.live();
+  const kinds = Object.keys(handlers);
+  stream.lease(...kinds.map((kind) => ({ jobId: kind, kind })));
+  await until(() => worker.stats().committed === kinds.length, "all verdicts");
+  const succeeded = stream.results.filter(({ outcome }) => outcome?.outcome.case === "success");
+  expect(succeeded.map(({ jobId }) => jobId)).toEqual(["thenable", "good"]);
+  expect(worker.stats()).toMatchObject({ failed: 4, running: 0, waiting: 0 });
+});
+
 test("each kind of return value is reported with its content type, and each failure with its code", async () => {
   const hub = await testHub();
   const handlers = {

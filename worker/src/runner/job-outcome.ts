@@ -3,10 +3,14 @@ import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { OutcomeSchema } from "@holdfast/gen/holdfast/v1/job_pb";
 import { JobFailure, type RevokeCause } from "../job-errors.js";
 
-/** Limits of the wire; what is longer is cut. */
+/** Limits of the wire; what is longer, or later, is cut. */
 const failureCodeMax = 64;
 const failureMessageBytesMax = 4096;
 const cancelReasonBytesMax = 1024;
+const retryAfterMsMax = 7 * 86_400_000;
+
+/** The code of a failure that brings none. */
+const generalCode = "HANDLER_ERROR";
 
 /** What a handler returned, ready to be reported. */
 export type EncodedValue = {
@@ -53,21 +57,36 @@ function toJson(value: unknown): string {
   return json;
 }
 
-/** The bytes of a holdfast.v1.Outcome that says how a handler failed. */
+/**
+ * The bytes of a holdfast.v1.Outcome that says how a handler failed. Never throws, whatever the handler threw: that may be
+ * anything, a proxy that was revoked or an object without a text among it.
+ */
 export function failureOutcome(error: unknown): Uint8Array {
-  if (error instanceof JobFailure) {
-    const { code, message, permanent, retryAfterMs } = error;
-    const retryAfter = retryAfterMs > 0 ? { retryAfter: durationFromMs(Math.round(retryAfterMs)) } : {};
-    return failure({
-      code: failureCode(code),
-      message: cutUtf8(message, failureMessageBytesMax),
-      permanent,
-      ...retryAfter,
-    });
+  try {
+    return failure(error instanceof JobFailure ? meantFailure(error) : otherFailure(error));
+  } catch {
+    return failure({ code: generalCode, message: "the handler threw something that cannot be read" });
   }
-  const code = failureCode(errorCode(error));
-  const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-  return failure({ code, message: cutUtf8(message, failureMessageBytesMax) });
+}
+
+function meantFailure(error: JobFailure): FailureInit {
+  const retryAfterMs = waitMs(error.retryAfterMs);
+  return {
+    code: failureCode(error),
+    message: cutUtf8(String(error.message), failureMessageBytesMax),
+    permanent: Boolean(error.permanent),
+    ...(retryAfterMs > 0 && { retryAfter: durationFromMs(retryAfterMs) }),
+  };
+}
+
+function otherFailure(error: unknown): FailureInit {
+  const message = error instanceof Error ? `${error.name}: ${String(error.message)}` : String(error);
+  return { code: failureCode(error), message: cutUtf8(message, failureMessageBytesMax) };
+}
+
+/** As much of a delay as a hub takes. */
+function waitMs(retryAfterMs: number): number {
+  return Math.round(Math.min(Math.max(Number(retryAfterMs) || 0, 0), retryAfterMsMax));
 }
 
 /**
@@ -105,22 +124,18 @@ function encode(outcome: MessageInitShape<typeof OutcomeSchema>): Uint8Array {
   return toBinary(OutcomeSchema, create(OutcomeSchema, outcome));
 }
 
-/** The code of errors such as Node's ("ECONNREFUSED"), or a general one. */
-function errorCode(error: unknown): string {
-  if (typeof error !== "object" || error === null || !("code" in error)) return "HANDLER_ERROR";
+/**
+ * The code of a JobFailure, or of errors such as Node's ("ECONNREFUSED"), or a general one; in the form that the wire
+ * demands: upper case, everything else replaced.
+ */
+function failureCode(error: unknown): string {
+  if (typeof error !== "object" || error === null || !("code" in error)) return generalCode;
   const { code } = error;
-  return (typeof code === "string" && code !== "") || typeof code === "number"
-    ? String(code)
-    : "HANDLER_ERROR";
-}
-
-/** In the form that the wire demands: upper case, everything else replaced. */
-function failureCode(code: string): string {
-  const formed = code
+  if (code === "" || (typeof code !== "string" && typeof code !== "number")) return generalCode;
+  return String(code)
     .toUpperCase()
     .replace(/[^A-Z0-9_]/g, "_")
     .slice(0, failureCodeMax);
-  return formed === "" ? "HANDLER_ERROR" : formed;
 }
 
 /** At most `bytesMax` bytes of UTF-8, cut between characters. */

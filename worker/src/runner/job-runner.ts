@@ -158,13 +158,16 @@ export class JobRunner {
       return this.#failed(job, failure);
     }
     let returned: unknown;
+    let pending: Promise<unknown> | undefined;
     try {
       returned = handler(job);
+      // Adopted, a thenable settles once and throws nothing, whoever wrote it.
+      if (isThenable(returned)) pending = Promise.resolve(returned);
     } catch (error) {
       return this.#failed(job, error);
     }
-    if (!isThenable(returned)) return this.#endWhenSettled(job, { returned });
-    returned.then(
+    if (pending === undefined) return this.#endWhenSettled(job, { returned });
+    pending.then(
       (value) => {
         this.#endWhenSettled(job, { returned: value });
         this.#startWaiting();
@@ -217,7 +220,7 @@ export class JobRunner {
 
   #failed(job: LeasedJob, error: unknown): void {
     if (job.phase !== "running") return this.#endAbandoned(job);
-    if (job.revoked !== undefined && !(error instanceof JobFailure)) {
+    if (job.revoked !== undefined && !isJobFailure(error)) {
       this.#runningCount--;
       return this.#endRevoked(job, job.revoked, true);
     }
@@ -305,6 +308,15 @@ type Drain =
   | { readonly state: "draining"; readonly timer: NodeJS.Timeout }
   /** Every lease has been answered. */
   | { readonly state: "finished" };
+
+/** Of a proxy that was revoked one cannot even ask what it is. */
+function isJobFailure(error: unknown): boolean {
+  try {
+    return error instanceof JobFailure;
+  } catch {
+    return false;
+  }
+}
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
