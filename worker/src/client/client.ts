@@ -107,7 +107,10 @@ export type HoldfastClient = {
     reduce: SignalReducer<State>,
     options: CheckpointOptions<State>,
   ): Subscription;
-  /** Ends the connection, and calls that are under way with it. */
+  /**
+   * Ends the connection, and with it calls, producers and subscriptions: what has no receipt yet is rejected, and what was
+   * not acknowledged comes again.
+   */
   close(): void;
 };
 

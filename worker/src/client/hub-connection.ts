@@ -10,6 +10,7 @@ import {
   type Client,
   type ClientDuplexStream,
   type ClientReadableStream,
+  type ClientUnaryCall,
   type ServiceError,
   status,
 } from "@grpc/grpc-js";
@@ -25,13 +26,22 @@ import { asBuffer } from "../wire/wire-cursor.js";
  */
 export type Repeat = "always" | "if refused";
 
-/** Calls to whichever hub of the list answers: one that cannot be reached, or is stopping, is left for the next. */
+/** Somebody who opens streams again when they are lost, and has to end with the connection. */
+export type ConnectionUser = { connectionClosed(): void };
+
+/**
+ * Calls to whichever hub of the list answers: one that cannot be reached, or is stopping, is left for the next.
+ *
+ * Closing ends whoever joined, then the calls that are under way: the channel itself would let those go on.
+ */
 export class HubConnection {
   readonly #access: HubAccess;
   readonly #timeoutMs: number;
   #turn = 0;
   #client: Client | undefined;
   #isClosed = false;
+  readonly #users = new Set<ConnectionUser>();
+  readonly #underWay = new Set<{ cancel(): void }>();
 
   constructor(access: HubAccess, timeoutMs: number) {
     this.#access = access;
@@ -68,7 +78,7 @@ export class HubConnection {
   ): Promise<MessageShape<Method["output"]>> {
     return new Promise((resolve, reject) => {
       const client = this.#open();
-      client.makeUnaryRequest(
+      const call = client.makeUnaryRequest(
         methodPath(method),
         serializer<Method["input"]>(method.input),
         deserializer<Method["output"]>(method.output),
@@ -80,6 +90,7 @@ export class HubConnection {
           resolve(response as MessageShape<Method["output"]>);
         },
       );
+      this.#watchOver(call);
     });
   }
 
@@ -103,6 +114,7 @@ export class HubConnection {
       message,
       callMetadata(this.#access),
     );
+    this.#watchOver(call);
     return { call, failed: (error) => this.#failed(error, client) };
   }
 
@@ -118,6 +130,7 @@ export class HubConnection {
       (bytes: Buffer) => bytes,
       callMetadata(this.#access),
     );
+    this.#watchOver(call);
     return { call, failed: (error) => this.#failed(error, client) };
   }
 
@@ -139,8 +152,25 @@ export class HubConnection {
     return this.#client;
   }
 
+  #watchOver(
+    call: ClientUnaryCall | ClientReadableStream<unknown> | ClientDuplexStream<Uint8Array, Buffer>,
+  ): void {
+    this.#underWay.add(call);
+    call.on("status", () => this.#underWay.delete(call));
+  }
+
+  join(user: ConnectionUser): void {
+    this.#users.add(user);
+  }
+
+  leave(user: ConnectionUser): void {
+    this.#users.delete(user);
+  }
+
   close(): void {
     this.#isClosed = true;
+    for (const user of [...this.#users]) user.connectionClosed();
+    for (const call of [...this.#underWay]) call.cancel();
     this.#client?.close();
     this.#client = undefined;
   }

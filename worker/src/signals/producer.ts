@@ -1,7 +1,8 @@
 // Publishes to one channel. What has no receipt yet is kept and sent again after a lost stream, under the numbers that
 // it had: so a signal is stored once, however often it is sent (D12).
 //
-//   idle ──publish──► opening ──opened──► open ──lost──► opening …        closed: by the caller, or by a refusal
+//   idle ──publish──► opening ──opened──► open ──lost──► opening …        closed: by the caller, by a refusal, or with
+//                                                                                 its connection
 import { randomUUID } from "node:crypto";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { ClientDuplexStream, ServiceError } from "@grpc/grpc-js";
@@ -84,6 +85,7 @@ export class HubProducer implements SignalProducer {
     this.#channel = channel;
     this.#name = name;
     this.#lease = lease;
+    connection.join(this);
   }
 
   /** Something has no receipt yet. */
@@ -124,11 +126,24 @@ export class HubProducer implements SignalProducer {
     this.abandon();
   }
 
+  connectionClosed(): void {
+    this.#end(new Error("the client is closed"));
+  }
+
   get #isIdle(): boolean {
     return this.#call === undefined && this.#retry === undefined;
   }
 
+  /** What cannot even be asked for will not be there later. */
   #open(): void {
+    try {
+      this.#openStream();
+    } catch (error) {
+      this.#end(error as Error);
+    }
+  }
+
+  #openStream(): void {
     const { call, failed } = this.#connection.duplex(SignalService.method.publish);
     this.#call = call;
     this.#isOpen = false;
@@ -211,6 +226,7 @@ export class HubProducer implements SignalProducer {
 
   #end(reason: Error): void {
     this.#ended ??= reason;
+    this.#connection.leave(this);
     clearTimeout(this.#retry);
     const call = this.#call;
     this.#call = undefined;

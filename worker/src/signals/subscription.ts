@@ -77,7 +77,8 @@ export class HubSubscription<State> implements Subscription {
     this.#newStates = checkpoint ? () => new ReducerStates(handle as SignalReducer<State>, checkpoint) : null;
     options.signal?.addEventListener("abort", () => this.#stopping.abort(), { once: true });
     if (options.signal?.aborted) this.#stopping.abort();
-    this.done = this.#run();
+    connection.join(this);
+    this.done = this.#run().finally(() => connection.leave(this));
     // Who does not look at `done` must not be ended by it.
     this.done.catch(() => undefined);
   }
@@ -85,6 +86,12 @@ export class HubSubscription<State> implements Subscription {
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.done;
+  }
+
+  /** What is not acknowledged by now comes again. */
+  connectionClosed(): void {
+    this.#stopping.abort();
+    this.#call?.cancel();
   }
 
   /** One stream after the other. */
