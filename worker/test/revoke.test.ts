@@ -151,3 +151,31 @@ test("a handler that looks at its signal only after the fact finds it aborted, w
   await until(() => stream.results.length === 3, "the results");
   expect(seen).toEqual({ a: false, b: new RevokedError("cancelled", "first"), c: false });
 });
+
+test("a lease under a higher token replaces the older one of its job, whose handler is stopped before the new one starts (D4)", async () => {
+  const hub = await testHub();
+  const steps: string[] = [];
+  const worker = testWorker({
+    address: hub.address,
+    handlers: {
+      work: ({ fencingToken, signal }) =>
+        new Promise<string>((resolve) => {
+          steps.push(`started ${fencingToken}`);
+          signal.addEventListener("abort", () => {
+            steps.push(`stopped ${fencingToken}: ${signal.reason.name}`);
+            resolve("too late");
+          });
+          if (fencingToken === 3n) resolve("done");
+        }),
+    },
+  });
+  const stream = await hub.live();
+  stream.lease({ jobId: "a", fencingToken: 1n });
+  await until(() => worker.stats().running === 1, "the first handler");
+  stream.lease({ jobId: "a", fencingToken: 3n });
+  await until(() => worker.stats().committed === 1, "the verdict");
+  await until(() => worker.stats().running === 0, "both handlers");
+  expect(steps).toEqual(["started 1", "stopped 1: LeaseLostError", "started 3"]);
+  expect(stream.results).toMatchObject([{ jobId: "a", fencingToken: 3n }]);
+  expect(stream.released).toEqual([]);
+});

@@ -12,7 +12,7 @@ import {
 } from "@holdfast/gen/holdfast/v1/worker_service_pb";
 import type { ProgressItem, ToRunner } from "../port.js";
 import type { Spent } from "../wire/spend-field.js";
-import { type LeaseTable, leaseKey, type TabledLease } from "./lease-table.js";
+import type { LeaseTable, TabledLease } from "./lease-table.js";
 import type { Outlet } from "./outlet.js";
 
 /** Most entries of one progress message. */
@@ -62,7 +62,7 @@ export class AttemptRelay {
   }
 
   saved(saved: CheckpointSaved): void {
-    const lease = this.#table.heldByKey(leaseKey(saved.jobId, Number(saved.fencingToken)));
+    const lease = this.#table.heldAs(saved.jobId, Number(saved.fencingToken));
     const sequence = Number(saved.sequence);
     if (lease?.openCheckpoint?.sequence !== sequence) return;
     lease.openCheckpoint = undefined;
@@ -86,7 +86,7 @@ export class AttemptRelay {
 
   effectAnswered(bytes: Uint8Array): void {
     const { jobId, fencingToken, requestId } = fromBinary(EffectVerdictSchema, bytes);
-    const lease = this.#table.heldByKey(leaseKey(jobId, Number(fencingToken)));
+    const lease = this.#table.heldAs(jobId, Number(fencingToken));
     if (lease?.openActs.delete(requestId) !== true) return;
     // A copy: the frame it lies in is not the session's to keep.
     this.#post({ type: "effect-verdict", ref: lease.ref, verdict: new Uint8Array(bytes) });
@@ -106,7 +106,7 @@ export class AttemptRelay {
 
   waitAnswered(bytes: Uint8Array): void {
     const { jobId, fencingToken, requestId, answer } = fromBinary(WaitVerdictSchema, bytes);
-    const lease = this.#table.heldByKey(leaseKey(jobId, Number(fencingToken)));
+    const lease = this.#table.heldAs(jobId, Number(fencingToken));
     if (lease?.openWait?.requestId !== requestId) return;
     lease.openWait = undefined;
     if (answer.case === "suspended") {

@@ -38,11 +38,15 @@ function desk() {
 }
 
 function lease(leases: LeaseDesk, ...jobIds: string[]): void {
+  leaseUnder(leases, ...jobIds.map((jobId) => [jobId, 1n] as const));
+}
+
+function leaseUnder(leases: LeaseDesk, ...tokens: (readonly [jobId: string, fencingToken: bigint])[]): void {
   const message = create(LeasesSchema, {
     delivery: 1n,
-    leases: jobIds.map((jobId) => ({
+    leases: tokens.map(([jobId, fencingToken]) => ({
       jobId,
-      fencingToken: 1n,
+      fencingToken,
       payload: new Uint8Array(10),
       disconnectPolicy: DisconnectPolicy.STOP,
     })),
@@ -127,4 +131,35 @@ test("of the leases that a hello named, those that the hub kept but the worker h
   expect(judged).toEqual({ lost: 1, reported: ["d/1"] });
   expect(sent).toEqual(["release"]);
   expect([...leases.table.held()].map(({ jobId }) => jobId)).toEqual(["a"]);
+});
+
+test("a lease under a higher token replaces the older one, which is lost before the runner has the new one (D4)", () => {
+  const { leases, posted } = desk();
+  leaseUnder(leases, ["a", 1n], ["b", 1n]);
+  leaseUnder(leases, ["a", 3n]);
+  expect(posted.map(({ type }) => type)).toEqual(["leases", "lost", "leases"]);
+  expect(posted[1]).toMatchObject({ refs: [1], cause: { kind: "taken" } });
+  expect([...leases.table.held()].map(({ key }) => key)).toEqual(["a/3", "b/1"]);
+  expect(leases.endWithResults(results(1)).results).toEqual([]);
+  expect(leases.endWithResults(results(3)).results.map(({ key }) => key)).toEqual(["a/3"]);
+});
+
+test("a lease under the token of the one that is held, or a lower one, is not passed on and costs no credit", () => {
+  const { leases, posted, sent } = desk();
+  leaseUnder(leases, ["a", 3n]);
+  leaseUnder(leases, ["a", 3n], ["a", 1n]);
+  expect(posted.map(({ type }) => type)).toEqual(["leases"]);
+  leases.release([1], true);
+  expect(sent).toEqual(["release"]);
+  expect(leases.table.heldCount).toBe(0);
+});
+
+test("of two leases of one job in a message the lower token is lost", () => {
+  const { leases, posted } = desk();
+  leaseUnder(leases, ["a", 1n], ["a", 3n]);
+  expect(posted).toMatchObject([
+    { type: "leases", firstRef: 1 },
+    { type: "lost", refs: [1] },
+  ]);
+  expect([...leases.table.held()].map(({ key }) => key)).toEqual(["a/3"]);
 });

@@ -66,20 +66,27 @@ export class LeaseDesk {
     this.#isReported = isReported;
   }
 
-  /** Passes a holdfast.v1.Leases on to the runner; gives the leases straight back when the worker takes none. */
+  /**
+   * Passes a holdfast.v1.Leases on to the runner; gives the leases straight back when the worker takes none. A job that is
+   * held already stays with the higher token (D4).
+   */
   receive(bytes: Buffer, start: number, end: number, isAccepting: boolean): void {
     const { delivery, leases } = scanLeases(bytes, start, end);
     this.deliveredThrough = Math.max(this.deliveredThrough, delivery);
     const places = new Uint32Array(leases.length * 2);
     const refused: TabledLease[] = [];
+    const replaced: TabledLease[] = [];
     const firstRef = this.table.nextRef;
     let jobs = 0;
     let credit = 0;
     for (const scanned of leases) {
       const jobId = bytes.toString("latin1", scanned.jobIdStart, scanned.jobIdEnd);
       const key = leaseKey(jobId, scanned.fencingToken);
-      // A redelivery: it is here already, and spends no credit.
-      if (this.table.heldByKey(key) !== undefined || this.#isReported(key)) continue;
+      const held = this.table.heldOf(jobId);
+      // A redelivery: it, or a newer one, is here already, and it spends no credit.
+      if ((held !== undefined && held.fencingToken >= scanned.fencingToken) || this.#isReported(key))
+        continue;
+      if (held !== undefined) replaced.push(held);
       const lease = this.table.add(jobId, key, scanned);
       if (!isAccepting) refused.push(lease);
       places[jobs * 2] = scanned.start - start;
@@ -89,9 +96,16 @@ export class LeaseDesk {
     }
     if (jobs === 0) return;
     this.#ledger = leased(this.#ledger, jobs, credit);
+    this.#loseReplaced(replaced.filter(({ ref }) => ref < firstRef));
     if (!isAccepting) return this.#giveBack(refused, false);
     const own = new Uint8Array(bytes.subarray(start, end));
     this.#post({ type: "leases", bytes: own, firstRef, places: places.slice(0, jobs * 2) }, [own.buffer]);
+    // The runner knows those that came in this very message only now.
+    this.#loseReplaced(replaced.filter(({ ref }) => ref >= firstRef));
+  }
+
+  #loseReplaced(leases: readonly TabledLease[]): void {
+    this.lose(leases, { kind: "taken", message: "the job came again, under a higher fencing token" });
   }
 
   /** The runner ends leases without a result. */
@@ -170,7 +184,7 @@ export class LeaseDesk {
     for (const { jobId, fencingToken, kept, lostReason } of verdicts) {
       const token = Number(fencingToken);
       const key = leaseKey(jobId, token);
-      const lease = this.table.heldByKey(key);
+      const lease = this.table.heldAs(jobId, token);
       if (lease !== undefined && kept) {
         lease.doubtedSince = undefined;
       } else if (lease !== undefined && lostReason === LostReason.SESSION_EXPIRED) {
@@ -202,7 +216,7 @@ export class LeaseDesk {
     for (const { jobId, fencingToken, reason, grace, message } of revoke.leases) {
       const cause = revokeCauses[reason];
       if (cause === undefined) throw new WireError(`revoke reason ${reason} is unknown`);
-      const lease = this.table.heldByKey(leaseKey(jobId, Number(fencingToken)));
+      const lease = this.table.heldAs(jobId, Number(fencingToken));
       if (lease === undefined) continue;
       if (grace !== undefined && durationMs(grace) > 0)
         this.#post({ type: "revoked", ref: lease.ref, cause, message });

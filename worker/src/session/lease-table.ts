@@ -13,6 +13,8 @@ import { creditBytes, type ScannedLease } from "../wire/lease-scan.js";
  * handler finish all the same; a verdict will tell whether that still counts. A lost lease is not named to any hub and
  * its result is not reported, but it still fills its place: its handler may be running, so its credit returns only
  * with the runner's answer.
+ *
+ * At most one lease of a job is held. One that comes under a higher token tells that the older is not current any more.
  */
 export type TabledLease = {
   readonly ref: number;
@@ -45,6 +47,7 @@ export function leaseKey(jobId: string, fencingToken: number): string {
 
 export class LeaseTable {
   readonly #byRef = new Map<number, TabledLease>();
+  /** By job. */
   readonly #held = new Map<string, TabledLease>();
   #nextRef = 1;
 
@@ -56,6 +59,7 @@ export class LeaseTable {
     return this.#nextRef;
   }
 
+  /** Holds a lease, in the place of an older one of its job, which is the caller's to lose. */
   add(jobId: string, key: string, scanned: ScannedLease): TabledLease {
     const lease: TabledLease = {
       ref: this.#nextRef++,
@@ -73,7 +77,7 @@ export class LeaseTable {
       phase: "held",
     };
     this.#byRef.set(lease.ref, lease);
-    this.#held.set(key, lease);
+    this.#held.set(jobId, lease);
     return lease;
   }
 
@@ -81,9 +85,15 @@ export class LeaseTable {
     return this.#byRef.get(ref);
   }
 
+  /** The lease that is held of this job, whatever its token. */
+  heldOf(jobId: string): TabledLease | undefined {
+    return this.#held.get(jobId);
+  }
+
   /** A lease that is held under this name. */
-  heldByKey(key: string): TabledLease | undefined {
-    return this.#held.get(key);
+  heldAs(jobId: string, fencingToken: number): TabledLease | undefined {
+    const lease = this.#held.get(jobId);
+    return lease?.fencingToken === fencingToken ? lease : undefined;
   }
 
   held(): IterableIterator<TabledLease> {
@@ -92,12 +102,17 @@ export class LeaseTable {
 
   lose(lease: TabledLease): void {
     lease.phase = "lost";
-    this.#held.delete(lease.key);
+    this.#letGo(lease);
   }
 
   /** The runner has answered for it. */
   remove(lease: TabledLease): void {
     this.#byRef.delete(lease.ref);
-    if (lease.phase === "held") this.#held.delete(lease.key);
+    this.#letGo(lease);
+  }
+
+  /** Its place may be another's by now. */
+  #letGo(lease: TabledLease): void {
+    if (this.#held.get(lease.jobId) === lease) this.#held.delete(lease.jobId);
   }
 }
