@@ -1,5 +1,5 @@
 import { DisconnectPolicy } from "@holdfast/gen/holdfast/v1/job_pb";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { TrustWindowError } from "../src/index.js";
 import { type HubStream, resultText, until } from "./scripted-hub.js";
 import { abortable, gate, testDirectory, testHub, testWorker } from "./test-worker.js";
@@ -55,6 +55,21 @@ test("a hub that echoes but does not renew the session is left once the leases m
   expect(second.hello?.held).toEqual([]);
   const because = worker.states.find((state) => state.name === "backing-off")?.because;
   expect(because).toBe("the session was not renewed for so long that leases may be gone");
+});
+
+test("on a machine that wakes from sleep the trust window has passed, and handlers are aborted (D6)", async () => {
+  const hub = await testHub({ ttlMs: 30_000, heartbeatMs: 10_000 });
+  const { reasons, handler } = abortable();
+  const worker = testWorker({ address: hub.address, handlers: { work: handler } });
+  const first = await hub.live();
+  first.lease({ jobId: "a" });
+  await until(() => worker.stats().running === 1, "the handler");
+  const wallClock = Date.now.bind(Date);
+  vi.spyOn(Date, "now").mockImplementation(() => wallClock() + 60_000);
+  onTestFinished(() => void vi.restoreAllMocks());
+  await until(() => reasons.length === 1, "the abort");
+  expect(reasons[0]).toBeInstanceOf(TrustWindowError);
+  expect((await hub.live(2)).hello?.held).toEqual([]);
 });
 
 test("past the trust window the handler of a job with policy stop is aborted, and its result not reported", async () => {

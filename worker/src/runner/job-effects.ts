@@ -3,6 +3,7 @@ import { DurationSchema, durationFromMs, durationMs } from "@bufbuild/protobuf/w
 import type { AcquiredEffect, HeldEffect } from "@holdfast/gen/holdfast/v1/effect_pb";
 import { HoldfastError } from "../grpc/holdfast-error.js";
 import { EffectLostError } from "../job-errors.js";
+import { TrustClock } from "../trust-clock.js";
 import { type ActInit, type Answer, EffectCalls } from "./effect-calls.js";
 import { EffectHold } from "./effect-hold.js";
 import { decodeEffectValue, EffectNotStored, encodeEffectValue } from "./effect-value.js";
@@ -15,6 +16,8 @@ const keyBytesMax = 256;
 /** While another holds the effect: the holder may be done long before its lease runs out. */
 const askAgainFirstMs = 100;
 const askAgainMaxMs = 2_000;
+/** Of all effects of this process. */
+const clock = new TrustClock();
 
 /** What the effects of an attempt need of it. */
 type Attempt = { readonly id: string; readonly fencingToken: bigint; readonly signal: AbortSignal };
@@ -96,7 +99,7 @@ export class JobEffects {
     const { signal } = this.#attempt;
     for (let askAgainMs = askAgainFirstMs; ; askAgainMs = Math.min(askAgainMs * 2, askAgainMaxMs)) {
       signal.throwIfAborted();
-      const askedAt = performance.now();
+      const askedAt = clock.now();
       const ttl = durationFromMs(ttlMs);
       const answer = await this.#calls.act(key, { case: "claim", value: { ttl } });
       switch (answer.case) {
@@ -120,7 +123,9 @@ export class JobEffects {
     askedAt: number,
     { effectToken, takenOver, timeLeft }: AcquiredEffect,
   ): Promise<unknown> {
-    const hold = new EffectHold(ttlMs, askedAt, leftMs(timeLeft), () => this.#renew(key, effectToken, ttlMs));
+    const hold = new EffectHold(ttlMs, { clock, askedAt, timeLeftMs: leftMs(timeLeft) }, () =>
+      this.#renew(key, effectToken, ttlMs),
+    );
     const signal = AbortSignal.any([this.#attempt.signal, hold.signal]);
     let isStarted = false;
     try {

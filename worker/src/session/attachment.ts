@@ -24,6 +24,7 @@ import {
 import { callFailure } from "../grpc/call-failure.js";
 import { callMetadata, type HubAccess, openChannel } from "../grpc/hub-channel.js";
 import { methodPath } from "../grpc/method-codec.js";
+import type { TrustClock } from "../trust-clock.js";
 import { frameRequest, openResponse, requestField, responseField } from "../wire/attach-frame.js";
 import { type AttachmentEnd, endOfFailure, endOfSilence } from "./attachment-end.js";
 import { beat, heard, newPulse, type Pulse, silenceMaxMs } from "./pulse.js";
@@ -45,6 +46,7 @@ export class Attachment {
   readonly #client: Client;
   readonly #call: ClientDuplexStream<Buffer, Buffer>;
   readonly #events: AttachmentEvents;
+  readonly #clock: TrustClock;
   readonly #helloSentAt: number;
   #stage: Stage;
   #acknowledged = 0;
@@ -53,6 +55,7 @@ export class Attachment {
 
   constructor(options: AttachmentOptions, events: AttachmentEvents) {
     this.#events = events;
+    this.#clock = options.clock;
     this.ended = new Promise((resolve) => {
       this.#resolve = resolve;
     });
@@ -74,7 +77,7 @@ export class Attachment {
     }, options.welcomeWithinMs);
     this.#stage = { name: "connecting", timer };
     this.#watchConnection();
-    this.#helloSentAt = performance.now();
+    this.#helloSentAt = this.#clock.now();
     this.#call.write(frameRequest(requestField.hello, [toBinary(HelloSchema, options.hello)], 0));
   }
 
@@ -109,7 +112,7 @@ export class Attachment {
     if (this.#stage.name !== "live") return;
     const { since } = this.#stage;
     this.#clearTimers();
-    const timer = setTimeout(() => this.#end({ outcome, liveMs: performance.now() - since }), withinMs);
+    const timer = setTimeout(() => this.#end({ outcome, liveMs: this.#clock.now() - since }), withinMs);
     // The last deliveries are acknowledged before the goodbye: what is not goes elsewhere.
     if (this.#events.deliveredThrough() > this.#acknowledged) this.send(requestField.credit, []);
     this.#stage = { name: "closing", since, outcome, timer };
@@ -167,7 +170,7 @@ export class Attachment {
     if (this.#stage.name === "live" || this.#stage.name === "closing")
       throw new Error("the hub sent a second welcome");
     this.#clearTimers();
-    const now = performance.now();
+    const now = this.#clock.now();
     const ttlMs = welcome.sessionTtl === undefined ? 30_000 : durationMs(welcome.sessionTtl);
     const intervalMs =
       welcome.heartbeatInterval === undefined ? 5_000 : durationMs(welcome.heartbeatInterval);
@@ -189,13 +192,13 @@ export class Attachment {
     if (this.#stage.name !== "live") return;
     const { pulse } = this.#stage;
     const message = create(HeartbeatSchema, { nonce: BigInt(pulse.nextNonce), echo: pulse.hubNonce });
-    this.#stage.pulse = beat(pulse, performance.now());
+    this.#stage.pulse = beat(pulse, this.#clock.now());
     this.send(requestField.heartbeat, [toBinary(HeartbeatSchema, message)]);
   }
 
   #silenceIn(ms: number, silenceMs: number, intervalMs: number): NodeJS.Timeout {
-    const dueAt = performance.now() + ms;
-    return setTimeout(() => this.#onSilence(performance.now() - dueAt, silenceMs, intervalMs), Math.ceil(ms));
+    const dueAt = this.#clock.now() + ms;
+    return setTimeout(() => this.#onSilence(this.#clock.now() - dueAt, silenceMs, intervalMs), Math.ceil(ms));
   }
 
   /**
@@ -206,7 +209,7 @@ export class Attachment {
   #onSilence(lateMs: number, silenceMs: number, intervalMs: number): void {
     const stage = this.#stage;
     if (stage.name !== "live") return;
-    const leftMs = lateMs > intervalMs ? silenceMs : stage.pulse.heardAt + silenceMs - performance.now();
+    const leftMs = lateMs > intervalMs ? silenceMs : stage.pulse.heardAt + silenceMs - this.#clock.now();
     if (leftMs > 0) stage.silence = this.#silenceIn(leftMs, silenceMs, intervalMs);
     else this.abandon(`the hub has echoed no heartbeat for ${Math.round(silenceMs)} ms`);
   }
@@ -214,7 +217,7 @@ export class Attachment {
   #echo(bytes: Uint8Array): void {
     if (this.#stage.name !== "live") return;
     const message = fromBinary(HeartbeatEchoSchema, bytes);
-    const { pulse, answered } = heard(this.#stage.pulse, message.echo, message.nonce, performance.now());
+    const { pulse, answered } = heard(this.#stage.pulse, message.echo, message.nonce, this.#clock.now());
     this.#stage.pulse = pulse;
     if (answered === undefined) return;
     this.#events.onEcho(
@@ -246,7 +249,7 @@ export class Attachment {
 
   #liveMs(): number {
     const stage = this.#stage;
-    return stage.name === "live" || stage.name === "closing" ? performance.now() - stage.since : 0;
+    return stage.name === "live" || stage.name === "closing" ? this.#clock.now() - stage.since : 0;
   }
 
   #clearTimers(): void {
@@ -278,6 +281,8 @@ export type AttachmentOptions = {
   readonly hello: Hello;
   /** Bound of the wait for connection and welcome. */
   readonly welcomeWithinMs: number;
+  /** Of every time that `AttachmentEvents` tells. */
+  readonly clock: TrustClock;
 };
 
 /** What a stream tells the session. Called in the order of the hub's messages. */

@@ -1,4 +1,4 @@
-/** What the rules below look at. Times are of the worker's monotonic clock, in milliseconds. */
+/** What the rules below look at. Times are of the session's TrustClock, in milliseconds. */
 export type DoubtedLease = {
   readonly finishesDisconnected: boolean;
   /** Undefined or 0: no bound. */

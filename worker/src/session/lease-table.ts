@@ -35,7 +35,7 @@ export type TabledLease = {
   readonly openActs: Map<string, Uint8Array>;
   /** A wait for a signal that was sent and not answered yet; sent again on the next stream. */
   openWait: { readonly requestId: string; readonly wait: Uint8Array } | undefined;
-  /** Since when nobody can vouch for it, by the worker's monotonic clock; undefined: it is not in doubt. */
+  /** Since when nobody can vouch for it, by the session's TrustClock; undefined: it is not in doubt. */
   doubtedSince: number | undefined;
   phase: "held" | "lost";
 };

@@ -7,6 +7,7 @@ import {
 import type { RecoveredJournal } from "../journal/journal.js";
 import type { JournalDisk } from "../journal/journal-disk.js";
 import type { LossCause, Port, SessionFailure, ToRunner, ToSession } from "../port.js";
+import { TrustClock } from "../trust-clock.js";
 import type { EncodedResults } from "../wire/result-batch.js";
 import { scanVerdicts } from "../wire/verdict-scan.js";
 import { AddressRing } from "./address-ring.js";
@@ -46,6 +47,7 @@ export class Session implements AttachmentEvents {
   readonly #upstream: Upstream;
   readonly #successor: Successor;
   readonly #supervisor: Supervisor;
+  readonly #clock = new TrustClock();
   readonly #trust: TrustWatch;
   readonly #pace: ResultPace;
   #sessionId: string;
@@ -78,6 +80,7 @@ export class Session implements AttachmentEvents {
     this.#trust = new TrustWatch(
       (since) => this.#onTrustPassed(since),
       (now) => this.#desk.expireDoubted(now),
+      this.#clock,
     );
     const ring = new AddressRing(plan.access.addresses);
     this.#successor = new Successor(plan.access, ring);
@@ -152,7 +155,8 @@ export class Session implements AttachmentEvents {
     this.#desk.beginHello();
     const hello = helloMessage(worker, this.#sessionId, this.#results.open(), this.#desk.table.held());
     const client = this.#successor.take(address);
-    const options = { access, address, client, hello, welcomeWithinMs: tuning.welcomeWithinMs };
+    const { welcomeWithinMs } = tuning;
+    const options = { access, address, client, hello, welcomeWithinMs, clock: this.#clock };
     this.#attachment = new Attachment(options, this);
     this.#outlet.follow(this.#attachment);
     return this.#attachment.ended;
@@ -183,7 +187,7 @@ export class Session implements AttachmentEvents {
   }
 
   #judgeHeld(welcome: Welcome): void {
-    const { lost, reported } = this.#desk.judge(welcome.held, performance.now());
+    const { lost, reported } = this.#desk.judge(welcome.held, this.#clock.now());
     if (lost > 0) this.#log.leasesLost(lost, "the hub says that they do not stand any more");
     const duplicate = reported.filter((key) => this.#results.settleReported(key)).length;
     if (duplicate === 0) return;
@@ -275,7 +279,7 @@ export class Session implements AttachmentEvents {
 
   #forgetSession(): void {
     this.#sessionId = "";
-    this.#doubtAll(performance.now(), { kind: "taken", message: "the session is over" });
+    this.#doubtAll(this.#clock.now(), { kind: "taken", message: "the session is over" });
     this.#trust.look();
   }
 

@@ -1,19 +1,30 @@
+import { lookEveryMs, type TrustClock } from "../trust-clock.js";
 import { extendTrust, type Trust, trustAt } from "./trust-window.js";
 
-/** Tells when the trust window has passed, and sees to leases in doubt, with one timer for the whole session. */
+/**
+ * Tells when the trust window has passed, and sees to leases in doubt, with one timer for the whole session. While there is
+ * anything to tell it looks every second: of a machine that wakes from sleep only the clock knows, and no timer.
+ */
 export class TrustWatch {
   readonly #onPassed: (since: number) => void;
   readonly #expire: (now: number) => number | undefined;
+  readonly #clock: TrustClock;
   #trust: Trust = { state: "unheard" };
   #timer: NodeJS.Timeout | undefined;
 
   /**
    * @param onPassed the window has passed
    * @param expire gives up what may not go on in doubt at `now`, and returns when it next has to look; undefined: never
+   * @param clock the one that all times given here were read from
    */
-  constructor(onPassed: (since: number) => void, expire: (now: number) => number | undefined) {
+  constructor(
+    onPassed: (since: number) => void,
+    expire: (now: number) => number | undefined,
+    clock: TrustClock,
+  ) {
     this.#onPassed = onPassed;
     this.#expire = expire;
+    this.#clock = clock;
   }
 
   /** A hub welcomed the worker: a window that had passed is open again. */
@@ -35,15 +46,14 @@ export class TrustWatch {
   /** Looks now, and again when the next thing is due. An end that has moved on meanwhile only costs a look. */
   look(): void {
     this.stop();
-    const now = performance.now();
+    const now = this.#clock.now();
     const before = this.#trust;
     this.#trust = trustAt(before, now);
     if (before.state === "trusted" && this.#trust.state === "passed") this.#onPassed(this.#trust.since);
     const limit = this.#expire(now) ?? Number.POSITIVE_INFINITY;
     const next = this.#trust.state === "trusted" ? Math.min(limit, this.#trust.until) : limit;
     if (next === Number.POSITIVE_INFINITY) return;
-    // Timers cannot be set further ahead than 2^31 ms; a look in between does no harm.
-    const delayMs = Math.min(Math.max(1, Math.ceil(next - now)), 0x7fff_ffff);
+    const delayMs = Math.min(Math.max(1, Math.ceil(next - now)), lookEveryMs);
     this.#timer = setTimeout(() => this.#lookSoon(), delayMs);
   }
 

@@ -4,7 +4,7 @@
  * A heartbeat renews the session when it reaches the ledger, which is after it was sent. So a window that is counted
  * from the sending of the heartbeat that was echoed ends before the ledger's, whatever the way there and back took;
  * the margin covers clocks that run at different speeds and the time that it takes to stop a handler. All times are of
- * the worker's monotonic clock, in milliseconds.
+ * the session's TrustClock, in milliseconds: monotonic, and with the time that the machine slept.
  */
 
 /** A tenth of the session's time to live, at least 500 ms, but never more than half of it. */
