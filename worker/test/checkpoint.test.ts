@@ -162,3 +162,21 @@ test("progress is told now and then: the newest of each job, and nothing of jobs
   job.progress(99);
   await expect(job.saveCheckpoint("too late")).rejects.toBeInstanceOf(LeaseLostError);
 });
+
+test("what a handler says of its progress is made to fit: a hub would end the whole stream over it", async () => {
+  const { stream, job, finish } = await runningJob();
+  const told = async (count: number) => {
+    await until(() => stream.all("progress").length === count, `progress ${count}`);
+    return stream.all("progress")[count - 1]?.progress[0]?.progress?.message;
+  };
+  job.progress(1, "a\0b");
+  expect(await told(1)).toBe("a\ufffdb");
+  job.progress(2, "ä".repeat(600));
+  expect(await told(2)).toBe("ä".repeat(512));
+  // @ts-expect-error: what a handler in plain JavaScript may say
+  job.progress(3, 3);
+  expect(await told(3)).toBe("3");
+  for (const percent of [null, "50", Symbol("half")])
+    expect(() => job.progress(percent as unknown as number)).toThrow(RangeError);
+  finish();
+});

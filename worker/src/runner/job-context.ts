@@ -86,7 +86,7 @@ export type JobContext = {
     run: EffectFunction<Value>,
     options?: EffectOptions,
   ): Promise<Value>;
-  /** Tells people how far the job is, 0 to 100. Best effort, a few times a second at most. */
+  /** Tells people how far the job is, 0 to 100. Best effort, a few times a second at most. A message is cut to 1 KiB. */
   progress(percent: number, message?: string): void;
   /**
    * Adds to what this attempt has spent: money in millionths of a US dollar, and tokens, both whole numbers. The sum is

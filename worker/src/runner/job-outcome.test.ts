@@ -110,9 +110,14 @@ describe("a failure", () => {
         const { code, message, retryAfter } = readFailure(failureOutcome(take()));
         expect(code).toMatch(/^[A-Z0-9_]{1,64}$/);
         expect(Buffer.byteLength(message)).toBeLessThanOrEqual(4096);
+        expect(message).not.toContain("\0");
         if (retryAfter !== undefined) expect(durationMs(retryAfter)).toBeLessThanOrEqual(7 * 86_400_000);
       }),
     );
+  });
+
+  test("has a message without NUL, which no hub takes", () => {
+    expect(readFailure(failureOutcome(new Error("a\0b"))).message).toBe("Error: a\ufffdb");
   });
 
   test("has at most 4096 bytes of message, cut between characters", () => {

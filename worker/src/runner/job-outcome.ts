@@ -2,6 +2,7 @@ import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { OutcomeSchema } from "@holdfast/gen/holdfast/v1/job_pb";
 import { JobFailure, type RevokeCause } from "../job-errors.js";
+import { wireText } from "../wire/wire-text.js";
 
 /** Limits of the wire; what is longer, or later, is cut. */
 const failureCodeMax = 64;
@@ -73,7 +74,7 @@ function meantFailure(error: JobFailure): FailureInit {
   const retryAfterMs = waitMs(error.retryAfterMs);
   return {
     code: failureCode(error),
-    message: cutUtf8(String(error.message), failureMessageBytesMax),
+    message: wireText(error.message, failureMessageBytesMax),
     permanent: Boolean(error.permanent),
     ...(retryAfterMs > 0 && { retryAfter: durationFromMs(retryAfterMs) }),
   };
@@ -81,7 +82,7 @@ function meantFailure(error: JobFailure): FailureInit {
 
 function otherFailure(error: unknown): FailureInit {
   const message = error instanceof Error ? `${error.name}: ${String(error.message)}` : String(error);
-  return { code: failureCode(error), message: cutUtf8(message, failureMessageBytesMax) };
+  return { code: failureCode(error), message: wireText(message, failureMessageBytesMax) };
 }
 
 /** As much of a delay as a hub takes. */
@@ -97,12 +98,12 @@ export function revokedOutcome(cause: RevokeCause, message: string): Uint8Array 
   switch (cause) {
     case "cancelled":
       return encode({
-        outcome: { case: "cancelled", value: { reason: cutUtf8(message, cancelReasonBytesMax) } },
+        outcome: { case: "cancelled", value: { reason: wireText(message, cancelReasonBytesMax) } },
       });
     case "deadline":
       return failure({
         code: "DEADLINE_EXCEEDED",
-        message: cutUtf8(message, failureMessageBytesMax),
+        message: wireText(message, failureMessageBytesMax),
         permanent: true,
       });
     case "preempted":
@@ -136,13 +137,4 @@ function failureCode(error: unknown): string {
     .toUpperCase()
     .replace(/[^A-Z0-9_]/g, "_")
     .slice(0, failureCodeMax);
-}
-
-/** At most `bytesMax` bytes of UTF-8, cut between characters. */
-function cutUtf8(value: string, bytesMax: number): string {
-  if (Buffer.byteLength(value) <= bytesMax) return value;
-  let end = bytesMax;
-  const bytes = Buffer.from(value);
-  while (end > 0 && ((bytes[end] as number) & 0xc0) === 0x80) end--;
-  return bytes.toString("utf8", 0, end);
 }

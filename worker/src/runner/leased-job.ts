@@ -10,6 +10,7 @@ import type { ReceivedSignal } from "../signals/received-signal.js";
 import type { Published } from "../signals/waiting-signals.js";
 import type { ScannedLease } from "../wire/lease-scan.js";
 import { nothingSpent, type Spent, spendField } from "../wire/spend-field.js";
+import { wireText } from "../wire/wire-text.js";
 import { CheckpointSlot } from "./checkpoint-slot.js";
 import type {
   AwaitedChannel,
@@ -39,6 +40,7 @@ export type JobOutlet = {
 };
 
 const throttledMsMax = 86_400_000;
+const progressBytesMax = 1_024;
 
 /** Where a job is on its way through the runner. */
 export type JobPhase =
@@ -318,10 +320,12 @@ export class LeasedJob implements JobContext {
   }
 
   progress(percent: number, message = ""): void {
-    if (!(percent >= 0 && percent <= 100)) {
-      throw new RangeError(`progress must be a percentage from 0 to 100, got ${percent}`);
+    if (!(typeof percent === "number" && percent >= 0 && percent <= 100)) {
+      throw new RangeError(`progress must be a percentage from 0 to 100, got ${String(percent)}`);
     }
-    if (this.phase === "running") this.#outlet.progress(this, percent, message);
+    if (this.phase !== "running") return;
+    // A hub that is told what it does not take ends the stream, and the worker with it.
+    this.#outlet.progress(this, percent, wireText(message, progressBytesMax));
   }
 
   throttled({ retryAfterMs = 0 }: { readonly retryAfterMs?: number } = {}): void {
