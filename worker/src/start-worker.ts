@@ -11,6 +11,7 @@ import { defaultTuning, type SessionPlan, type SessionTuning } from "./session/s
 import { openLocalSession, openThreadSession } from "./session-link.js";
 import { HubProducer } from "./signals/producer.js";
 import { onStopSignal } from "./stop-signals.js";
+import { thrownText } from "./thrown-text.js";
 import { readVerdicts } from "./verdict-hook.js";
 import { type CheckedOptions, checkWorkerOptions, type WorkerOptions } from "./worker-options.js";
 import type { WorkerState } from "./worker-state.js";
@@ -80,20 +81,20 @@ export function launchWorker(options: WorkerOptions, { tuning, disk, order }: La
   const verdicts = { committed: 0, duplicate: 0, stale: 0, refused: 0 };
   let state: WorkerState = { name: "connecting", address: plan.access.addresses[0] as string };
 
-  const hook = <Value>(name: string, call: ((value: Value) => void) | undefined, value: Value) => {
-    try {
-      call?.(value);
-    } catch (error) {
-      logSafely({ level: "error", event: "hook-failed", message: `${name} threw: ${error}` });
-    }
-  };
-  const logSafely = (event: LogEvent) => {
-    try {
-      log(event);
-    } catch {
-      // An event that cannot be logged is no reason to stop working.
-    }
-  };
+  const hook = <Value>(name: string, call: ((value: Value) => void) | undefined, value: Value) =>
+    callSafely(
+      () => call?.(value),
+      (error) => {
+        const message = `${name} threw: ${thrownText(() => error)}`;
+        logSafely({ level: "error", event: "hook-failed", message });
+      },
+    );
+  // An event that cannot be logged is no reason to stop working.
+  const logSafely = (event: LogEvent) =>
+    callSafely(
+      () => log(event),
+      () => {},
+    );
 
   const onMessage = (message: Exclude<ToRunner, { type: "closed" }>) => {
     switch (message.type) {
@@ -181,6 +182,16 @@ type Launch = {
   /** In which order this worker goes round its hubs. */
   readonly order: (addresses: readonly string[]) => readonly string[];
 };
+
+/** Calls what the application gave; that may be an async function, which throws later. */
+function callSafely(call: () => unknown, failed: (error: unknown) => void): void {
+  try {
+    const returned = call();
+    if (returned instanceof Promise) returned.catch(failed);
+  } catch (error) {
+    failed(error);
+  }
+}
 
 function takeJournal(directory: string): () => void {
   try {

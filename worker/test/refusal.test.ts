@@ -123,3 +123,29 @@ test("an application's hooks and log may throw without harm", async () => {
   await until(() => worker.stats().committed === 1, "the verdict");
   await until(() => events.includes("hook-failed onVerdict threw: Error: hook"), "the complaint");
 });
+
+test("an application's hooks and log may reject, or throw what has no text, without harm", async () => {
+  const hub = await testHub();
+  const events: string[] = [];
+  const worker = testWorker({
+    address: hub.address,
+    onSession: async () => {
+      throw new Error("late");
+    },
+    onVerdict: () => {
+      throw Object.create(null);
+    },
+    log: async ({ event, message }) => {
+      events.push(`${event} ${message}`);
+      throw new Error("log");
+    },
+  });
+  const stream = await hub.live();
+  stream.lease({ jobId: "a" });
+  await until(() => worker.stats().committed === 1, "the verdict");
+  await until(
+    () => events.includes("hook-failed onVerdict threw: something that cannot be read"),
+    "the complaint about a throw",
+  );
+  await until(() => events.includes("hook-failed onSession threw: Error: late"), "that about a rejection");
+});
