@@ -270,6 +270,28 @@ test("a verdict that the job's lease is gone stops the handler, like a stale che
   await until(() => stream.released.length === 1, "the release");
 });
 
+test("a key that no hub takes is refused here: a hub would end the whole stream over it", async () => {
+  const refused: unknown[] = [];
+  const { stream } = await working(async (job) => {
+    for (const key of ["", "a\0b", "\ud800", "k".repeat(257), 5 as unknown as string])
+      await job.effect(key, () => "done").catch((error) => refused.push(error));
+  });
+  await result(stream);
+  expect(refused).toEqual(Array.from({ length: 5 }, () => expect.any(RangeError)));
+  expect(stream.all("effect")).toEqual([]);
+});
+
+test("times of an effect may have fractions", async () => {
+  const { stream } = await working(
+    async (job) => await job.effect("mail", () => "sent", { ttlMs: 1_000.0001 }),
+  );
+  const claim = await act(stream, 1);
+  expect(claim.act).toMatchObject({ case: "claim", value: { ttl: { seconds: 1n } } });
+  answer(stream, claim, acquired());
+  answer(stream, await act(stream, 2), written);
+  expect(resultText(await result(stream))).toBe("sent");
+});
+
 test("two calls with one key are one effect", async () => {
   let runs = 0;
   const { stream } = await working(async (job) => {

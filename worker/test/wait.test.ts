@@ -93,6 +93,13 @@ test("a suspended handler stays at its await, its place is free, and it is start
   expect(seen).toEqual(["from the start", JobSuspended.name, "from asked", "finally"]);
 });
 
+test("the timeout of a wait may have fractions", async () => {
+  const { stream } = await working(async (job) => {
+    await job.waitFor("approval", { timeoutMs: 1_000.0001 });
+  });
+  expect((await asked(stream, 1)).timeout).toMatchObject({ seconds: 1n, nanos: 1_000_000 });
+});
+
 test("a wait that is over resolves with undefined", async () => {
   const { stream } = await working(async (job) => {
     const approval = await job.waitFor("approval", { timeoutMs: 60_000 });

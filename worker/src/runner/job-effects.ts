@@ -3,6 +3,7 @@ import { DurationSchema, durationFromMs, durationMs } from "@bufbuild/protobuf/w
 import type { AcquiredEffect, HeldEffect } from "@holdfast/gen/holdfast/v1/effect_pb";
 import { HoldfastError } from "../grpc/holdfast-error.js";
 import { EffectLostError } from "../job-errors.js";
+import { show } from "../option-check.js";
 import { TrustClock } from "../trust-clock.js";
 import { type ActInit, type Answer, EffectCalls } from "./effect-calls.js";
 import { EffectHold } from "./effect-hold.js";
@@ -61,7 +62,7 @@ export class JobEffects {
     if (problem !== undefined) return Promise.reject(new RangeError(problem));
     const known = this.#known.get(key);
     if (known !== undefined) return known as Promise<Value>;
-    const effect = this.#do(key, run, ttlMs);
+    const effect = this.#do(key, run, Math.ceil(ttlMs));
     this.#known.set(key, effect);
     this.#underWay.add(effect);
     const ended = () => this.#underWay.delete(effect);
@@ -170,11 +171,16 @@ export class JobEffects {
 }
 
 function problemOf(key: string, ttlMs: number): string | undefined {
-  if (typeof key !== "string" || key === "" || Buffer.byteLength(key) > keyBytesMax)
-    return `the key of an effect must be text of 1 to ${keyBytesMax} bytes, got ${JSON.stringify(key)}`;
+  if (typeof key !== "string" || key === "" || Buffer.byteLength(key) > keyBytesMax || !isText(key))
+    return `the key of an effect must be text of 1 to ${keyBytesMax} bytes without NUL, got ${show(key)}`;
   if (!(ttlMs >= ttlMinMs && ttlMs <= ttlMaxMs))
     return `ttlMs must be from ${ttlMinMs} to ${ttlMaxMs}, got ${ttlMs}`;
   return undefined;
+}
+
+/** A hub ends the stream, and the worker with it, over a key that is none. */
+function isText(key: string): boolean {
+  return key.isWellFormed() && !key.includes("\0");
 }
 
 function untilNextClaim({ timeLeft }: HeldEffect, askAgainMs: number): number {

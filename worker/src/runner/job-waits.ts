@@ -55,7 +55,7 @@ export class JobWaits {
       channel: channelRef(typeof channel === "string" ? { name: channel, jobId } : channel),
       key,
       after: BigInt(after),
-      ...(timeoutMs !== undefined && { timeout: durationFromMs(timeoutMs) }),
+      ...(timeoutMs !== undefined && { timeout: durationFromMs(Math.ceil(timeoutMs)) }),
     });
     return new Promise((resolve, reject) => {
       this.#waiting = { requestId, resolve, reject };
