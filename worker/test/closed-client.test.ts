@@ -6,8 +6,8 @@ import { methodPath } from "../src/grpc/method-codec.js";
 import { createClient } from "../src/index.js";
 import { until } from "./scripted-hub.js";
 
-/** A hub that takes every stream, and says nothing on it. */
-async function silentHub() {
+/** A hub that takes every stream, and says nothing on it, or the same on each. */
+async function silentHub(says?: Buffer) {
   const open = new Set<string>();
   const server = new Server();
   for (const method of [
@@ -30,6 +30,7 @@ async function silentHub() {
       call.on("cancelled", () => open.delete(localName));
       call.on("error", () => {});
       call.sendMetadata(new Metadata());
+      if (says !== undefined) call.write(says);
     };
     server.addService({ [localName]: definition }, { [localName]: take as never });
   }
@@ -101,4 +102,13 @@ test("a subscription that waits to connect again ends with its client", async ()
   await new Promise((resolve) => setTimeout(resolve, 200));
   client.close();
   await subscription.done;
+});
+
+test("a hub that says what cannot be read ends a producer and a subscription, and not the process", async () => {
+  const hub = await silentHub(Buffer.from([0xff, 0xff]));
+  const client = createClient({ address: hub.address });
+  onTestFinished(() => client.close());
+  const subscription = client.subscribe("orders", () => {});
+  await expect(client.publish("orders", "one")).rejects.toThrow();
+  await expect(subscription.done).rejects.toThrow();
 });

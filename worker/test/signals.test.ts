@@ -107,6 +107,22 @@ test("a reducer that cannot take a signal ends the subscription with its error, 
   await after.stop();
 });
 
+test("a state that JSON cannot hold ends the subscription with its error, and not the process", async () => {
+  const client = connect();
+  await client.publish("big", "one");
+  const subscription = client.subscribe<{ count: bigint }>("big", (_, { count }) => ({ count: count + 1n }), {
+    consumer: "counter",
+    checkpoint: { initial: () => ({ count: 0n }), everyMs: 50 },
+  });
+  await expect(subscription.done).rejects.toThrow("BigInt");
+  const stopped = client.subscribe<{ count: bigint }>("big", (_, { count }) => ({ count: count + 1n }), {
+    consumer: "other",
+    checkpoint: { initial: () => ({ count: 0n }), everyMs: 60_000 },
+    onCaughtUp: () => setImmediate(() => void stopped.stop().catch(() => {})),
+  });
+  await expect(stopped.done).rejects.toThrow("BigInt");
+});
+
 test("members of a group share the partitions of a channel, and go on without the one that stops", async () => {
   const client = connect();
   await house

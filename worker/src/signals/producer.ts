@@ -149,7 +149,7 @@ export class HubProducer implements SignalProducer {
     this.#isOpen = false;
     this.#isPaused = false;
     call.on("data", (bytes: Buffer) => {
-      if (this.#call === call) this.#take(fromBinary(PublishResponseSchema, bytes));
+      if (this.#call === call) this.#read(bytes);
     });
     call.on("error", (error: ServiceError) => {
       if (this.#call === call) this.#lost(failed(error));
@@ -165,6 +165,15 @@ export class HubProducer implements SignalProducer {
     };
     const open = create(PublishRequestSchema, { message: { case: "open", value } });
     call.write(toBinary(PublishRequestSchema, open));
+  }
+
+  /** What cannot be read now cannot be on the next stream. */
+  #read(bytes: Buffer): void {
+    try {
+      this.#take(fromBinary(PublishResponseSchema, bytes));
+    } catch (error) {
+      this.#end(new Error("the hub sent something unreadable", { cause: error }));
+    }
   }
 
   #take({ message }: PublishResponse): void {

@@ -16,7 +16,9 @@ import {
 import type { HubConnection } from "../client/hub-connection.js";
 import { HoldfastError } from "../grpc/holdfast-error.js";
 import { backoffMs } from "../session/backoff.js";
+import { thrownText } from "../thrown-text.js";
 import { type ScannedPage, scanSignals } from "../wire/signal-scan.js";
+import { wireText } from "../wire/wire-text.js";
 import type { ChannelName } from "./channel-name.js";
 import { ReceivedSignal } from "./received-signal.js";
 import { type DueCheckpoint, ReducerStates } from "./reducer-states.js";
@@ -45,6 +47,7 @@ const backoff = { firstMs: 100, maxMs: 5_000, resetAfterMs: 0 };
 const reducerTriesMax = 5;
 const refusalDelayMs = 1_000;
 const tickMs = 100;
+const reasonBytesMax = 1_024;
 const gapReasons = ["", "CURSOR_TOO_OLD", "LAGGED", "DEAD_LETTERED"];
 
 export class HubSubscription<State> implements Subscription {
@@ -132,13 +135,19 @@ export class HubSubscription<State> implements Subscription {
     this.#states = this.#newStates?.() ?? null;
     this.#done = undefined;
     call.on("error", () => undefined);
-    const stop = () => void this.#inHand.then(() => this.#finish(call));
+    // A state that cannot be stored would throw where nobody listens: it ends the stream, and the subscription with it.
+    const giveUp = (error: unknown) => void call.destroy(new HandlerGaveUp(error));
+    const stop = () => void this.#inHand.then(() => this.#finish(call)).catch(giveUp);
     this.#stopping.signal.addEventListener("abort", stop, { once: true });
     this.#say({ case: "open", value: subscribeOpen(this.#channel, this.#options) });
     this.#grant(window);
     const ticker = setInterval(() => {
       this.#sayAcknowledged();
-      this.#save(this.#states?.takeDue(Date.now()));
+      try {
+        this.#save(this.#states?.takeDue(Date.now()));
+      } catch (error) {
+        giveUp(error);
+      }
     }, tickMs);
     try {
       for await (const bytes of call as AsyncIterable<Buffer>) {
@@ -236,7 +245,10 @@ export class HubSubscription<State> implements Subscription {
   async #failed({ partition, sequence }: ReceivedSignal, error: unknown): Promise<void> {
     if (this.#states !== null) throw new ReducerFailed(`${partition}/${sequence}`, error);
     if (!this.#options.consumer) throw new HandlerGaveUp(error);
-    const reason = error instanceof Error ? error.message.slice(0, 250) : String(error).slice(0, 250);
+    const reason = wireText(
+      thrownText(() => (error instanceof Error ? error.message : error)),
+      reasonBytesMax,
+    );
     const delay = durationFromMs(refusalDelayMs);
     this.#say({ case: "nack", value: { partition, sequence: BigInt(sequence), delay, reason } });
   }
