@@ -46,6 +46,7 @@ test("details that cannot be read, or are somebody else's, do not hide the statu
 test.each([
   ["0.5s", 500],
   ["2s", 2_000],
+  ["9999999999s", 0x7fff_ffff],
   ["soon", undefined],
 ])("a hub that says to come back after %s is understood as %s ms", (text, retryAfterMs) => {
   expect(callFailure(failed(statusDetails(8, "BACKLOG_FULL", { retry_after: text })))).toMatchObject({

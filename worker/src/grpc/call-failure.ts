@@ -30,10 +30,13 @@ export function callFailure(failed: FailedStatus): CallFailure {
   }
 }
 
+/** A timer that is set further ahead fires at once. */
+const timerMsMax = 0x7fff_ffff;
+
 /** A duration as ErrorInfo metadata writes it: seconds with an "s", such as "0.5s". */
 function durationTextMs(text: string | undefined): number | undefined {
   const seconds = /^(\d+(?:\.\d+)?)s$/.exec(text ?? "")?.[1];
-  return seconds === undefined ? undefined : Number(seconds) * 1000;
+  return seconds === undefined ? undefined : Math.min(Number(seconds) * 1000, timerMsMax);
 }
 
 type ErrorInfo = { reason: string; domain: string; metadata: Record<string, string> };
