@@ -1,6 +1,7 @@
 // The statement that suspends jobs until a signal comes. The head of the partition is locked first, the row that
 // publishing locks: a signal that was stored before is seen here, and whoever publishes after it finds the job waiting
-// (docs/adr/0028). So no signal between a job's last look and its waiting is missed.
+// (docs/adr/0028). So no signal between a job's last look and its waiting is missed. What the locked head says counts:
+// a round of waking may have changed it while this waited.
 import { JobEventType, JobState } from "../domain/job-state.js";
 import { waitFingerprint } from "../domain/wait.js";
 import { distinctItems, leaseKey } from "./distinct-items.js";
@@ -68,8 +69,9 @@ with input as (
   select 5, timeout_at, id, revision from parked where timeout_at is not null
 ), heads as (
   update channel_partition p set is_awaited = true
-  from (select distinct channel_id, partition from parked) i
-  where ${isByKeyOf("p", "i", "channel_id", "partition")} and not p.is_awaited
+  from (select distinct h.channel_id, h.partition
+    from parked k join head h on h.channel_id = k.channel_id and h.partition = k.partition where not h.is_awaited) i
+  where ${isByKeyOf("p", "i", "channel_id", "partition")}
 ), ${writePage("parked")}
 select id, ${toMs("timeout_at")} as timeout_at_ms from parked`;
 

@@ -173,6 +173,30 @@ it("finds who was suspended while it waited for the head (D11)", async () => {
   expect(await isReadyWithReason(lease.jobId)).toBe("SIGNAL");
 });
 
+it("wakes who was suspended after it waited for a round that left nobody waiting (D11)", async () => {
+  const lease = await desk.leased();
+  const channel = await openChannel(ledger);
+  const publish = await channel.producer();
+  const setAwaited = "update channel_partition set is_awaited = $2 where channel_id = $1";
+  await room.sql(setAwaited, [channel.channelId, true]);
+  const eye = new pg.Client({ connectionString: room.url });
+  await eye.connect();
+  await eye.query("set search_path = holdfast; begin");
+  await eye.query(setAwaited, [channel.channelId, false]);
+
+  const waiting = waitOn(ledger, waitItem(sessionId, lease, channel.channelId));
+  const isHeldUp = () =>
+    room.sql(`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+      and query like '%timeout_ms%channel_partition%'`);
+  await expect.poll(isHeldUp, { timeout: 4_000 }).toHaveLength(1);
+  await eye.query("commit");
+  await eye.end();
+
+  expect(await waiting).toBe("suspended");
+  await publish();
+  expect(await isReadyWithReason(lease.jobId)).toBe("SIGNAL");
+});
+
 it("ends a wait by its time or by its signal, never by both", async () => {
   const outcomes = new Set<string>();
   for (let round = 0; round < 40; round += 1) {
