@@ -59,6 +59,11 @@ export async function readGateEpoch(db: ReadPool): Promise<number> {
 /** The part of a statement by which all hubs look at the gates again before they claim. */
 const turnEpoch = "turned as (update gate_epoch set epoch = epoch + 1 where is_only)";
 
+/** The gate as it stands, locked: what is kept of a change is what it changed. */
+const lockBefore = `before as materialized (
+        select settings from gate where tenant_id = $1 and type = $2 and target = $3 for update
+      )`;
+
 /** Sets a gate, or changes its settings; what work has made of it stays. */
 export async function setGate(
   db: ReadPool,
@@ -70,10 +75,9 @@ export async function setGate(
   const { rows } = await db.query<GateRow>({
     name: "set_gate",
     text: `
-      with ${turnEpoch}, before as materialized (
-        select settings from gate where tenant_id = $1 and type = $2 and target = $3
-      ), made as (
-        insert into gate (tenant_id, type, target, settings) values ($1, $2, $3, $4)
+      with ${turnEpoch}, ${lockBefore}, made as (
+        insert into gate (tenant_id, type, target, settings)
+        select $1, $2, $3, $4::jsonb from (select count(*) from before) locked
         on conflict (tenant_id, type, target) do update set settings = excluded.settings, since = now()
         returning *
       ), changed as (

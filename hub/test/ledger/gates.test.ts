@@ -70,6 +70,24 @@ describe("a gate", () => {
   });
 });
 
+describe("changes of a gate that meet", () => {
+  it("are each kept with what stood before", async () => {
+    const target = { type: "product", product: "busy" } as const;
+    await ledger.setGate(operator, "pause.set", target, pause("first"));
+    const notes = Array.from({ length: 12 }, (_, at) => `note ${at}`);
+
+    await Promise.all(notes.map((note) => ledger.setGate(operator, "pause.set", target, pause(note))));
+
+    const kept = await ledger.listOperations(1, "product:busy", lastUuid, 20);
+    const noteOf = (settings: unknown) => (settings as { note: string } | null)?.note;
+    const { gates } = await ledger.readGates();
+    const stands = gates.find((gate) => gate.target.type === "product" && gate.target.product === "busy");
+    expect(kept.map(({ before }) => noteOf(before)).toSorted()).toEqual(
+      [undefined, "first", ...notes].filter((note) => note !== stands?.settings.note).toSorted(),
+    );
+  });
+});
+
 describe("parked jobs", () => {
   /** Jobs that wait at a gate, with these scores. */
   async function park(gateId: number, scores: readonly number[]): Promise<string[]> {
