@@ -3,7 +3,7 @@ import { parseTarget, targetText } from "../domain/gate.js";
 import type { Operator } from "../domain/operation.js";
 import { operatorValues, recordOperation } from "./operations.js";
 import type { ReadPool } from "./read-pool.js";
-import { toMs } from "./sql-text.js";
+import { isByKey, toMs } from "./sql-text.js";
 
 const gateColumns = `gate_id, tenant_id, type, target, settings, state, ${toMs("since")} as since_ms`;
 
@@ -64,6 +64,20 @@ const lockBefore = `before as materialized (
         select settings from gate where tenant_id = $1 and type = $2 and target = $3 for update
       )`;
 
+/** What was spent in the current window of a budget, and is spent in the one that becomes current, if that began later. */
+const moveSpend = `moved as materialized (
+        select m.meter_id, window_start(b.settings, now()) as began_at, window_start(g.settings, now()) as begins_at
+        from made g cross join before b join meter m on ${isByKey("m.meter_id", "g.gate_id")}
+        for update of m
+      ), counted as (
+        update meter m set window_began_at = w.begins_at from moved w
+        where ${isByKey("m.meter_id", "w.meter_id")} and m.window_began_at >= w.began_at
+          and m.window_began_at < w.begins_at
+      ), uncounted as (
+        update hold_end e set at = w.begins_at from moved w
+        where ${isByKey("e.meter_id", "w.meter_id")} and e.at >= w.began_at and e.at < w.begins_at
+      )`;
+
 /** Sets a gate, or changes its settings; what work has made of it stays. */
 export async function setGate(
   db: ReadPool,
@@ -80,7 +94,7 @@ export async function setGate(
         select $1, $2, $3, $4::jsonb from (select count(*) from before) locked
         on conflict (tenant_id, type, target) do update set settings = excluded.settings, since = now()
         returning *
-      ), changed as (
+      ), ${moveSpend}, changed as (
         select tenant_id as operation_tenant, $8::text as action, target,
           (select settings from before) as before, settings as after
         from made

@@ -46,6 +46,12 @@ async function leased(gateId: number, cost: number): Promise<GrantedLease> {
   return lease;
 }
 
+/** A time zone in which it is that hour of the day. */
+function zoneAtHour(hour: number): string {
+  const offset = ((hour - new Date().getUTCHours() + 36) % 24) - 12;
+  return `Etc/GMT${offset <= 0 ? "+" : "-"}${Math.abs(offset)}`;
+}
+
 describe("a budget", () => {
   it("holds the estimate at the claim and is settled at what was spent, once (D18)", async () => {
     const gateId = await budget("settle", { costMax: 1_000_000 });
@@ -128,6 +134,46 @@ describe("a budget", () => {
     await leased(gateId, 400);
     expect(await levelOf(gateId)).toMatchObject({ cost: 400, spentCost: 0 });
     await expectMetersConserved(room);
+  });
+
+  it.each([
+    ["zone", "day"],
+    ["window", "month"],
+  ] as const)(
+    "keeps what is spent when its %s changes to one that began later (D18)",
+    async (what, window) => {
+      const product = `moved-${what}`;
+      const gateId = await budget(product, { costMax: 1_000, window, timeZone: zoneAtHour(22) });
+      await ledger.report([reportItem(sessionId, await leased(gateId, 600), done)]);
+      const late = await leased(gateId, 200);
+      await leased(gateId, 100);
+      // One that no claim has counted out yet, from before the new window.
+      await ledger.report([reportItem(sessionId, late, done)]);
+      await room.sql("update hold_end set at = at - interval '10 hours' where meter_id = $1", [gateId]);
+      expect(await levelOf(gateId)).toMatchObject({ cost: 900, spentCost: 800 });
+
+      await budget(product, { costMax: 1_000, window: "day", timeZone: zoneAtHour(2) });
+
+      expect(await levelOf(gateId)).toMatchObject({ cost: 900, spentCost: 800 });
+      const asked = await submitMany(room, 1, { options: estimated(101) });
+      expect(stopsOf(await claim(asked, [gateId]))).toHaveLength(1);
+      expect(await levelOf(gateId)).toMatchObject({ cost: 900, spentCost: 800 });
+      await expectMetersConserved(room);
+    },
+  );
+
+  it("brings nothing back of a window that is over when it is changed", async () => {
+    const gateId = await budget("over", { costMax: 1_000, timeZone: zoneAtHour(22) });
+    await ledger.report([reportItem(sessionId, await leased(gateId, 600), done)]);
+    await leased(gateId, 1);
+    await room.sql(
+      "update meter set window_began_at = window_began_at - interval '1 day' where meter_id = $1",
+      [gateId],
+    );
+
+    await budget("over", { costMax: 1_000, timeZone: zoneAtHour(2) });
+
+    expect(await levelOf(gateId)).toMatchObject({ cost: 1, spentCost: 0 });
   });
 
   it("counts spend from outside once per request", async () => {
