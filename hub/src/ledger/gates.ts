@@ -64,6 +64,13 @@ const lockBefore = `before as materialized (
         select settings from gate where tenant_id = $1 and type = $2 and target = $3 for update
       )`;
 
+/** What became of the gate, with the operator ($5 to $7) and the action ($8). */
+const recordChange = `changed as (
+        select tenant_id as operation_tenant, $8::text as action, target,
+          (select settings from before) as before, settings as after
+        from made
+      ), ${recordOperation("changed", 5)}`;
+
 /** What was spent in the current window of a budget, and is spent in the one that becomes current, if that began later. */
 const moveSpend = `moved as materialized (
         select m.meter_id, window_start(b.settings, now()) as began_at, window_start(g.settings, now()) as begins_at
@@ -78,13 +85,18 @@ const moveSpend = `moved as materialized (
         where ${isByKey("e.meter_id", "w.meter_id")} and e.at >= w.began_at and e.at < w.begins_at
       )`;
 
-/** Sets a gate, or changes its settings; what work has made of it stays. */
+/**
+ * Sets a gate, or changes its settings; what work has made of it stays.
+ *
+ * @param kept names of settings that only a new gate begins with: one that stands keeps its own
+ */
 export async function setGate(
   db: ReadPool,
   operator: Operator,
   action: string,
   target: Gate["target"],
   { type, settings }: GateSettings,
+  kept: readonly string[] = [],
 ): Promise<Gate> {
   const { rows } = await db.query<GateRow>({
     name: "set_gate",
@@ -92,13 +104,10 @@ export async function setGate(
       with ${turnEpoch}, ${lockBefore}, made as (
         insert into gate (tenant_id, type, target, settings)
         select $1, $2, $3, $4::jsonb from (select count(*) from before) locked
-        on conflict (tenant_id, type, target) do update set settings = excluded.settings, since = now()
+        on conflict (tenant_id, type, target) do update set
+          settings = gate.settings || (excluded.settings - $9::text[]), since = now()
         returning *
-      ), ${moveSpend}, changed as (
-        select tenant_id as operation_tenant, $8::text as action, target,
-          (select settings from before) as before, settings as after
-        from made
-      ), ${recordOperation("changed", 5)}
+      ), ${moveSpend}, ${recordChange}
       select ${gateColumns} from made`,
     values: [
       operator.tenantId,
@@ -107,9 +116,40 @@ export async function setGate(
       JSON.stringify(settings),
       ...operatorValues(operator),
       action,
+      kept,
     ],
   });
   return toGate(rows[0] as GateRow);
+}
+
+/** Changes some of a gate's settings, whatever the others are by then; null when there is none. */
+export async function changeGate(
+  db: ReadPool,
+  operator: Operator,
+  action: string,
+  target: Gate["target"],
+  type: GateType,
+  change: Partial<GateSettings["settings"]>,
+): Promise<Gate | null> {
+  const { rows } = await db.query<GateRow>({
+    name: "change_gate",
+    text: `
+      with ${turnEpoch}, ${lockBefore}, made as (
+        update gate g set settings = g.settings || $4::jsonb, since = now() from before
+        where g.tenant_id = $1 and g.type = $2 and g.target = $3
+        returning g.*
+      ), ${recordChange}
+      select ${gateColumns} from made`,
+    values: [
+      operator.tenantId,
+      type,
+      targetText(target),
+      JSON.stringify(change),
+      ...operatorValues(operator),
+      action,
+    ],
+  });
+  return rows[0] ? toGate(rows[0]) : null;
 }
 
 /** Removes a gate; false when there is none. Jobs that it stopped return to their lanes. */

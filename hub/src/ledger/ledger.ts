@@ -320,6 +320,8 @@ export async function openLedger(options: LedgerOptions) {
     readGates: () => gates.readGates(db),
     readGateEpoch: () => gates.readGateEpoch(db),
     setGate: (...change: DropFirst<Parameters<typeof gates.setGate>>) => gates.setGate(db, ...change),
+    changeGate: (...change: DropFirst<Parameters<typeof gates.changeGate>>) =>
+      gates.changeGate(db, ...change),
     removeGate: (...change: DropFirst<Parameters<typeof gates.removeGate>>) =>
       gates.removeGate(db, ...change),
     /** Draws starts from rate gates for this hub, and tells what became of earlier ones. */

@@ -23,14 +23,11 @@ export class Budgets {
    *
    * @throws Fault LIMIT_COUNT, INVALID_FIELD
    */
-  async set(
-    operator: Operator,
-    product: string,
-    settings: Omit<BudgetSettings, "isPaused">,
-  ): Promise<LimitView> {
-    const known = await this.#find(operator.tenantId, product);
-    const isPaused = known?.isPaused ?? false;
-    return this.#write(operator, product, { ...settings, isPaused }, operator.reason);
+  set(operator: Operator, product: string, settings: Omit<BudgetSettings, "isPaused">): Promise<LimitView> {
+    const begun = { ...settings, isPaused: false, note: operator.reason };
+    return this.#limits.set(operator, ofProduct(product), { type: GateType.Budget, settings: begun }, [
+      "isPaused",
+    ]);
   }
 
   /** @throws Fault LIMIT_NOT_FOUND */
@@ -48,14 +45,9 @@ export class Budgets {
   }
 
   /** @throws Fault LIMIT_NOT_FOUND */
-  async pause(operator: Operator, product: string, isPaused: boolean): Promise<LimitView> {
-    const { gate } = await this.get(operator, product);
-    return this.#write(
-      operator,
-      product,
-      { ...(gate.settings as BudgetSettings), isPaused },
-      operator.reason,
-    );
+  pause(operator: Operator, product: string, isPaused: boolean): Promise<LimitView> {
+    const change = { isPaused, note: operator.reason };
+    return this.#limits.change(operator, ofProduct(product), GateType.Budget, change);
   }
 
   /**
@@ -81,22 +73,6 @@ export class Budgets {
       case "duplicate":
         return false;
     }
-  }
-
-  async #find(tenantId: number, product: string): Promise<BudgetSettings | null> {
-    try {
-      return (await this.get({ tenantId }, product)).gate.settings as BudgetSettings;
-    } catch (error) {
-      if (error instanceof Fault && error.reason === "LIMIT_NOT_FOUND") return null;
-      throw error;
-    }
-  }
-
-  #write(operator: Operator, product: string, settings: BudgetSettings, note: string): Promise<LimitView> {
-    return this.#limits.set(operator, ofProduct(product), {
-      type: GateType.Budget,
-      settings: { ...settings, note },
-    });
   }
 }
 

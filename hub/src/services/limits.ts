@@ -22,7 +22,10 @@ import type { LaneBook } from "./lane-book.js";
 import type { GatedLanes } from "./lane-gates.js";
 import type { Peers } from "./peers.js";
 
-type LimitLedger = Pick<Ledger, "setGate" | "removeGate" | "readParked" | "readMeterLevels" | "isTimeZone">;
+type LimitLedger = Pick<
+  Ledger,
+  "setGate" | "changeGate" | "removeGate" | "readParked" | "readMeterLevels" | "isTimeZone"
+>;
 
 const limitsPerTenantMax = 1_000;
 /** Parked jobs are counted up to here. */
@@ -74,8 +77,16 @@ export class Limits {
     this.#peers = peers;
   }
 
-  /** @throws Fault LIMIT_COUNT, INVALID_FIELD when the ledger does not know the time zone of a budget */
-  async set(operator: Operator, target: GateTarget, settings: GateSettings): Promise<LimitView> {
+  /**
+   * @param kept names of settings that a limit keeps which stands already
+   * @throws Fault LIMIT_COUNT, INVALID_FIELD when the ledger does not know the time zone of a budget
+   */
+  async set(
+    operator: Operator,
+    target: GateTarget,
+    settings: GateSettings,
+    kept: readonly string[] = [],
+  ): Promise<LimitView> {
     // The ledger turns the windows of budgets, in the claims of all their jobs.
     if (settings.type === GateType.Budget && !(await this.#ledger.isTimeZone(settings.settings.timeZone)))
       throw new Fault("INVALID_FIELD", "budget.time_zone must be a zone that the ledger knows.", {
@@ -88,8 +99,25 @@ export class Limits {
         limit: "limitsPerTenantMax",
         value: String(limitsPerTenantMax),
       });
-    const action = `${gateTypeName(settings.type)}.set`;
-    const gate = await this.#ledger.setGate(operator, action, target, settings);
+    const action = setAction(settings.type);
+    const gate = await this.#ledger.setGate(operator, action, target, settings, kept);
+    await this.#changed();
+    return await this.#view(gate);
+  }
+
+  /**
+   * Changes some settings of a limit; the others are nobody's business here.
+   *
+   * @throws Fault LIMIT_NOT_FOUND
+   */
+  async change(
+    operator: Operator,
+    target: GateTarget,
+    type: GateType,
+    change: Partial<GateSettings["settings"]>,
+  ): Promise<LimitView> {
+    const gate = await this.#ledger.changeGate(operator, setAction(type), target, type, change);
+    if (!gate) throw notFound(target, type);
     await this.#changed();
     return await this.#view(gate);
   }
@@ -171,6 +199,10 @@ export class Limits {
       .filter(({ stats }) => stats.window > 0 || stats.hasRest)
       .slice(0, waitingLanesMax);
   }
+}
+
+function setAction(type: GateType): string {
+  return `${gateTypeName(type)}.set`;
 }
 
 function notFound(target: GateTarget, type: GateType): Fault {

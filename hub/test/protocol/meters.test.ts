@@ -209,6 +209,30 @@ describe("a budget", () => {
     expect(await client.refused(budgets.accrueSpend, absent)).toMatchObject({ reason: "LIMIT_NOT_FOUND" });
   });
 
+  it("keeps a pause and a ceiling that are set at the same moment, on two hubs", async () => {
+    const client = house.client();
+    const peer = await house.startPeer();
+    const there = openRawClient(peer.grpcAddress);
+    const product = "both";
+    await client.call(budgets.set, { product, budget: budget(1) });
+    try {
+      for (let dollars = 2; dollars < 12; dollars += 1) {
+        const isPause = dollars % 2 === 0;
+        await Promise.all([
+          client.call(budgets.set, { product, budget: budget(dollars) }),
+          isPause ? there.call(budgets.pause, { product }) : there.call(budgets.resume, { product }),
+        ]);
+        const { limit } = await client.call(budgets.get, { product });
+        expect(limit?.settings?.settings).toMatchObject({
+          case: "budget",
+          value: { paused: isPause, costMicroUsdMax: cost(dollars).costMicroUsd },
+        });
+      }
+    } finally {
+      there.close();
+    }
+  });
+
   it.each([
     ["without a ceiling", { product: "p", budget: {} }, "budget"],
     ["with a ceiling below nothing", { product: "p", budget: { tokensMax: -1n } }, "budget.tokens_max"],
