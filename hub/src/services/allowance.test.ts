@@ -44,7 +44,7 @@ class World {
 
   constructor(gate: RateGate, hubs: number) {
     this.gate = gate;
-    this.hubs = Array.from({ length: hubs }, () => new Allowance(gate, () => undefined));
+    this.hubs = Array.from({ length: hubs }, () => new Allowance(gate, 0, () => undefined));
   }
 
   /** One millisecond, in which each hub starts what it may of what waits at it. */
@@ -197,7 +197,7 @@ describe("an allowance", () => {
   });
 
   it("is good until its life after the hub asked, however late the answer came", () => {
-    const allowance = new Allowance(bucketGate(), () => undefined);
+    const allowance = new Allowance(bucketGate(), 0, () => undefined);
     allowance.startsMax(0);
     const sent = allowance.send(0, 0);
     allowance.answered(sent, granted(512), 390);
@@ -222,7 +222,7 @@ describe("an allowance", () => {
   });
 
   it("takes back starts that did not happen while it is good, and drops them afterwards", () => {
-    const allowance = new Allowance(bucketGate(), () => undefined);
+    const allowance = new Allowance(bucketGate(), 0, () => undefined);
     allowance.startsMax(0);
     allowance.answered(allowance.send(0, 0), granted(512), 1);
     allowance.take(500, 2);
@@ -237,7 +237,7 @@ describe("an allowance", () => {
 
   it("starts nothing more when the service asked to wait, and gives back what it held", () => {
     const gate = bucketGate({ adaptive: { floorPerSecond: 1, recoveryMs: 1_000 } });
-    const allowance = new Allowance(gate, () => undefined);
+    const allowance = new Allowance(gate, 0, () => undefined);
     allowance.startsMax(0);
     allowance.answered(allowance.send(0, 0), granted(512), 1);
     allowance.take(12, 2);
@@ -250,7 +250,7 @@ describe("an allowance", () => {
 
   it("tells again what the ledger may not have heard", () => {
     const gate = bucketGate({ adaptive: { floorPerSecond: 1, recoveryMs: 1_000 } });
-    const allowance = new Allowance(gate, () => undefined);
+    const allowance = new Allowance(gate, 0, () => undefined);
     allowance.noteThrottled(5_000, 10);
     const lost = allowance.send(10, 0);
     expect(lost.ask.samples).toMatchObject({ throttled: 1, waitMs: 5_000 });
@@ -259,7 +259,7 @@ describe("an allowance", () => {
   });
 
   it("of a breaker counts outcomes only of attempts that began in its phase", () => {
-    const allowance = new Allowance(breakerGate(), () => undefined);
+    const allowance = new Allowance(breakerGate(), 0, () => undefined);
     const opened = { ...granted(2), turn: 2 };
     allowance.noteOutcome("failed", 5);
     expect(allowance.send(10, 0).ask.samples).toMatchObject({ failed: 1, turn: 0 });
@@ -270,8 +270,17 @@ describe("an allowance", () => {
     expect(allowance.send(600, 0).ask.samples).toMatchObject({ answered: 1, failed: 0, turn: 2 });
   });
 
+  it("of a breaker that had turned before this hub knew it hears nothing of attempts from before", () => {
+    const state = { phase: "half_open", turn: 5, turns: [] } as const;
+    const allowance = new Allowance({ ...breakerGate(), state } as RateGate, 7, () => undefined);
+    allowance.noteOutcome("failed", 0);
+    expect(allowance.dueAt(8)).toBe(Number.POSITIVE_INFINITY);
+    allowance.noteOutcome("failed", 8);
+    expect(allowance.send(9, 0).ask.samples).toMatchObject({ failed: 1, turn: 5 });
+  });
+
   it("of a breaker that another hub opened is void at once", () => {
-    const allowance = new Allowance(breakerGate(), () => undefined);
+    const allowance = new Allowance(breakerGate(), 0, () => undefined);
     allowance.startsMax(0);
     allowance.answered(allowance.send(0, 0), { ...granted(0), chunk: null, isFree: true }, 1);
     expect(allowance.startsMax(2)).toBe(Number.POSITIVE_INFINITY);

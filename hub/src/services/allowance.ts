@@ -56,11 +56,11 @@ export class Allowance {
   #nextAtMs: number | null = null;
 
   /** @param onRestless `dueAt` may be sooner than it was */
-  constructor(gate: RateGate, onRestless: (allowance: Allowance) => void) {
+  constructor(gate: RateGate, nowMs: number, onRestless: (allowance: Allowance) => void) {
     this.gateId = gate.gateId;
     this.#gate = gate;
     this.#onRestless = onRestless;
-    this.#samples = { ...noSamples, turn: turnOf(gate) };
+    if (turnOf(gate) > 0) this.#turn(turnOf(gate), nowMs);
     this.#heedOpen();
   }
 

@@ -48,7 +48,7 @@ export class Allowances {
       standing.add(gate.gateId);
       const known = this.#byGate.get(gate.gateId);
       if (known) known.adopt(gate, nowMs);
-      else this.#byGate.set(gate.gateId, new Allowance(gate, this.#onRestless));
+      else this.#byGate.set(gate.gateId, new Allowance(gate, nowMs, this.#onRestless));
     }
     for (const [gateId, allowance] of this.#byGate) {
       if (standing.has(gateId)) continue;

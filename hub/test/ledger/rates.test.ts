@@ -95,7 +95,7 @@ describe("a rate gate that several hubs draw from at once", () => {
     await draw(room.ledger, gate.gateId, ask({ settled }));
     let isOver = false;
     const live = async (ledger: Ledger) => {
-      const allowance = new Allowance(gate, () => undefined);
+      const allowance = new Allowance(gate, 0, () => undefined);
       while (!isOver) {
         allowance.takeStep(performance.now());
         const may = allowance.startsMax(performance.now());
