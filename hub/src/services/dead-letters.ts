@@ -66,7 +66,8 @@ export class DeadLetters {
   }
 
   /**
-   * Stores the signal in the dead-letter channel; in the same transaction it counts as acknowledged.
+   * Stores the signal in the dead-letter channel; in the same transaction it counts as acknowledged. One that retention has
+   * trimmed is a gap.
    *
    * @throws Fault SUPERSEDED
    */
@@ -75,7 +76,7 @@ export class DeadLetters {
     if (!follower.attached) return;
     const { cursorId, epoch } = follower.attached;
     const page = await follower.readOne(sequence);
-    if (!page) return;
+    if (!page) return follower.passOver(sequence, "cursor_too_old");
     const name = deadLetterName(channel.name);
     const { channelId } = await this.#channels.ensure(principal, { ...channel, name });
     const { producerId } = await this.#ledger.openProducer(channelId, producer);
@@ -84,7 +85,7 @@ export class DeadLetters {
     const deadLetter = { channelId, producerId, body: this.#markDead(page, origin) };
     const buried = await this.#ledger.failSignal({ cursorId, epoch, sequence, failures, deadLetter });
     if (buried === "superseded") throw superseded();
-    follower.buried(sequence);
+    follower.passOver(sequence, "dead_lettered");
     this.#router.stored(channelId);
   }
 }

@@ -153,9 +153,9 @@ export class SignalFollower {
     this.#refused.deliverAgain(sequence, delayMs);
   }
 
-  /** It went to the dead-letter channel: that is as good as an acknowledgement. */
-  buried(sequence: number): void {
-    this.#sayGap(sequence, sequence, "dead_lettered");
+  /** It went to the dead-letter channel, or retention trimmed it: that is as good as an acknowledgement. */
+  passOver(sequence: number, reason: "dead_lettered" | "cursor_too_old"): void {
+    this.#sayGap(sequence, sequence, reason);
     this.acknowledge([{ first: sequence, last: sequence }]);
   }
 
@@ -227,6 +227,7 @@ export class SignalFollower {
           signals: 0,
           bytes: 0,
         };
+      this.passOver(due, "cursor_too_old");
     }
     return null;
   }

@@ -7,6 +7,7 @@ import {
   type Start,
 } from "@holdfast/gen/holdfast/v1/signal_service_pb";
 import type { RawClient } from "./raw-client.js";
+import { duration } from "./raw-jobs.js";
 
 type ChannelInit = MessageInitShape<typeof ChannelRefSchema>;
 type SignalInit = MessageInitShape<typeof SignalSchema>;
@@ -86,8 +87,13 @@ export function openSubscriber(
           value: { partition, sequence: BigInt(sequence), state: Buffer.from(state) },
         },
       }),
-    nack: (sequence: number, reason = "") =>
-      stream.send({ message: { case: "nack", value: { sequence: BigInt(sequence), reason } } }),
+    nack: (sequence: number, reason = "", delayMs = 0) =>
+      stream.send({
+        message: {
+          case: "nack",
+          value: { sequence: BigInt(sequence), reason, delay: duration(delayMs) },
+        },
+      }),
   };
 }
 

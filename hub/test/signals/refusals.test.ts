@@ -1,6 +1,6 @@
-import { SignalService } from "@holdfast/gen/holdfast/v1/signal_service_pb";
+import { GapReason, SignalService } from "@holdfast/gen/holdfast/v1/signal_service_pb";
 import { describe, expect, test } from "vitest";
-import type { RawClient } from "../harness/raw-client.js";
+import { openRawClient, type RawClient } from "../harness/raw-client.js";
 import { useHub } from "../harness/raw-hub.js";
 import { openPublisher, openSubscriber, type RawSubscriber } from "../harness/raw-signals.js";
 import { until } from "../harness/raw-wait.js";
@@ -133,6 +133,67 @@ describe("acknowledging wrongly changes nothing and says why (D13)", () => {
     await newer.stream.next("caughtUp");
     expect((await cursorOf(client, name)).acked).toBe(1);
     newer.stream.cancel();
+  });
+});
+
+describe("a refused signal that is trimmed meanwhile (D15)", () => {
+  /** A consumer on another hub than the publisher's, which has to look into the ledger; it was sent three signals. */
+  async function sentElsewhere(name: string) {
+    const client = house.client();
+    await client.call(SignalService.method.configureChannel, {
+      channel: { name },
+      policy: { trimPastCursors: true, redeliveriesMax: 1 },
+    });
+    const publisher = await openPublisher(client, { name });
+    for (const text of ["1", "2", "3"]) await publisher.publish([text]);
+    publisher.stream.halfClose();
+    const there = openRawClient((await house.startPeer()).grpcAddress);
+    const subscriber = openSubscriber(there, { name }, { consumer: "reader" });
+    await until(() => subscriber.seen().length === 3, "three signals");
+    return { client, subscriber, close: () => there.close() };
+  }
+
+  async function trimFirst(name: string): Promise<void> {
+    await house.query("select trim_signals(channel_id, 0::smallint, 1, true) from channel where name = $1", [
+      name,
+    ]);
+  }
+
+  async function expectGap(subscriber: RawSubscriber): Promise<void> {
+    expect(await subscriber.stream.next("gap")).toMatchObject({
+      firstMissing: 1n,
+      lastMissing: 1n,
+      reason: GapReason.CURSOR_TOO_OLD,
+    });
+    await subscriber.stream.next("cursor", ({ ackedThrough }) => ackedThrough === 3n);
+  }
+
+  test("is announced as a gap, and the cursor passes it", async () => {
+    const name = "trimmed-before-it-comes-again";
+    const { client, subscriber, close } = await sentElsewhere(name);
+    subscriber.nack(1, "not yet", 1_000);
+    subscriber.ack(2, 3);
+    await trimFirst(name);
+
+    await expectGap(subscriber);
+
+    expect((await cursorOf(client, name)).acked).toBe(3);
+    close();
+  });
+
+  test("is announced as a gap where it was to become a dead letter", async () => {
+    const name = "trimmed-before-it-is-dead";
+    const { client, subscriber, close } = await sentElsewhere(name);
+    subscriber.nack(1);
+    await until(() => subscriber.seen().length === 4, "the first once more");
+    subscriber.ack(2, 3);
+    await trimFirst(name);
+    subscriber.nack(1);
+
+    await expectGap(subscriber);
+
+    expect((await cursorOf(client, name)).acked).toBe(3);
+    close();
   });
 });
 
