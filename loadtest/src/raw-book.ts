@@ -54,7 +54,7 @@ export async function openRawBook(databaseUrl: string): Promise<RawBook> {
     profile: { kinds: [benchKind], capabilities: [], products: [], queues: [] },
     ttlMs: config.sessionTtlMs,
   });
-  const gateEpoch = await ledger.readGateEpoch();
+  const { epoch: gateEpoch } = await ledger.readGateEpoch();
   let delivery = 0;
   const workOff = async (jobIds: readonly string[]) => {
     delivery += 1;

@@ -46,6 +46,11 @@ export function blackoutAt(settings: BlackoutSettings, atMs: number): number | n
   return end === nowMinute ? null : atOfMinute(settings.timeZone, atMs, end - nowMinute);
 }
 
+/** Until when a blackout stays as it is at a time: windows begin and end at full minutes. */
+export function nextEdgeMs(atMs: number): number {
+  return (Math.floor(atMs / minuteMs) + 1) * minuteMs;
+}
+
 /** Where a window that a minute of some week lies in is over, on the same scale; that minute when it lies in none. */
 function endAround(window: BlackoutWindow, minute: number): number {
   const length = ((window.toMinute - window.fromMinute + minutesPerDay - 1) % minutesPerDay) + 1;

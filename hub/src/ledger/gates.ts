@@ -17,10 +17,26 @@ interface GateRow {
   readonly since_ms: number;
 }
 
-/** What every gate is at one moment. */
-export interface GateSnapshot {
+/** Of which epoch the gates are at a moment of the ledger's clock. */
+export interface GateEpoch {
   readonly epoch: number;
+  readonly nowMs: number;
+}
+
+/** What every gate is at that moment. */
+export interface GateSnapshot extends GateEpoch {
   readonly gates: readonly Gate[];
+}
+
+const epochColumns = `e.epoch, ${toMs("clock_timestamp()")} as now_ms`;
+
+interface EpochRow {
+  readonly epoch: string;
+  readonly now_ms: number;
+}
+
+function toEpoch(row: EpochRow | undefined): GateEpoch {
+  return { epoch: Number(row?.epoch), nowMs: Number(row?.now_ms) };
 }
 
 // The only place where rows become gates: what is stored was checked when it was set.
@@ -38,22 +54,22 @@ function toGate(row: GateRow): Gate {
 
 /** All gates and the epoch that they are of, in one snapshot. */
 export async function readGates(db: ReadPool): Promise<GateSnapshot> {
-  const { rows } = await db.query<GateRow & { epoch: string; gate_id: number | null }>({
+  const { rows } = await db.query<GateRow & EpochRow & { gate_id: number | null }>({
     name: "read_gates",
-    text: `select e.epoch, ${gateColumns} from gate_epoch e left join gate g on true order by gate_id`,
+    text: `select ${epochColumns}, ${gateColumns} from gate_epoch e left join gate g on true order by gate_id`,
   });
   return {
-    epoch: Number(rows[0]?.epoch),
+    ...toEpoch(rows[0]),
     gates: rows.filter((row) => row.gate_id !== null).map(toGate),
   };
 }
 
-export async function readGateEpoch(db: ReadPool): Promise<number> {
-  const { rows } = await db.query<{ epoch: string }>({
+export async function readGateEpoch(db: ReadPool): Promise<GateEpoch> {
+  const { rows } = await db.query<EpochRow>({
     name: "read_gate_epoch",
-    text: "select epoch from gate_epoch where is_only",
+    text: `select ${epochColumns} from gate_epoch e where e.is_only`,
   });
-  return Number(rows[0]?.epoch);
+  return toEpoch(rows[0]);
 }
 
 /** The part of a statement by which all hubs look at the gates again before they claim. */

@@ -36,7 +36,7 @@ type ReopenerLedger = Pick<
 
 export class GateReopener {
   readonly #ledger: ReopenerLedger;
-  readonly #book: Pick<GateBook, "get">;
+  readonly #book: Pick<GateBook, "get" | "ledgerNowMs">;
   readonly #rooms: GateRooms;
   readonly #lanes: Pick<Lanes, "offer">;
   readonly #feed: Pick<JobFeed, "changed">;
@@ -53,7 +53,7 @@ export class GateReopener {
    */
   constructor(
     ledger: ReopenerLedger,
-    book: Pick<GateBook, "get">,
+    book: Pick<GateBook, "get" | "ledgerNowMs">,
     rooms: GateRooms,
     lanes: Pick<Lanes, "offer">,
     feed: Pick<JobFeed, "changed">,
@@ -146,7 +146,7 @@ export class GateReopener {
   /** A gate that was removed stops nothing. */
   async #roomOf(gateId: number, level: MeterLevel | undefined): Promise<number> {
     const gate = this.#book.get(gateId);
-    if (gate && holdOf(gate, Date.now())) return 0;
+    if (gate && holdOf(gate, this.#book.ledgerNowMs())) return 0;
     if (!level || !this.#isMetered(gateId)) return jobsPerRoundMax;
     if (isFull(level)) return 0;
     const { jobsMax, costMax, tokensMax } = level.limits;

@@ -1,5 +1,6 @@
 // What the dispatcher asks of the gates: how many jobs of a lane may start now. Gates that whole lanes wait at are not
 // crossed job by job: a lane that is held is left alone, whatever waits in it, and costs nothing.
+import { nextEdgeMs } from "../domain/blackout.js";
 import {
   type Gate,
   gatesBefore,
@@ -38,12 +39,12 @@ export interface LaneGates {
 
 interface LaneHold {
   readonly hold: Hold | null;
-  /** When it has to be judged again; on the clock of this machine. */
+  /** When it has to be judged again; on the monotonic clock of this machine. */
   readonly staleAtMs: number;
 }
 
 const noMeters: readonly number[] = [];
-/** Gates that depend on the time are judged again this often. */
+/** Gates that depend on the time are judged again this often, and when a window may begin or end. */
 const judgedForMs = 1_000;
 
 export class GatedLanes implements LaneGates {
@@ -132,24 +133,26 @@ export class GatedLanes implements LaneGates {
 
   /** By settings and the time alone. */
   #shutBy(lane: Lane): Hold | null {
-    const nowMs = Date.now();
+    const atMs = performance.now();
     const known = this.#holds.get(lane.laneId);
-    if (known && nowMs < known.staleAtMs) return known.hold;
+    if (known && atMs < known.staleAtMs) return known.hold;
+    const nowMs = this.#book.ledgerNowMs();
     let hold: Hold | null = null;
     for (const gate of this.gatesOf(lane)) {
       hold = holdOf(gate, nowMs);
       if (hold) break;
     }
-    this.#holds.set(lane.laneId, { hold, staleAtMs: nowMs + judgedForMs });
+    const staleAtMs = atMs + Math.min(judgedForMs, nextEdgeMs(nowMs) - nowMs);
+    this.#holds.set(lane.laneId, { hold, staleAtMs });
     return hold;
   }
 
   /** Why nothing passes a gate now, as far as this hub knows; null when something may. */
   holdAt(gate: Gate): Hold | null {
-    if (!isRateGate(gate)) return holdOf(gate, Date.now()) ?? this.#fullness(gate);
+    if (!isRateGate(gate)) return holdOf(gate, this.#book.ledgerNowMs()) ?? this.#fullness(gate);
     const allowance = this.#allowances.get(gate.gateId);
     if (allowance?.isAheadOf(gate)) return allowance.holdOf(performance.now());
-    return allowance?.holdOf(performance.now()) ?? rateHoldOf(gate, Date.now());
+    return allowance?.holdOf(performance.now()) ?? rateHoldOf(gate, this.#book.ledgerNowMs());
   }
 
   #fullness(gate: Gate): Hold | null {

@@ -30,7 +30,7 @@ export function claimUnder({ room, sessionId, nextDelivery }: LedgerDesk) {
     meterIds: readonly number[],
     by: { ledger?: Ledger; sessionId?: string; scores?: readonly number[] } = {},
   ) => {
-    const gateEpoch = await room.ledger.readGateEpoch();
+    const { epoch: gateEpoch } = await room.ledger.readGateEpoch();
     const delivery = nextDelivery();
     const items = jobIds.map(
       (jobId, at): ClaimItem => ({

@@ -19,7 +19,7 @@ function claim(jobId: string, gateEpoch: number) {
 describe("a gate", () => {
   it("that was changed stops every claim of a hub that has not seen the change (D23)", async () => {
     const jobId = await submitOne(room);
-    const known = await ledger.readGateEpoch();
+    const { epoch: known } = await ledger.readGateEpoch();
     await ledger.setGate(operator, "pause.set", queue, pause("too many mails"));
 
     expect(await claim(jobId, known)).toEqual(["gates_changed"]);
@@ -31,7 +31,7 @@ describe("a gate", () => {
   });
 
   it("that was changed lets a new job wait that would have been leased as it was submitted", async () => {
-    const gateEpoch = await ledger.readGateEpoch();
+    const { epoch: gateEpoch } = await ledger.readGateEpoch();
     await ledger.setGate(operator, "pause.set", queue, pause("still too many"));
     const item = { ...submitItem(room), leaseTo: { sessionId, delivery: nextDelivery(), gateEpoch } };
 
@@ -43,7 +43,7 @@ describe("a gate", () => {
 
   it("is known with its settings, and its changes with who made them and why", async () => {
     const target = { type: "product", product: "shop" } as const;
-    const before = await ledger.readGateEpoch();
+    const { epoch: before } = await ledger.readGateEpoch();
     const gate = await ledger.setGate(operator, "pause.set", target, pause("one"));
     const again = await ledger.setGate(operator, "pause.set", target, pause("two"));
 

@@ -17,7 +17,7 @@ const loaded = 50_000;
 /** Every statement of meters, for jobs under a cap and preemptive seats, some of which declare a key. */
 async function liveThrough(ledger: Ledger, capId: number, seatsId: number, jobs: number): Promise<void> {
   const sessionId = await openSession(room, 60_000, ledger);
-  const gateEpoch = await ledger.readGateEpoch();
+  const { epoch: gateEpoch } = await ledger.readGateEpoch();
   const plain = await submitMany(room, jobs, {}, ledger);
   const declaring = await submitMany(room, jobs, { options: keyed("loaded-7", 1_000) }, ledger);
   const items = (ids: readonly string[], meterIds: readonly number[], delivery: number) =>

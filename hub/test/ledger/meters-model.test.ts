@@ -55,7 +55,7 @@ it(`seed ${seed}: holds are conserved and no limit is passed, however leases end
     },
   );
   const meterIds = [budget.gateId, cap.gateId];
-  const gateEpoch = await room.ledger.readGateEpoch();
+  const { epoch: gateEpoch } = await room.ledger.readGateEpoch();
   const ledgers = [room.ledger, await room.openLedger(), await room.openLedger()] as const;
   let isOver = false;
 

@@ -132,7 +132,7 @@ describe("a breaker that several hubs tell of", () => {
     const { gateId } = await makeGate(breaker(60_000));
     const sessionId = await openSession(room);
     const jobId = await submitOne(room);
-    const known = await room.ledger.readGateEpoch();
+    const { epoch: known } = await room.ledger.readGateEpoch();
     const samples = { ...noSamples, failed: 4 };
 
     const opened = await draw(hubs[1] as Ledger, gateId, ask({ samples }));
@@ -161,7 +161,7 @@ describe("a breaker that several hubs tell of", () => {
         fc.array(fc.array(act, { minLength: 3, maxLength: 25 }), { minLength: 3, maxLength: 5 }),
         async (lives) => {
           const { gateId } = await makeGate(breaker(20));
-          const epochBefore = await room.ledger.readGateEpoch();
+          const { epoch: epochBefore } = await room.ledger.readGateEpoch();
           const draws: TimedDraw[] = [];
           const live = async (acts: (typeof lives)[number]) => {
             let turn = 0;
@@ -195,7 +195,7 @@ describe("a breaker that several hubs tell of", () => {
           for (const one of draws)
             if (phases.get(one.turn) === "open") expect(one).toMatchObject({ chunk: null, isFree: false });
           const openings = turned.filter(({ turnedTo }) => turnedTo === "open").length;
-          expect(await room.ledger.readGateEpoch()).toBe(epochBefore + openings);
+          expect((await room.ledger.readGateEpoch()).epoch).toBe(epochBefore + openings);
           const { gates } = await room.ledger.readGates();
           const left = gates.find((gate) => gate.gateId === gateId) as RateGate;
           expect(left.state).toMatchObject(draws.length > 0 ? { phase, turn: turned.length } : {});
