@@ -121,7 +121,9 @@ export async function setGate(
         insert into gate (tenant_id, type, target, settings)
         select $1, $2, $3, $4::jsonb from (select count(*) from before) locked
         on conflict (tenant_id, type, target) do update set
-          settings = gate.settings || (excluded.settings - $9::text[]), since = now()
+          settings = excluded.settings || (
+            select coalesce(jsonb_object_agg(key, value), '{}') from jsonb_each(gate.settings) where key = any($9::text[])
+          ), since = now()
         returning *
       ), ${moveSpend}, ${recordChange}
       select ${gateColumns} from made`,
