@@ -135,8 +135,8 @@ export type AttachRequest = Message<"holdfast.v1.AttachRequest"> & {
 
   /**
    * Acknowledges every leases message up to this delivery number. Carried by
-   * whatever is sent next; never falls. Acknowledging what was never sent is
-   * ACK_BEYOND_SENT.
+   * whatever is sent next; never falls on one stream, and begins anew on the
+   * next. Acknowledging what was never sent is ACK_BEYOND_SENT.
    *
    * @generated from field: int64 delivered_through = 15;
    */
