@@ -26,7 +26,7 @@ export const contractClauses: readonly ContractClause[] = [
   },
   {
     clause: "D3",
-    promise: "no job of a run starts before what it waits for has ended",
+    promise: "no job of a run starts before what it waits for has ended, unless an operator sent it back",
     broken: `with waits as (
         select e.job_id, e.dependent_id from run_edge e
         union all select n.job_id, n.run_id from run_node n where n.is_child
@@ -34,7 +34,7 @@ export const contractClauses: readonly ContractClause[] = [
       ends as (select job_id, min(at) as at from event where type in ${terminal} group by job_id)
       select w.job_id, w.dependent_id from waits w
       join starts s on s.job_id = w.dependent_id left join ends e on e.job_id = w.job_id
-      where e.at is null or e.at >= s.at`,
+      where (e.at is null or e.at >= s.at) and not exists (${eventsOf("w.dependent_id", 11)})`,
   },
   {
     clause: "D3",
