@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { canChange, isTerminal, JobState } from "./job-state.js";
-import { advanceRun, type Run, type RunAct, type RunNode, RunPolicy, waitsFor } from "./run.js";
+import { advanceRun, type Run, type RunAct, type RunNode, RunPolicy, reopenNode, waitsFor } from "./run.js";
 
 const parentId = "parent";
 
@@ -170,5 +170,35 @@ describe("a run", () => {
 
     expect(Object.fromEntries(acts)).toEqual({ [idOf(0)]: "ask_to_stop", [idOf(2)]: "cancel" });
     expect(waitsFor(counted, counted.nodes.get(parentId) as RunNode)).toBe(1);
+  });
+
+  it("waits again for a dead letter that is sent back, and lets who was sent back behind it run on", () => {
+    const child = (at: number, dependsOn: RunNode["dependsOn"], state: JobState): RunNode => ({
+      jobId: idOf(at),
+      isChild: true,
+      dependsOn,
+      state,
+      endedAs: isTerminal(state) ? state : null,
+    });
+    const dead = child(0, [], JobState.Dead);
+    const nodes = [
+      dead,
+      child(1, [{ jobId: dead.jobId, isHard: true }], JobState.Leased),
+      child(2, [{ jobId: dead.jobId, isHard: false }], JobState.Blocked),
+    ];
+    const run = {
+      runId: parentId,
+      policy: RunPolicy.Continue,
+      isStopping: false,
+      nodes: new Map(nodes.map((node) => [node.jobId, node])),
+    };
+
+    const open = reopenNode(run, dead.jobId);
+    expect(nodes.map((node) => waitsFor(open, node))).toEqual([0, 1, 1]);
+    const { acts } = advanceRun(
+      withState(withState(open, dead.jobId, JobState.Leased), dead.jobId, JobState.Dead),
+    );
+
+    expect([...acts]).toEqual([[idOf(2), "release"]]);
   });
 });

@@ -2,9 +2,10 @@
 // (hub/src/ledger/advance-runs.ts); tests hold the two to the same answers.
 //
 // Invariants
-//  1. Each job of a run is counted once, by the terminal state that it reached first.
+//  1. Each job of a run is counted once, by the terminal state that it reached. A dead letter that is sent back is open
+//     again, and counted when it ends once more.
 //  2. A job is released when the last of what it waits for was counted, and never before.
-//  3. Who waits hard for a job that did not succeed never starts.
+//  3. Who waits hard for a job that did not succeed does not start, unless it is sent back itself: then it waits no more.
 //  4. A parent starts or fails once all its children were counted; never while one of them may still run.
 import { isTerminal, JobState } from "./job-state.js";
 
@@ -76,6 +77,13 @@ export function advanceRun(run: Run): RunStep {
   return { acts, run: next };
 }
 
+/** The run with a dead letter that was sent back. Who waits for it waits again; who has started or ended does not. */
+export function reopenNode(run: Run, jobId: string): Run {
+  const node = run.nodes.get(jobId);
+  if (!node) return run;
+  return { ...run, nodes: new Map(run.nodes).set(jobId, { ...node, state: JobState.Ready, endedAs: null }) };
+}
+
 /** How many of those that a job waits for have not been counted. */
 export function waitsFor(run: Run, node: RunNode): number {
   const isOpen = (jobId: string) => run.nodes.get(jobId)?.endedAs === null;
@@ -102,12 +110,13 @@ function hasFailed(run: Run): boolean {
   );
 }
 
-/** Everybody who waits hard, over any number of others, for one of these that did not succeed. */
+/** Everybody who still waits, hard and over any number of others, for one of these that did not succeed. */
 function doomed(run: Run, counted: ReadonlyMap<string, JobState>): RunNode[] {
   const dependents = new Map<string, RunNode[]>();
   for (const node of run.nodes.values())
     for (const { jobId, isHard } of node.dependsOn)
-      if (isHard) dependents.set(jobId, [...(dependents.get(jobId) ?? []), node]);
+      if (isHard && node.state === JobState.Blocked)
+        dependents.set(jobId, [...(dependents.get(jobId) ?? []), node]);
   const lost = [...counted].filter(([, state]) => state !== JobState.Succeeded).map(([jobId]) => jobId);
   const found = new Map<string, RunNode>();
   for (let jobId = lost.pop(); jobId !== undefined; jobId = lost.pop())

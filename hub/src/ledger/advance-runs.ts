@@ -9,7 +9,9 @@
 //  3. It runs twice: the second time counts a parent that the first one failed.
 //  4. What undoes a failed run becomes part of it: each waits softly for what undoes the job that succeeded next after
 //     its own, so that they run in the reverse order, one after the other.
-//  5. A node is counted once (`ended_as`), an edge counts down once: it may run again without harm.
+//  5. A node is counted once (`ended_as`), an edge counts down once: it may run again without harm. A dead letter that is
+//     sent back is open again (revive-job.ts), and who waits for it is counted up for it.
+//  6. Only jobs that wait fail with what they wait for: one that was sent back runs although that has not ended.
 import type pg from "pg";
 import { JobEventType, JobState } from "../domain/job-state.js";
 import { childFailedCode, dependencyFailedCode, RunPolicy } from "../domain/run.js";
@@ -53,6 +55,9 @@ const changeOf: Readonly<Record<number, RunChange>> = {
   [act.compensate]: "compensating",
 };
 
+const waiting = (jobId: string) =>
+  `lateral (select from job j where ${isByKey("j.id", jobId)} and j.state = ${JobState.Blocked} offset 0)`;
+
 // Codes in `marks`: the tens say why, so that the weightiest reason stays; the ones say the terminal state.
 const advanceText = `
 with recursive written as materialized (${writtenIds}
@@ -77,9 +82,10 @@ with recursive written as materialized (${writtenIds}
   select e.dependent_id from (
     select job_id from ended where state <> ${JobState.Succeeded}
     union all select job_id from halted where state <> ${JobState.Leased}) f
-  cross join ${rowsByKey("run_edge", "job_id", "f.job_id")} e where e.is_hard
+  cross join ${rowsByKey("run_edge", "job_id", "f.job_id")} e cross join ${waiting("e.dependent_id")} w where e.is_hard
   union
-  select e.dependent_id from doomed d cross join ${rowsByKey("run_edge", "job_id", "d.job_id")} e where e.is_hard
+  select e.dependent_id from doomed d cross join ${rowsByKey("run_edge", "job_id", "d.job_id")} e
+  cross join ${waiting("e.dependent_id")} w where e.is_hard
 ), marks as (
   select job_id, max(code) as code from (
     select job_id, 30 + state as code from ended

@@ -11,9 +11,11 @@ const runText = `
 select r.run_id, r.policy, r.jobs + r.compensations as jobs, r.children_failed
 from run_node n join run r on ${isByKey("r.run_id", "n.run_id")} where n.job_id = $1 and r.tenant_id = $2`;
 
-// The limit is a subquery of its own, so that only the page's jobs are looked up, by key.
+// The limit is a subquery of its own, so that only the page's jobs are looked up, by key. A job that was sent back, or
+// started before something was, waits for nothing, whatever is counted.
 const nodesText = `
-select n.job_id, l.kind, j.options, j.state, n.is_child, n.waits_for, j.attempt,
+select n.job_id, l.kind, j.options, j.state, n.is_child, j.attempt,
+  case when j.state = ${JobState.Blocked} then n.waits_for else 0 end as waits_for,
   ${toMs("j.submitted_at")} as submitted_at_ms, ${toMs("j.started_at")} as started_at_ms,
   ${toMs("j.finished_at")} as finished_at_ms, case when j.state = ${JobState.Dead} then j.outcome ->> 'code' end as code,
   e.ids, e.hard, c.made_job_id

@@ -1,9 +1,20 @@
+import type pg from "pg";
 import { JobEventType, JobState } from "../domain/job-state.js";
 import type { Ref } from "../domain/lane.js";
+import { lockRuns } from "./advance-runs.js";
 import { distinctItems, tenantJobKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
 import { type RefRow, refColumns, toRef } from "./ref-row.js";
-import { isByKey, isByKeyOf, linkHistory, numberArray, retryLane, toMs, writePage } from "./sql-text.js";
+import {
+  isByKey,
+  isByKeyOf,
+  linkHistory,
+  numberArray,
+  retryLane,
+  rowsByKey,
+  toMs,
+  writePage,
+} from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
 export interface ReviveItem {
@@ -55,13 +66,36 @@ with input as (
 ), ${writePage("revived")}
 select tenant_id, ${refColumns} from revived`;
 
+// Locks and looks as in advance-runs.ts: a job may have joined a run since the lock. Whoever waits for the job, or waited
+// when it died, counts it among what is open; those that wait no more are not concerned.
+const reopenText = `
+with reopened as materialized (
+  select n.job_id, n.run_id, n.is_child
+  from unnest($1::uuid[]) as i (id) cross join ${rowsByKey("run_node", "job_id", "i.id")} n
+  join job j on ${isByKey("j.id", "n.job_id")}
+  where n.ended_as = ${JobState.Dead} and j.state = ${JobState.Ready} and j.page_writer = $2 and j.page_batch = $3
+), counts as (
+  select run_id, job_id, sum(more)::integer as more, bool_or(is_open) as is_open from (
+    select r.run_id, e.dependent_id as job_id, 1 as more, false as is_open
+    from reopened r cross join ${rowsByKey("run_edge", "job_id", "r.job_id")} e
+    union all select run_id, run_id, 1, false from reopened where is_child
+    union all select run_id, job_id, 0, true from reopened) c
+  group by run_id, job_id
+), counted as (
+  update run_node n set waits_for = n.waits_for + c.more, ended_as = case when not c.is_open then n.ended_as end
+  from counts c where ${isByKeyOf("n", "c", "run_id", "job_id")}
+)
+update run r set children_failed = r.children_failed - c.failed
+from (select run_id, count(*)::integer as failed from reopened where is_child group by run_id) c
+where ${isByKey("r.run_id", "c.run_id")}`;
+
 const refusedText = `
 select j.id, j.tenant_id, j.state, u.job_id as held_by
 from job j left join unique_key u on ${isByKey("u.tenant_id", "j.tenant_id")}
   and ${isByKey("u.key", "j.options #>> '{unique,key}'")} and u.job_id <> j.id
 where j.id = any($1)`;
 
-/** Sends dead letters back to ready with a fresh count of attempts. */
+/** Sends dead letters back to ready with a fresh count of attempts, and opens their places in runs again. */
 export const reviveJobs: BatchStatement<ReviveItem, ReviveResult> = {
   name: "revive_jobs",
   itemsMax: 200,
@@ -71,18 +105,25 @@ export const reviveJobs: BatchStatement<ReviveItem, ReviveResult> = {
     const distinct = [...distinctItems(items, tenantJobKey).values()];
     const ids = distinct.map((item) => item.jobId);
     const firstKey = on.reserveReadyKeys(distinct.length);
-    const { rows } = await on.connection.query<RefRow & { tenant_id: number }>({
-      name: "revive_jobs",
-      text: reviveText,
-      values: [
-        on.writerId,
-        on.batch,
-        uuidArray(ids),
-        numberArray(distinct.map((item) => item.tenantId)),
-        distinct.map((item) => item.reason),
-        numberArray(distinct.map((_, at) => firstKey + at)),
-      ],
-    });
+    const lock = lockRuns(ids);
+    const [, revived] = await on.connection.together([
+      lock,
+      {
+        name: "revive_jobs",
+        text: reviveText,
+        values: [
+          on.writerId,
+          on.batch,
+          uuidArray(ids),
+          numberArray(distinct.map((item) => item.tenantId)),
+          distinct.map((item) => item.reason),
+          numberArray(distinct.map((_, at) => firstKey + at)),
+        ],
+      },
+      lock,
+      { name: "reopen_nodes", text: reopenText, values: [uuidArray(ids), on.writerId, on.batch] },
+    ]);
+    const { rows } = revived as pg.QueryResult<RefRow & { tenant_id: number }>;
     const refs = new Map(
       rows.map((row) => [tenantJobKey({ jobId: row.id, tenantId: row.tenant_id }), toRef(row)]),
     );

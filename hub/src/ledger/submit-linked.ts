@@ -76,10 +76,13 @@ export type LinkedResult =
 export const runJobsMax = 100_000;
 const triesMax = 5;
 
-/** Jobs of no run yet: what has no run to be locked by is locked itself, also when it is linked for another reason. */
+/**
+ * Jobs of no run yet: what has no run to be locked by is locked itself, also when it is linked for another reason. Those
+ * that have ended too: a dead letter may be sent back.
+ */
 const markText = `
 update job j set is_linked = true
-where j.id = any($1::uuid[]) and j.tenant_id = $2 and j.state < ${JobState.Succeeded}
+where j.id = any($1::uuid[]) and j.tenant_id = $2
   and not exists (select from ${rowsByKey("run_node", "job_id", "j.id")} n)`;
 
 const mode = { run: 1, children: 2, single: 3 } as const;

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { isTerminal, JobState } from "../../src/domain/job-state.js";
 import type { GrantedLease } from "../../src/domain/lease.js";
 import type { Outcome } from "../../src/domain/outcome.js";
-import { advanceRun, type Run, type RunNode, RunPolicy, waitsFor } from "../../src/domain/run.js";
+import { advanceRun, type Run, type RunNode, RunPolicy, reopenNode, waitsFor } from "../../src/domain/run.js";
 import { firstUuid } from "../../src/domain/uuid.js";
 import { jobSpec } from "../harness/job-spec.js";
 import {
@@ -62,6 +62,7 @@ const command = fc.oneof(
     weight: 1,
     arbitrary: fc.record({ type: fc.constant("cancel" as const), pick, isGraceful: fc.boolean() }),
   },
+  { weight: 2, arbitrary: fc.record({ type: fc.constant("revive" as const), pick }) },
   { weight: 1, arbitrary: fc.record({ type: fc.constant("add" as const), pick, isHard: fc.boolean() }) },
   { weight: 1, arbitrary: fc.record({ type: fc.constant("follow" as const), pick, isHard: fc.boolean() }) },
 );
@@ -185,6 +186,16 @@ async function act(model: Model, given: Command): Promise<void> {
       model.settle();
       return;
     }
+    case "revive": {
+      const jobId = choose(
+        model.those(({ state }) => state === JobState.Dead),
+        given.pick,
+      );
+      if (!jobId) return;
+      await room.ledger.revive({ jobId, tenantId: 1, reason: "" });
+      model.run = reopenNode(model.run, jobId);
+      return;
+    }
     case "add": {
       const child = linkedJob(room, linked);
       const on = choose(
@@ -214,6 +225,10 @@ async function act(model: Model, given: Command): Promise<void> {
       if (!hasFailed) addNode(model, jobId, false, { jobId: on, isHard: given.isHard }, endedAs === null);
     }
   }
+}
+
+function hasFailed({ isChild, endedAs }: RunNode): boolean {
+  return isChild && endedAs !== null && endedAs !== JobState.Succeeded;
 }
 
 function addNode(
@@ -268,15 +283,20 @@ async function expectSame(model: Model): Promise<void> {
   const expected = new Map(
     [...model.run.nodes.values()].map((node) => [
       node.jobId,
-      { state: node.state, waitsFor: waitsFor(model.run, node) },
+      { state: node.state, waitsFor: node.state === JobState.Blocked ? waitsFor(model.run, node) : 0 },
     ]),
   );
   expect(ledger).toEqual(expected);
-  const counted = await room.sql<{ job_id: string; ended_as: number | null }>(
-    "select job_id, ended_as from run_node where run_id = $1",
+  const counted = await room.sql<{ job_id: string; waits_for: number; ended_as: number | null }>(
+    "select job_id, waits_for, ended_as from run_node where run_id = $1",
     [model.run.runId],
   );
-  for (const { job_id, ended_as } of counted) expect(ended_as).toBe(model.node(job_id).endedAs);
+  for (const { job_id, waits_for, ended_as } of counted) {
+    expect(ended_as).toBe(model.node(job_id).endedAs);
+    expect(waits_for).toBe(waitsFor(model.run, model.node(job_id)));
+  }
+  const [run] = await room.sql("select children_failed from run where run_id = $1", [model.run.runId]);
+  expect(run).toEqual({ children_failed: model.those(hasFailed).length });
 }
 
 describe("the ledger", () => {

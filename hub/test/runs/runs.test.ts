@@ -362,6 +362,114 @@ describe("a parent", () => {
   });
 });
 
+describe("a dead letter that is sent back", () => {
+  const revive = async (jobId: string) =>
+    expect(await room.ledger.revive({ jobId, tenantId: 1, reason: "" })).toMatchObject({ type: "revived" });
+
+  it("is waited for by what is submitted behind it, hard or soft, until it ends again (D3)", async () => {
+    for (const outcome of [done, fatal]) {
+      const first = await submitOne(room);
+      const former = await submitAfter(room, (id) => [soft(first, id)]);
+      await finish(first, fatal);
+      await finish(former.jobId);
+      await revive(first);
+      const strict = await submitAfter(room, (id) => [hard(first, id)]);
+      const lax = await submitAfter(room, (id) => [soft(first, id)]);
+      expect([await stateOf(strict.jobId), await stateOf(lax.jobId)]).toEqual([Blocked, Blocked]);
+
+      await finish(first, outcome);
+
+      expect(await stateOf(strict.jobId)).toBe(outcome === done ? Ready : Dead);
+      expect(await stateOf(lax.jobId)).toBe(Ready);
+      expect(await stateOf(former.jobId)).toBe(Succeeded);
+    }
+  });
+
+  it("that became part of a run after its death is waited for as well (D3)", async () => {
+    const first = await submitOne(room);
+    await finish(first, fatal);
+    await submitAfter(room, (id) => [soft(first, id)]);
+    await revive(first);
+    const { jobId } = await submitAfter(room, (id) => [hard(first, id)]);
+
+    await finish(first);
+
+    expect(await stateOf(jobId)).toBe(Ready);
+  });
+
+  it("is waited for also when it was linked at that very moment (D3)", async () => {
+    const other = await room.openLedger();
+    for (let round = 0; round < 10; round += 1) {
+      const first = await submitOne(room);
+      await finish(first, fatal);
+
+      const [lax] = await Promise.all([
+        submitAfter(room, (id) => [soft(first, id)]),
+        other.revive({ jobId: first, tenantId: 1, reason: "" }),
+      ]);
+      const strict = await submitAfter(room, (id) => [hard(first, id)]);
+      await finish(first);
+
+      expect([await stateOf(strict.jobId), await stateOf(lax.jobId)]).toEqual([Ready, Ready]);
+    }
+    await other.stop();
+  });
+
+  it("is waited for again by its parent, which starts when it and its later siblings have ended", async () => {
+    for (const policy of [RunPolicy.Continue, RunPolicy.WaitForAll]) {
+      const { runId, childIds } = await submitRun(room, 2, [], policy);
+      const [bad, good] = childIds as [string, string];
+      await finish(bad, fatal);
+      await revive(bad);
+      const sibling = linkedJob(room);
+      expect(await addChildren(room, runId, [sibling], [hard(bad, sibling.jobId)])).toMatchObject({
+        type: "accepted",
+      });
+      await finish(good);
+      expect([await stateOf(sibling.jobId), await stateOf(runId)]).toEqual([Blocked, Blocked]);
+
+      await finish(bad);
+      await finish(sibling.jobId);
+
+      const lease = await claim(runId);
+      expect(lease.children).toMatchObject({ total: 3 });
+      expect(await report(lease, done)).toMatchObject({ state: Succeeded });
+      expect(await room.sql("select children_failed from run where run_id = $1", [runId])).toEqual([
+        { children_failed: 0 },
+      ]);
+    }
+  });
+
+  it("runs on when what it had waited for fails after it was sent back", async () => {
+    const first = await submitOne(room);
+    const second = await submitAfter(
+      room,
+      (id) => [hard(first, id)],
+      linkedSpec({ spec: jobSpec({ deadlineMs: Date.now() - 1 }) }),
+    );
+    await room.ledger.fireDeadlines(100);
+    await revive(second.jobId);
+    const third = await submitAfter(room, (id) => [hard(second.jobId, id)]);
+    const lease = await claim(second.jobId);
+
+    await finish(first, fatal);
+
+    expect([await stateOf(second.jobId), await stateOf(third.jobId)]).toEqual([Leased, Blocked]);
+    await report(lease, done);
+    expect(await stateOf(third.jobId)).toBe(Ready);
+  });
+
+  it("is stopped with its run", async () => {
+    const { runId, childIds } = await submitRun(room, 2, [], RunPolicy.Continue);
+    await finish(childIds[0] as string, fatal);
+    await revive(childIds[0] as string);
+
+    await room.ledger.cancel({ jobId: runId, tenantId: 1, reason: "", graceMs: 0 });
+
+    expect(await stateOf(childIds[0] as string)).toBe(Cancelled);
+  });
+});
+
 describe("a compensation", () => {
   const undo = (onRunFailure: boolean) =>
     linkedSpec({ compensation: { spec: jobSpec({ payload: Buffer.from("undo") }), onRunFailure } });
@@ -411,6 +519,25 @@ describe("a compensation", () => {
     expect(await madeFor(undone)).not.toBeNull();
     expect(await madeFor(late)).not.toBeNull();
     expect(await madeFor(kept)).toBeNull();
+  });
+
+  it("undoes also what succeeded only after it was sent back", async () => {
+    const { runId, childIds } = await submitRun(
+      room,
+      [linkedSpec(), undo(true)],
+      [[0, 1]],
+      RunPolicy.Continue,
+    );
+    const [bad, undone] = childIds as [string, string];
+    await finish(bad, fatal);
+    expect(await stateOf(undone)).toBe(Dead);
+    await room.ledger.revive({ jobId: undone, tenantId: 1, reason: "" });
+    await finish(undone);
+    expect(await madeFor(undone)).toBeNull();
+
+    await finish(runId, fatal);
+
+    expect(await madeFor(undone)).not.toBeNull();
   });
 
   it("of a failed run waits for those of what succeeded later, whatever becomes of them (D8)", async () => {
