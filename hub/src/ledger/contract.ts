@@ -105,7 +105,7 @@ export const contractClauses: readonly ContractClause[] = [
       left join job m on m.id = c.made_job_id left join run_node n on n.job_id = c.job_id
       left join run r on r.run_id = n.run_id left join run_node p on p.job_id = r.run_id
       where (c.made_job_id is not null and m.id is null) or (c.made_job_id is null and (
-        j.state = 7 and j.attempt > 0
+        j.state = 7 and (j.attempt > 0 or j.has_waited)
         or c.on_run_failure and n.is_child and n.ended_as = 6 and r.policy is not null and p.ended_as <> 6))`,
   },
   {

@@ -31,10 +31,13 @@ export interface Preempted {
 /** How long after the grace the seat is kept for critical jobs. */
 const promiseMs = 10_000;
 
-/** A preempted job is ready again, with its checkpoint; the attempt does not count. */
+/**
+ * A preempted job is ready again, with its checkpoint; the attempt does not count, but it may have done something: like
+ * that of a job that went on to wait (wait-for-signals.ts), it is marked.
+ */
 const giveUpSeat = `
-      state = ${JobState.Ready}, attempt = j.attempt - 1, fencing_token = j.fencing_token + 1, session_id = null,
-      delivery = null, lane_id = ${retryLane}, ${linkHistory}`;
+      state = ${JobState.Ready}, attempt = j.attempt - 1, has_waited = true, fencing_token = j.fencing_token + 1,
+      session_id = null, delivery = null, lane_id = ${retryLane}, ${linkHistory}`;
 
 const preemptText = `
 with victim as materialized (

@@ -49,7 +49,7 @@ const returnText = `
 with input as (
   select i.id, i.session_id, i.fencing_token, i.ready_key, i.must_hold,
     case when h.job_id is null then i.event else ${JobEventType.Preempted} end as event,
-    i.is_started and h.job_id is null as is_started
+    i.is_started and h.job_id is null as is_started, i.is_started and h.job_id is not null as has_begun
   from unnest($3::uuid[], $4::uuid[], $5::bigint[], $6::smallint[], $7::boolean[], $8::bigint[], $9::boolean[])
     as i (id, session_id, fencing_token, event, is_started, ready_key, must_hold)
   left join ${rowsByKey("seat", "job_id", "i.id")} h on h.is_preempted
@@ -58,7 +58,8 @@ with input as (
       state = ${stateLeft},
       finished_at = case when ${stateLeft} <> ${JobState.Ready} then now() end,
       outcome = case when ${stateLeft} = ${JobState.Dead} then '${lostOutcome}'::jsonb else j.outcome end,
-      attempt = ${attemptLeft}, fencing_token = j.fencing_token + 1, session_id = null, delivery = null,
+      attempt = ${attemptLeft}, has_waited = coalesce(j.has_waited, nullif(i.has_begun, false)),
+      fencing_token = j.fencing_token + 1, session_id = null, delivery = null,
       cancel_by = null, lane_id = ${retryLane}, ready_key = i.ready_key, ${linkHistory}
   from input i
   where ${isByKey("j.id", "i.id")} and j.session_id = i.session_id and j.state = ${JobState.Leased}
@@ -72,7 +73,7 @@ select state, event_session as session_id, asked_token as fencing_token, ${refCo
 
 /**
  * Takes leases back from a session: ready again with their checkpoints, in the retry lane. The attempt of a lease that is
- * being preempted does not count.
+ * being preempted does not count, but is marked when a handler may have started (preempt.ts).
  */
 export const returnLeases: BatchStatement<ReturnItem, ReturnResult> = {
   name: "return_leases",

@@ -1,12 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { GateType } from "../../src/domain/gate.js";
-import { type JobSpec, Priority } from "../../src/domain/job-spec.js";
+import { type JobSpec, Priority, UniquePolicy } from "../../src/domain/job-spec.js";
 import { JobEventType, JobState } from "../../src/domain/job-state.js";
 import type { GrantedLease } from "../../src/domain/lease.js";
 import type { Ledger } from "../../src/ledger/ledger.js";
+import { jobSpec } from "../harness/job-spec.js";
 import { done, readRow, reportItem, submitItem, unrefused } from "../harness/ledger-acts.js";
 import { openLedgerDesk } from "../harness/ledger-desk.js";
 import { claimUnder, expectMetersConserved, leasesOf, setGate, stopsOf } from "../harness/meter-acts.js";
+import { linkedJob, linkedSpec } from "../harness/run-acts.js";
 
 const desk = await openLedgerDesk();
 const { room, sessionId } = desk;
@@ -154,5 +156,78 @@ describe("a grace", () => {
     expect(await readRow(room, stays.jobId)).toMatchObject({ state: JobState.Ready, attempt: 0, token: 2 });
     expect(await readRow(room, finishes.jobId)).toMatchObject({ state: JobState.Succeeded });
     await expectMetersConserved(room);
+  });
+});
+
+describe("a preempted job has begun", () => {
+  /** Has it lose its seat with no grace, by its worker within the grace, or at its end. */
+  const ways: Readonly<Record<string, (gateId: number, lease: GrantedLease) => Promise<unknown>>> = {
+    "at once": async (gateId) =>
+      preempt({ seatsMeterId: gateId, jobId: await criticalAt(gateId), seatsMax: 1 }),
+    "by its worker": async (gateId, { jobId, fencingToken }) => {
+      await preempt({ seatsMeterId: gateId, jobId: await criticalAt(gateId), seatsMax: 1, graceMs: 60_000 });
+      const event = JobEventType.Released;
+      return ledger.returnLeases([{ jobId, sessionId, fencingToken, event, isStarted: true }]);
+    },
+    "when the grace is over": async (gateId) => {
+      await preempt({ seatsMeterId: gateId, jobId: await criticalAt(gateId), seatsMax: 1, graceMs: 60_000 });
+      await room.sql("update timer set due_at = now() - interval '1 second' where purpose = 6");
+      return ledger.firePreemptGraces(100);
+    },
+  };
+
+  async function sitAs(jobId: string, gateId: number): Promise<GrantedLease> {
+    const [lease] = leasesOf(await claim([jobId], [gateId]));
+    return lease as GrantedLease;
+  }
+
+  for (const [way, oust] of Object.entries(ways)) {
+    it(`and is undone when it dies before it goes on, if it lost its seat ${way} (D8)`, async () => {
+      const gateId = await seats(`undone-${way.replaceAll(" ", "-")}`, 1);
+      const undo = { spec: jobSpec(), onRunFailure: false };
+      const job = linkedJob(
+        room,
+        linkedSpec({ spec: jobSpec({ deadlineMs: Date.now() - 1 }), compensation: undo }),
+      );
+      const laneId = laneIdOf(Priority.Low);
+      await ledger.submitLinked({
+        ...{ type: "single", tenantId: 1, jobs: [{ ...job, laneId }], edges: [], outerEdges: [] },
+      });
+      await oust(gateId, await sitAs(job.jobId, gateId));
+      expect(await readRow(room, job.jobId)).toMatchObject({ state: JobState.Ready, attempt: 0 });
+
+      await ledger.fireDeadlines(100);
+
+      expect(await readRow(room, job.jobId)).toMatchObject({ state: JobState.Dead });
+      expect(await room.sql("select made_job_id from compensation where job_id = $1", [job.jobId])).toEqual([
+        { made_job_id: expect.any(String) },
+      ]);
+    });
+
+    it(`and is not replaced by another that has its unique key, if it lost its seat ${way}`, async () => {
+      const gateId = await seats(`unique-${way.replaceAll(" ", "-")}`, 1);
+      const unique = { key: `seat ${way}`, policy: UniquePolicy.Replace };
+      const jobId = await submit(Priority.Low, undefined, { options: { unique } });
+      await oust(gateId, await sitAs(jobId, gateId));
+
+      const [again] = await ledger.submit([submitItem(room, { options: { unique } })]);
+
+      expect(again).toEqual({ type: "existing", jobId });
+      expect(await readRow(room, jobId)).toMatchObject({ state: JobState.Ready, attempt: 0 });
+    });
+  }
+
+  it("only if a handler can have: what is given back unopened within the grace may be replaced", async () => {
+    const gateId = await seats("unopened", 1);
+    const unique = { key: "unopened", policy: UniquePolicy.Replace };
+    const jobId = await submit(Priority.Low, undefined, { options: { unique } });
+    const { fencingToken } = await sitAs(jobId, gateId);
+    await preempt({ seatsMeterId: gateId, jobId: await criticalAt(gateId), seatsMax: 1, graceMs: 60_000 });
+    const event = JobEventType.Released;
+    await ledger.returnLeases([{ jobId, sessionId, fencingToken, event, isStarted: false }]);
+
+    const [again] = await ledger.submit([submitItem(room, { options: { unique } })]);
+
+    expect(again).toMatchObject({ type: "accepted", replacedJobId: jobId });
   });
 });
