@@ -6,6 +6,7 @@
 //     looked at: from then on it cannot end without its dependents being released.
 //  2. What is not admitted writes nothing; why not is read afterwards.
 import pg from "pg";
+import type { Dependency } from "../domain/dependency.js";
 import { type LinkedSpec, linkedDigest } from "../domain/job-spec.js";
 import { JobEventType, JobState } from "../domain/job-state.js";
 import type { Ref } from "../domain/lane.js";
@@ -184,6 +185,11 @@ cross join lateral (select * from idempotency where tenant_id = $1 and key = i.k
 left join lateral (select * from replay_job where replay_id = $3 and origin_id = k.job_id offset 0) p on true
 left join ${rowsByKey("run_node", "job_id", "coalesce(p.job_id, k.job_id)")} r on true`;
 
+const originsText = `
+select j.id, j.options #>> '{replay,originId}' as origin_id
+from unnest($1::uuid[]) as i (id) join job j on ${isByKey("j.id", "i.id")} and j.tenant_id = $2
+where j.options ? 'replay'`;
+
 const firstJobsText = "select job_id from run_node where run_id = $1 and is_child order by job_id limit $2";
 
 const refusedText = `
@@ -215,12 +221,13 @@ export const submitLinked: BatchStatement<LinkedSubmit, LinkedResult> = {
   run: async (on, [item]) => {
     if (!item) throw new TypeError("Nothing to submit.");
     const firstKey = on.reserveReadyKeys(item.jobs.length);
+    const digests = digestsOf(item, await readOrigins(on, item));
     for (let tries = 1; ; tries += 1) {
       // An earlier try of this batch may have committed: then its own keys are found, with its own ids.
-      const known = await findExisting(on, item);
+      const known = await findExisting(on, item, digests);
       if (known) return { results: [known], wrotePage: false };
       try {
-        const rows = await insert(on, item, firstKey);
+        const rows = await insert(on, item, digests, firstKey);
         const result = rows.length > 0 ? accepted(item, rows) : await judgeRefused(on, item);
         return { results: [result], wrotePage: rows.length > 0 };
       } catch (error) {
@@ -232,8 +239,23 @@ export const submitLinked: BatchStatement<LinkedSubmit, LinkedResult> = {
   },
 };
 
+/** Of replayed jobs that added children depend on, those that were submitted first: the original's handler named these. */
+async function readOrigins(on: BatchContext, item: LinkedSubmit): Promise<ReadonlyMap<string, string>> {
+  if (item.type !== "children" || item.outerEdges.length === 0) return new Map();
+  const { rows } = await on.connection.query<{ id: string; origin_id: string }>({
+    name: "read_origins",
+    text: originsText,
+    values: [uuidArray(item.outerEdges.map(({ jobId }) => jobId)), item.tenantId],
+  });
+  return new Map(rows.map((row) => [row.id, row.origin_id]));
+}
+
 /** Null when there is anything to submit. */
-async function findExisting(on: BatchContext, item: LinkedSubmit): Promise<LinkedResult | null> {
+async function findExisting(
+  on: BatchContext,
+  item: LinkedSubmit,
+  digests: readonly Buffer[],
+): Promise<LinkedResult | null> {
   if (on.isRetry) {
     const { rows } = await on.connection.query({
       text: "select from job where id = $1",
@@ -254,7 +276,6 @@ async function findExisting(on: BatchContext, item: LinkedSubmit): Promise<Linke
     values: [item.tenantId, keys, item.type === "children" ? item.runId : null],
   });
   if (rows.length === 0) return null;
-  const digests = digestsOf(item);
   const known = new Map(
     rows.map((row): [number, Keyed] => [
       row.n - 1,
@@ -284,8 +305,11 @@ async function findExisting(on: BatchContext, item: LinkedSubmit): Promise<Linke
   return { type: "existing", jobIds: item.jobs.map((_, at) => known.get(at)?.jobId ?? "") };
 }
 
-function digestsOf(item: LinkedSubmit): Buffer[] {
-  const specs = item.jobs.map(({ linked }) => linked);
+function digestsOf(item: LinkedSubmit, origins: ReadonlyMap<string, string>): Buffer[] {
+  const specs = item.jobs.map(({ linked }) => ({
+    ...linked,
+    dependsOn: linked.dependsOn.map((dependency) => dependencyOnOrigin(dependency, origins)),
+  }));
   return specs.map((linked, at) =>
     item.type === "run" && at === 0
       ? linkedDigest(linked, specs.slice(1), [item.policy, item.stopGraceMs])
@@ -293,7 +317,19 @@ function digestsOf(item: LinkedSubmit): Buffer[] {
   );
 }
 
-async function insert(on: BatchContext, item: LinkedSubmit, firstKey: number): Promise<InsertedRow[]> {
+function dependencyOnOrigin(dependency: Dependency, origins: ReadonlyMap<string, string>): Dependency {
+  const { on } = dependency;
+  return on.type === "job"
+    ? { ...dependency, on: { ...on, jobId: origins.get(on.jobId) ?? on.jobId } }
+    : dependency;
+}
+
+async function insert(
+  on: BatchContext,
+  item: LinkedSubmit,
+  digests: readonly Buffer[],
+  firstKey: number,
+): Promise<InsertedRow[]> {
   const { tenantId, jobs } = item;
   const specs = jobs.map(({ linked }) => linked.spec);
   const undone = jobs.filter(({ linked }) => linked.compensation !== null);
@@ -301,7 +337,6 @@ async function insert(on: BatchContext, item: LinkedSubmit, firstKey: number): P
   const payloads = packBytes([...specs, ...undoing].map((spec) => spec.payload));
   const parts = (list: string, from: number, to: number) =>
     `{${list.slice(1, -1).split(",").slice(from, to).join(",")}}`;
-  const digests = digestsOf(item);
   const ids = jobs.map(({ jobId }) => jobId);
   const outer = [...new Set(item.outerEdges.map(({ jobId }) => jobId))];
   const optionsOf = (spec: LinkedSpec["spec"], at: number) => {

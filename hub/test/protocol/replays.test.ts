@@ -213,6 +213,58 @@ describe("a replayed run", () => {
     expect(listed.children).toHaveLength(3);
   });
 
+  test("answers children that are added behind siblings by id as existing, also in a replay of a replay", async () => {
+    const client = house.client();
+    const { kind, worker } = await desk(client);
+    const late = (jobId: string) =>
+      work(kind, {
+        idempotencyKey: `${kind}/late`,
+        dependsOn: [{ on: { case: "jobId" as const, value: jobId } }],
+      });
+    /** Lives the run as its handlers do: the first child adds another one, which waits for it. */
+    const live = async (runId: string, more: (childId: string) => Spec[]) => {
+      const child = await worker.lease();
+      const added = await client.call(addChildren, { jobId: runId, children: more(child.jobId) });
+      await worker.succeed(child, "out");
+      return added.children;
+    };
+    const finish = async (jobs: number) => {
+      for (let left = jobs; left > 0; left -= 1) await worker.succeed(await worker.lease(), "out");
+    };
+    const { runId } = await client.call(submitRun, { parent: work(kind), children: [work(kind)] });
+    await live(runId, (childId) => [late(childId)]);
+    await finish(2);
+
+    let originalId = runId;
+    for (let round = 0; round < 2; round += 1) {
+      const { replayId } = await client.call(replay, ask(originalId));
+      const [again] = await live(replayId, (childId) => [late(childId)]);
+      await finish(2);
+
+      const report = await jobsOf(client, replayId);
+      expect(again).toEqual(expect.objectContaining({ jobId: report[2]?.jobId, existing: true }));
+      originalId = replayId;
+    }
+  });
+
+  test("finds a child again that only its own handler adds, behind a sibling by id", async () => {
+    const client = house.client();
+    const { kind, worker } = await desk(client);
+    const { runId } = await client.call(submitRun, { parent: work(kind), children: [work(kind)] });
+    for (let left = 2; left > 0; left -= 1) await worker.succeed(await worker.lease(), "out");
+    const { replayId } = await client.call(replay, ask(runId));
+    const child = await worker.lease();
+    const dependsOn = [{ on: { case: "jobId" as const, value: child.jobId } }];
+    const children = [work(kind, { idempotencyKey: `${kind}/new`, dependsOn })];
+
+    const first = await client.call(addChildren, { jobId: replayId, children });
+    const again = await client.call(addChildren, { jobId: replayId, children });
+
+    expect(first.children).toMatchObject([{ existing: false }]);
+    expect(again.children).toMatchObject([{ jobId: first.children[0]?.jobId, existing: true }]);
+    await client.call(cancel, { jobId: replayId });
+  });
+
   test("is read in pages, by the id of any of its jobs", async () => {
     const client = house.client();
     const { kind, worker } = await desk(client);
