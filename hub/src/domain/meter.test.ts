@@ -65,6 +65,12 @@ describe("jobs that ask for room", () => {
     expect(granted(seats, [ask("critical", 1, { isCritical: true })])).toEqual(["critical"]);
   });
 
+  it("get the seats that are left once critical ones sit on those that were promised", () => {
+    const seats = [level(1, { ...jobsMax(2), promised: 1 })];
+    const asks = [ask("critical", 9, { isCritical: true }), ask("normal", 1)];
+    expect(granted(seats, asks)).toEqual(["critical", "normal"]);
+  });
+
   it("never pass a limit together, and whoever was refused fits no more (D18)", () => {
     const bound = fc.option(fc.integer({ min: 0, max: 20 }), { nil: null });
     const levels = fc

@@ -74,6 +74,7 @@ interface Taken {
   jobs: number;
   cost: number;
   tokens: number;
+  promised: number;
 }
 
 /**
@@ -86,7 +87,8 @@ export function admit(
   asks: readonly MeterAsk[],
 ): ReadonlyMap<string, Admission> {
   const taken = new Map<number, Taken>();
-  for (const { meterId, jobs, cost, tokens } of levels.values()) taken.set(meterId, { jobs, cost, tokens });
+  for (const { meterId, jobs, cost, tokens, promised } of levels.values())
+    taken.set(meterId, { jobs, cost, tokens, promised });
   const admissions = new Map<string, Admission>();
   for (const ask of [...asks].sort((a, b) => b.score - a.score || (a.jobId < b.jobId ? -1 : 1))) {
     const refusal = refusalOf(levels, taken, ask);
@@ -96,6 +98,7 @@ export function admit(
       const level = taken.get(meterId);
       if (!level) continue;
       level.jobs += 1;
+      if (ask.isCritical) level.promised = Math.max(level.promised - 1, 0);
       level.cost += ask.cost;
       level.tokens += ask.tokens;
     }
@@ -132,7 +135,7 @@ function overdrawn(
 ): string | null {
   const { costMax, tokensMax } = level.limits;
   const jobsMax = jobsLimit(level, ask);
-  const promised = ask.isCritical ? 0 : level.promised;
+  const promised = ask.isCritical ? 0 : taken.promised;
   if (jobsMax !== null && taken.jobs + promised + 1 > jobsMax) return `${jobsMax} jobs in flight`;
   if (costMax !== null && (taken.cost >= costMax || taken.cost + ask.cost > costMax))
     return `${dollars(costMax)} US dollars`;
