@@ -5,12 +5,13 @@ import { JobEventType, JobState } from "../domain/job-state.js";
 import { grantColumns } from "./claim-jobs.js";
 import { heldForGrants } from "./held-sessions.js";
 import { allJobs, onJobTable } from "./job-partitions.js";
+import { promisedNow } from "./preempt.js";
 import { addToDelivery, isByKey, linkHistory, writePage } from "./sql-text.js";
 
 const levelParts = (limits: string) => `
 ), locked as materialized (
   select m.meter_id, m.jobs, m.open_cost, m.open_tokens, m.window_began_at, m.spent_cost, m.spent_tokens,
-    case when m.promised_until > now() then m.promised else 0 end as promised,
+    ${promisedNow} as promised,
     window_start(g.settings, now()) as began_at, ${limits}
   join meter m on ${isByKey("m.meter_id", "l.meter_id")}
   left join gate g on ${isByKey("g.gate_id", "m.meter_id")}
@@ -26,17 +27,18 @@ const levelParts = (limits: string) => `
     coalesce(sum(spent_tokens) filter (where is_current), 0)::bigint as spent_tokens
   from ended group by meter_id
 ), levels as materialized (
-  select l.meter_id, l.jobs_max, l.cost_max, l.tokens_max, l.began_at,
+  select l.meter_id, l.jobs_max, l.cost_max, l.tokens_max, l.began_at, l.promised,
     l.jobs - coalesce(f.jobs, 0) as jobs,
     case when l.window_began_at >= l.began_at then l.spent_cost else 0 end + coalesce(f.spent_cost, 0) as spent_cost,
     case when l.window_began_at >= l.began_at then l.spent_tokens else 0 end + coalesce(f.spent_tokens, 0) as spent_tokens,
     l.open_cost - coalesce(f.cost, 0) as open_cost, l.open_tokens - coalesce(f.tokens, 0) as open_tokens
   from locked l left join folded f on f.meter_id = l.meter_id`;
 
-/** For each of the meters that these ask of: more than there is room for. */
+/** For each of the meters that these ask of: more than there is room for, or than critical jobs leave to others. */
 const isTooMuch = (asking: string) => `
   select from ${asking} a join levels l on l.meter_id = a.meter_id
-  where l.jobs + a.jobs > l.jobs_max
+  where l.jobs + a.jobs
+      + case when a.critical_jobs < a.jobs then greatest(l.promised - a.critical_jobs, 0) else 0 end > l.jobs_max
     or l.open_cost + l.spent_cost + greatest(a.cost, 1) > l.cost_max
     or l.open_tokens + l.spent_tokens + greatest(a.tokens, 1) > l.tokens_max`;
 
@@ -99,7 +101,8 @@ ${levelParts(`l.jobs_max, l.cost_max, l.tokens_max
   from unnest($18::integer[], $19::bigint[], $20::bigint[], $21::bigint[])
     as l (meter_id, jobs_max, cost_max, tokens_max)`)}
 ), asked as materialized (
-  select m.meter_id, count(*)::integer as jobs, sum(i.cost)::bigint as cost, sum(i.tokens)::bigint as tokens
+  select m.meter_id, count(*)::integer as jobs, sum(i.cost)::bigint as cost, sum(i.tokens)::bigint as tokens,
+    count(*) filter (where i.priority = ${Priority.Critical})::integer as critical_jobs
   from input i cross join lateral unnest(i.meter_ids) as m (meter_id)
   where i.is_granted group by m.meter_id
 ), verdict as materialized (

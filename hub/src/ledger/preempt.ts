@@ -28,8 +28,11 @@ export interface Preempted {
   readonly dueAtMs: number | null;
 }
 
-/** How long after the grace the seat is kept for critical jobs. */
-const promiseMs = 10_000;
+/** How long a free seat, after the grace if there is one, is kept for critical jobs. */
+export const promiseMs = 10_000;
+
+/** Seats of meter m that are kept: a promise that lapsed is none. */
+export const promisedNow = "case when m.promised_until > now() then m.promised else 0 end";
 
 /**
  * A preempted job is ready again, with its checkpoint; the attempt does not count, but it may have done something: like
@@ -61,7 +64,7 @@ with victim as materialized (
   from victim v where ${isByKey("j.id", "v.job_id")} and $7::float8 = 0
   returning j.*, ${JobEventType.Preempted}::smallint as event, v.session_id as event_session, $5::uuid::text as reason
 ), promise as (
-  update meter m set promised = case when m.promised_until > now() then m.promised else 0 end + 1,
+  update meter m set promised = ${promisedNow} + 1,
     promised_until = now() + ($7::float8 + ${promiseMs}) * interval '1 ms'
   from victim where m.meter_id = $3
 ), ${writePage("ousted")}

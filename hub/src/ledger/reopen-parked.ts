@@ -1,6 +1,8 @@
+import { Priority } from "../domain/job-spec.js";
 import { JobEventType, JobState } from "../domain/job-state.js";
 import type { Ref } from "../domain/lane.js";
 import type { BatchStatement } from "./group-commit.js";
+import { promisedNow, promiseMs } from "./preempt.js";
 import { type RefRow, refColumns, toRef } from "./ref-row.js";
 import { isByKey, isByKeyOf, linkHistory, retryLane, writePage } from "./sql-text.js";
 
@@ -9,6 +11,21 @@ export interface ReopenItem {
   readonly gateId: number;
   readonly jobsMax: number;
 }
+
+// A critical job is promised the seat that it returns for, until it claims it or the promise lapses. Free seats bound what is
+// promised: one that a victim gave up for it is promised already (preempt.ts), and what nobody came for is not added up.
+const promisePart = `
+), returning_critical as (
+  select count(*)::integer as jobs from readied r join lane l on ${isByKey("l.lane_id", "r.lane_id")}
+  where l.priority = ${Priority.Critical} having count(*) > 0
+), free as (
+  select (settings ->> 'seatsMax')::integer - jobs as seats from meter_level
+  where meter_id = $3 and (settings ->> 'isPreemptive')::boolean and exists (select from returning_critical)
+), promise as (
+  update meter m set
+      promised = greatest(${promisedNow}, least(${promisedNow} + c.jobs, f.seats)),
+      promised_until = greatest(m.promised_until, now() + ${promiseMs} * interval '1 ms')
+  from returning_critical c cross join free f where m.meter_id = $3`;
 
 // Places in the retry lanes rise in score order, so the jobs are dispatched in it. skip locked lets hubs share a gate.
 const reopenText = `
@@ -27,10 +44,11 @@ with found as materialized (
   from numbered n
   where ${isByKey("j.id", "n.job_id")} and j.state = ${JobState.Parked}
   returning j.*, ${JobEventType.Ready}::smallint as event, null::uuid as event_session, 'GATE_OPEN'::text as reason
+${promisePart}
 ), ${writePage("readied")}
 select ${refColumns} from readied order by ready_key`;
 
-/** Parked jobs of one gate become ready, in score order. */
+/** Parked jobs of one gate become ready, in score order; to critical ones preemptive seats are promised. */
 export const reopenParked: BatchStatement<ReopenItem, readonly Ref[]> = {
   name: "reopen_parked",
   itemsMax: 1,

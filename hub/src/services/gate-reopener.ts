@@ -1,7 +1,7 @@
 // Lets parked jobs back into their lanes when their gate is open, best score first and never more at once than the gate
 // has room for: what the claim would stop again stays where it is. Hubs share the work; any of them may do it. The same
 // look tells the lanes behind metered gates how much room there is.
-import { type Gate, holdOf, isMetered, limitsOf, targetText } from "../domain/gate.js";
+import { type Gate, holdOf, isMetered, isPreemptive, limitsOf, targetText } from "../domain/gate.js";
 import {
   fittingFrom,
   isFull,
@@ -108,6 +108,7 @@ export class GateReopener {
     const levels = metered.length > 0 ? await this.#ledger.readMeterLevels(metered) : new Map();
     const keys = parkedAt.filter((gateId) => gateId < 0);
     const heads = keys.length > 0 ? await this.#ledger.readParkedHeads(keys) : new Map();
+    const promising: number[] = [];
     for (const gateId of parkedAt) {
       const room =
         gateId < 0
@@ -116,12 +117,15 @@ export class GateReopener {
       const jobsMax = Math.min(room, jobsPerRoundMax);
       if (jobsMax === 0) continue;
       const refs = await this.#ledger.reopenParked({ gateId, jobsMax });
+      if (refs.length > 0 && isPreemptive(this.#book.get(gateId))) promising.push(gateId);
       this.#lanes.offer(refs);
       for (const { jobId } of refs) this.#feed.changed(jobId);
     }
+    // Seats that were promised just now are no room for other lanes.
+    const promised = promising.length > 0 ? await this.#ledger.readMeterLevels(promising) : new Map();
     for (const gateId of watched) {
       const gate = this.#book.get(gateId);
-      const level = levels.get(gateId) ?? (gate && untouched(gate));
+      const level = promised.get(gateId) ?? levels.get(gateId) ?? (gate && untouched(gate));
       this.#rooms.found(gateId, roomForLanes(level), level);
     }
     await this.#onLevels([...levels.values()]);
@@ -175,6 +179,6 @@ function roomForLanes(level: MeterLevel | undefined): number {
   if (!level) return Number.POSITIVE_INFINITY;
   if (isFull(level)) return 0;
   const { jobsMax } = level.limits;
-  const room = jobsMax === null ? jobsPerRoundMax : jobsMax - level.jobs - level.promised;
+  const room = jobsMax === null ? jobsPerRoundMax : jobsMax - level.jobs;
   return room >= jobsPerRoundMax ? Number.POSITIVE_INFINITY : Math.max(room, 0);
 }

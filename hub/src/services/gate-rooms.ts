@@ -5,7 +5,7 @@ import type { MeterLevel } from "../domain/meter.js";
  * from in vain: the claim judges by the ledger.
  */
 export class GateRooms {
-  /** Of every metered gate; Infinity where nothing bounds the number. */
+  /** Of every metered gate, with what is promised to critical jobs; Infinity where nothing bounds the number. */
   readonly #rooms = new Map<number, number>();
   readonly #levels = new Map<number, MeterLevel>();
   /** What was taken since the look under way began: it may not be part of what that finds. */
@@ -31,11 +31,17 @@ export class GateRooms {
 
   leastOf(gateIds: readonly number[]): number {
     let least = Number.POSITIVE_INFINITY;
-    for (const gateId of gateIds) least = Math.min(least, this.#rooms.get(gateId) ?? least);
+    for (const gateId of gateIds) {
+      const room = this.#rooms.get(gateId) ?? least;
+      least = Math.min(least, room - (this.#levels.get(gateId)?.promised ?? 0));
+    }
     return Math.max(least, 0);
   }
 
-  /** The same for critical jobs at seats that they may take from others: one at a time may come although they are full. */
+  /**
+   * The same for critical jobs at seats that they may take from others: what is promised is for them, and one at a time may
+   * come although they are full.
+   */
   leastAtSeats(gateIds: readonly number[]): number {
     let least = Number.POSITIVE_INFINITY;
     for (const gateId of gateIds) {

@@ -116,6 +116,54 @@ describe("a critical job without a seat", () => {
   });
 });
 
+describe("a critical job that found no victim", () => {
+  const promisedAt = async (gateId: number) =>
+    (await ledger.readMeterLevels([gateId])).get(gateId)?.promised ?? 0;
+
+  async function freeSeat(gateId: number): Promise<string> {
+    const first = await sit(gateId, Priority.Critical, 1);
+    const jobId = await criticalAt(gateId);
+    expect(await preempt({ seatsMeterId: gateId, jobId, seatsMax: 1 })).toBeNull();
+    unrefused(await ledger.report([reportItem(sessionId, first, done)]));
+    expect((await ledger.reopenParked({ gateId, jobsMax: 1 })).map((ref) => ref.jobId)).toEqual([jobId]);
+    return jobId;
+  }
+
+  it("gets the next seat that is free, before all others, however they score", async () => {
+    const gateId = await seats("next-seat", 1);
+    const jobId = await freeSeat(gateId);
+    const normal = await submit(Priority.Normal);
+
+    expect(stopsOf(await claim([normal], [gateId], { scores: [1_000] }))).toHaveLength(1);
+    expect(leasesOf(await claim([jobId], [gateId]))).toHaveLength(1);
+    expect(await promisedAt(gateId)).toBe(0);
+    await expectMetersConserved(room);
+  });
+
+  it("that does not come for it leaves it to the others before long", async () => {
+    const gateId = await seats("lapsed", 1);
+    const jobId = await freeSeat(gateId);
+    expect(await promisedAt(gateId)).toBe(1);
+    await ledger.cancel({ jobId, tenantId: 1, reason: "", graceMs: 0 });
+    await room.sql("update meter set promised_until = now() where meter_id = $1", [gateId]);
+
+    expect(leasesOf(await claim([await submit(Priority.Normal)], [gateId]))).toHaveLength(1);
+  });
+
+  it("is promised no more seats than are free, nor one that a victim gave up for it twice", async () => {
+    const gateId = await seats("once", 2);
+    await sit(gateId, Priority.Critical, 1);
+    await sit(gateId, Priority.Low, 1);
+    const jobId = await criticalAt(gateId);
+    await preempt({ seatsMeterId: gateId, jobId });
+    await ledger.reopenParked({ gateId, jobsMax: 1 });
+
+    expect(await promisedAt(gateId)).toBe(1);
+    expect(leasesOf(await claim([jobId], [gateId]))).toHaveLength(1);
+    expect(await promisedAt(gateId)).toBe(0);
+  });
+});
+
 describe("a grace", () => {
   it("lets a worker give its lease back by itself, which costs no attempt", async () => {
     const gateId = await seats("gives-back", 1);

@@ -3,6 +3,7 @@ import { WaitCause } from "@holdfast/gen/holdfast/v1/explain_pb";
 import { InFlightPolicy, JobEventType, JobState, Priority } from "@holdfast/gen/holdfast/v1/job_pb";
 import { JobService } from "@holdfast/gen/holdfast/v1/job_service_pb";
 import { BudgetWindow, LimitService, LimitType } from "@holdfast/gen/holdfast/v1/limit_service_pb";
+import { ProductService } from "@holdfast/gen/holdfast/v1/product_service_pb";
 import { RevokeReason } from "@holdfast/gen/holdfast/v1/worker_service_pb";
 import { describe, expect, it } from "vitest";
 import { openRawClient } from "../harness/raw-client.js";
@@ -290,6 +291,42 @@ describe("seats", () => {
     expect(rest.map(({ jobId }) => jobId).sort()).toEqual([normal, equal].sort());
     const again = rest.find(({ jobId }) => jobId === normal);
     expect(again).toMatchObject({ attempt: 1, checkpoint: { sequence: 1n } });
+  });
+
+  it("that critical work sits on go to the critical job that waits, whatever scores higher, and nobody is preempted", async () => {
+    const client = house.client();
+    const product = "first-to-sit";
+    const value = { max: 1, preemption: true };
+    await client.call(set, { target: productOf(product), settings: { settings: { case: "seats", value } } });
+    // The other job is before the critical one wherever no seat is promised.
+    const weights = { priority: 0, capabilities: 1_000 };
+    await client.call(ProductService.method.setWeights, { name: product, weights });
+    const worker = await attachWorker(client, { kinds: [product], capabilities: ["rare"] });
+    worker.credit(10);
+    const criticalJob = () => submitOne(client, { kind: product, product, priority: Priority.CRITICAL });
+    await criticalJob();
+    const lease = await worker.lease();
+    const critical = await criticalJob();
+    await inState(critical, JobState.PARKED);
+    // Lanes wait from then on, so the other job is not parked behind the critical one.
+    const isFull = async () =>
+      (await client.call(get, { target: productOf(product), type: LimitType.SEATS })).limit?.reason.includes(
+        "at its limit",
+      );
+    await until(isFull, "the hub to find the seats full");
+    const normal = await submitOne(client, { kind: product, product, capabilities: ["rare"] });
+    await worker.succeed(lease);
+
+    const next = await worker.lease();
+    expect(next.jobId).toBe(critical);
+    expect((await getJob(client, normal)).attempt).toBe(0);
+    await worker.succeed(next);
+    expect((await worker.lease()).jobId).toBe(normal);
+    const events = await house.query("select job_id from event where type = $1 and job_id = any($2)", [
+      JobEventType.PREEMPTED,
+      [lease.jobId, critical, normal],
+    ]);
+    expect(events).toEqual([]);
   });
 
   it("stand before products only", async () => {
