@@ -4,10 +4,14 @@
 // Heads and producers are locked in order of their keys, so that hubs that publish to the same channels wait for
 // each other and never in a circle; a head stays locked until the commit, so pages become visible in order.
 //
+// Whether a lease that signals are published under is still current is judged last, on the locked job: it may have ended
+// while the statement waited for a head. Jobs are locked after heads, as by those who suspend them.
+//
 // Who waits for a signal is woken in the same transaction (wake-suspended.ts). Only a statement that began after the
 // head was locked sees everybody who was suspended before: so a plain publish leaves partitions that are awaited
 // alone, and what it left is published once more, with the locks taken first. Where nobody waits that costs nothing.
 import type pg from "pg";
+import { JobState } from "../domain/job-state.js";
 import type { Woken } from "../domain/wait.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
 import { isByKey, isByKeyOf, numberArray, packBytes, textArray } from "./sql-text.js";
@@ -44,13 +48,13 @@ export type PublishResult =
   | { readonly type: "quota_exceeded" }
   | { readonly type: "stale_fence" };
 
+const isLeased = "(c.job_id is null or c.producer_id in (select producer_id from leased))";
+
 // Chains are what one producer published in this batch, runs their parts, merged by partition.
 const publishText = `
 with chain as materialized (
-  select i.producer_id, i.last_number, p.last_number as stored_number, p.epoch = i.epoch as is_current,
-    i.job_id is null or exists (select from job j where ${isByKey("j.id", "i.job_id")}
-      and j.fencing_token = i.fencing_token and j.state = 5) as is_leased,
-    p.last_number = i.previous_number as is_next
+  select i.producer_id, i.last_number, i.job_id, i.fencing_token, p.last_number as stored_number,
+    p.epoch = i.epoch as is_current, p.last_number = i.previous_number as is_next
   from unnest($1::bigint[], $2::integer[], $3::bigint[], $4::bigint[], $5::uuid[], $6::bigint[])
     as i (producer_id, epoch, previous_number, last_number, job_id, fencing_token)
   join signal_producer p on ${isByKey("p.producer_id", "i.producer_id")}
@@ -64,11 +68,16 @@ with chain as materialized (
   from (select distinct channel_id, partition from run) i
   join channel_partition p on ${isByKeyOf("p", "i", "channel_id", "partition")}
   order by i.channel_id, i.partition for update of p
+), leased as materialized (
+  select c.producer_id from chain c cross join (select count(*) from head) locked
+  join job j on ${isByKey("j.id", "c.job_id")}
+  where j.fencing_token = c.fencing_token and j.state = ${JobState.Leased}
+  order by j.id for share of j
 ), asked as (
   select r.*, h.last_sequence, h.is_awaited,
     h.held_bytes + sum(r.body_length) over (partition by r.channel_id, r.partition) <= h.max_bytes as fits
   from run r
-  join chain c on c.producer_id = r.producer_id and c.is_current and c.is_leased and c.is_next
+  join chain c on c.producer_id = r.producer_id and c.is_current and ${isLeased} and c.is_next
   join head h on h.channel_id = r.channel_id and h.partition = r.partition
 ), judged as (
   select *, bool_and(fits and ($17 or not is_awaited)) over (partition by producer_id) as is_admitted from asked
@@ -90,7 +99,7 @@ with chain as materialized (
   update signal_producer p set last_number = c.last_number, used_at = now()
   from chain c where ${isByKey("p.producer_id", "c.producer_id")} and c.producer_id in (select producer_id from placed)
 )
-select c.producer_id, c.stored_number, c.is_current, c.is_leased, c.is_next,
+select c.producer_id, c.stored_number, c.is_current, ${isLeased} as is_leased, c.is_next,
   p.n, p.placed_through - p.signals + 1 as first_sequence, date_part('epoch', now()) * 1000 as at_ms,
   (select bool_or(is_awaited) from head) as is_awaited
 from chain c left join placed p on p.producer_id = c.producer_id`;

@@ -2,6 +2,7 @@ import { v7 as uuidv7 } from "uuid";
 import { OwnerType } from "../../src/domain/channel.js";
 import type { GrantedLease } from "../../src/domain/lease.js";
 import type { Ledger } from "../../src/ledger/ledger.js";
+import type { PublishItem } from "../../src/ledger/publish-signals.js";
 import type { WaitItem, WaitResult } from "../../src/ledger/wait-for-signals.js";
 import { anybody, named, openSignalStack, recordOf } from "./signal-stack.js";
 
@@ -12,8 +13,8 @@ export async function openChannel(ledger: Ledger, jobId: string | null = null, n
   const { channelId } = await stack.channels.ensure(anybody, channel);
   return {
     channelId,
-    /** One more producer, here or on another hub. */
-    async producer(on: Ledger = ledger) {
+    /** One more producer, here or on another hub; of a job while it is leased. */
+    async producer(on: Ledger = ledger, lease: PublishItem["lease"] = null) {
       const { producerId, epoch } = await on.signals.openProducer(channelId, uuidv7());
       let number = 0;
       return async (): Promise<number> => {
@@ -25,7 +26,7 @@ export async function openChannel(ledger: Ledger, jobId: string | null = null, n
           previousNumber: number - 1,
           lastNumber: number,
           parts: [{ partition: 0, numbers: [number], body: recordOf(number) }],
-          lease: null,
+          lease,
         });
         if (result.type !== "stored") throw new Error(`not stored: ${result.type}`);
         return result.firstSequences[0] as number;
