@@ -167,6 +167,10 @@ async function startOn(
         log(`warning: ${statement} refused an item`);
         onTrouble(error);
       },
+      heldUp: (statement, error) => {
+        log(`warning: ${statement} could not be done for an item; trying again`);
+        onTrouble(error);
+      },
     },
     onReadError: onTrouble,
   });

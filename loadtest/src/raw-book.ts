@@ -39,6 +39,7 @@ export async function openRawBook(databaseUrl: string): Promise<RawBook> {
       disconnected: fail,
       reconnected: () => undefined,
       poisoned: (_statement, error) => fail(error),
+      heldUp: (_statement, error) => fail(error),
     },
     onReadError: fail,
   });

@@ -8,16 +8,19 @@
 //     number that came to nothing is filled, never used again.
 //  2. Statements are idempotent: when the connection is lost, the batch in flight runs again on the next
 //     connection with `isRetry` set, and answers what the first try would have, or DUPLICATE.
-//  3. A poisoned item is refused by itself: a refused batch is halved until the culprit stands alone.
+//  3. A poisoned item is refused by itself: a refused batch is halved until the culprit stands alone. Only what is wrong
+//     with the item itself poisons it: one that the server does not take just now is tried again apart from its
+//     neighbours.
 //  4. The queue is bounded in items and bytes; when it is full, callers get BACKLOG_FULL at once.
-//  5. A caller waits for a lost ledger no longer than its patience, then gets LEDGER_UNAVAILABLE.
+//  5. A caller waits for a ledger that is lost, or does not take its items, no longer than its patience, then gets
+//     LEDGER_UNAVAILABLE.
 import { setTimeout as delay, setImmediate as endOfTurn } from "node:timers/promises";
 import { Fault } from "../domain/fault.js";
 import { ReadyClock } from "../domain/ready-clock.js";
 import type { RunChanges } from "../domain/run-changes.js";
 import type { Woken } from "../domain/wait.js";
 import { type BatchBounds, type CallPart, partsOf } from "./call-parts.js";
-import { classifyFailure } from "./failure.js";
+import { classifyFailure, type StatementFailure } from "./failure.js";
 import type { JobPartitions } from "./job-partitions.js";
 import type { WriterConnection } from "./writer-connection.js";
 
@@ -68,6 +71,8 @@ export interface GroupCommitObserver {
   readonly reconnected: (afterMs: number) => void;
   /** The ledger refused one item by itself. */
   readonly poisoned: (statement: string, error: unknown) => void;
+  /** The ledger did not take one item just now, though it takes others. */
+  readonly heldUp: (statement: string, error: unknown) => void;
 }
 
 interface Unit {
@@ -79,15 +84,25 @@ interface Unit {
   readonly reject: (error: unknown) => void;
 }
 
+interface LeftUnit {
+  readonly unit: Unit;
+  readonly error: unknown;
+}
+
 interface Line {
   readonly statement: BatchStatement<unknown, unknown>;
   units: Unit[];
 }
 
-/** What one transaction came to: its results, or why nothing was written. */
+/** What one transaction came to: its results, or why it has none. */
 type Tried =
   | { readonly type: "done"; readonly results: readonly unknown[] }
-  | { readonly type: "conflict" | "refused"; readonly error: unknown };
+  | { readonly type: Exclude<StatementFailure, "connection">; readonly error: unknown };
+
+/** In place of the result of an item that the server did not take just now. */
+class HeldUp {
+  constructor(readonly error: unknown) {}
+}
 
 const batchesInFlightMax = 2;
 const conflictTriesMax = 5;
@@ -250,9 +265,10 @@ export class GroupCommit {
     const startedAt = performance.now();
     try {
       const results = await this.#runItems(line.statement, items, units[0]?.isRetry ?? false);
-      this.#failuresInRow = 0;
       this.#observer.committed(line.statement.name, items.length, (performance.now() - startedAt) / 1000);
-      this.#settle(units, results);
+      const left = this.#settle(units, results);
+      if (left) await this.#tryLater(line, left.unit, left.error);
+      else this.#failuresInRow = 0;
     } catch (error) {
       // The connection is gone: whether the batch committed is unknown, so it runs again as a retry.
       for (const unit of units) unit.isRetry = true;
@@ -266,7 +282,10 @@ export class GroupCommit {
     }
   }
 
-  /** Results or, for a poisoned item, its Fault; throws only when the connection is lost. */
+  /**
+   * Results or, for a poisoned item, its Fault, or HeldUp for at most one; throws only when the connection is lost, or
+   * as good as that.
+   */
   async #runItems(
     statement: BatchStatement<unknown, unknown>,
     items: readonly unknown[],
@@ -276,16 +295,25 @@ export class GroupCommit {
       const tried = await this.#tryItems(statement, items, isRetry);
       if (tried.type === "done") return tried.results;
       if (tried.type === "conflict" && tries < conflictTriesMax) continue;
-      if (items.length === 1) {
-        this.#observer.poisoned(statement.name, tried.error);
-        return [new Fault("ITEM_POISONED", "The ledger refused this item.", {}, { cause: tried.error })];
-      }
+      if (items.length === 1) return [this.#notDone(statement.name, tried)];
       const half = items.length >> 1;
-      return [
+      const results = [
         ...(await this.#runItems(statement, items.slice(0, half), isRetry)),
         ...(await this.#runItems(statement, items.slice(half), isRetry)),
       ];
+      // One item may be slow by itself; two are held up by the server, and the others would wait for each of them.
+      if (results.filter((result) => result instanceof HeldUp).length > 1) throw tried.error;
+      return results;
     }
+  }
+
+  #notDone(statement: string, { type, error }: Exclude<Tried, { type: "done" }>): Fault | HeldUp {
+    if (type !== "refused") {
+      this.#observer.heldUp(statement, error);
+      return new HeldUp(error);
+    }
+    this.#observer.poisoned(statement, error);
+    return new Fault("ITEM_POISONED", "The ledger refused this item.", {}, { cause: error });
   }
 
   /** One transaction; throws only when the connection is lost. */
@@ -331,14 +359,31 @@ export class GroupCommit {
     return tried;
   }
 
-  #settle(units: readonly Unit[], results: readonly unknown[]): void {
+  /** Answers the calls, but for one with an item that is held up: that one is left. */
+  #settle(units: readonly Unit[], results: readonly unknown[]): LeftUnit | undefined {
+    let left: LeftUnit | undefined;
     let at = 0;
     for (const unit of units) {
       const own = units.length === 1 ? results : results.slice(at, at + unit.items.length);
       at += unit.items.length;
+      const heldUp = own.find((result) => result instanceof HeldUp);
+      if (heldUp) {
+        left = { unit, error: heldUp.error };
+        continue;
+      }
       this.#leaveQueue(unit);
       unit.resolve(own);
     }
+    return left;
+  }
+
+  /** While it waits, it takes up one of the batches in flight: the others go on in what is left. */
+  async #tryLater(line: Line, unit: Unit, cause: unknown): Promise<void> {
+    await this.#pause(this.#failuresInRow);
+    this.#failuresInRow += 1;
+    if (this.#giveUpIfOverdue(unit, cause)) return;
+    unit.isRetry = true;
+    line.units.unshift(unit);
   }
 
   #leaveQueue(unit: Unit): void {
@@ -367,21 +412,15 @@ export class GroupCommit {
   }
 
   #giveUpOverdue(cause: unknown): void {
-    const now = Date.now();
-    for (const line of this.#lines.values()) {
-      line.units = line.units.filter((unit) => {
-        if (unit.giveUpAtMs > now && !this.#isStopping) return true;
-        this.#leaveQueue(unit);
-        unit.reject(
-          new Fault(
-            "LEDGER_UNAVAILABLE",
-            "The ledger cannot be reached.",
-            {},
-            { retryAfterMs: 1_000, cause },
-          ),
-        );
-        return false;
-      });
-    }
+    for (const line of this.#lines.values())
+      line.units = line.units.filter((unit) => !this.#giveUpIfOverdue(unit, cause));
+  }
+
+  #giveUpIfOverdue(unit: Unit, cause: unknown): boolean {
+    if (unit.giveUpAtMs > Date.now() && !this.#isStopping) return false;
+    this.#leaveQueue(unit);
+    const message = "The ledger cannot be reached.";
+    unit.reject(new Fault("LEDGER_UNAVAILABLE", message, {}, { retryAfterMs: 1_000, cause }));
+    return true;
   }
 }

@@ -26,6 +26,7 @@ export const quietObserver: GroupCommitObserver = {
   runsAdvanced: () => undefined,
   jobsWoken: () => undefined,
   poisoned: () => undefined,
+  heldUp: () => undefined,
   disconnected: () => undefined,
   reconnected: () => undefined,
 };

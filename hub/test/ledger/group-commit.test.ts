@@ -1,13 +1,16 @@
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Fault } from "../../src/domain/fault.js";
+import { failJobs } from "../harness/failing-jobs.js";
 import {
   claimAll,
+  claimOne,
   done,
   openSession,
   reportItem,
   submitItem,
   submitMany,
+  submitOne,
   unrefused,
 } from "../harness/ledger-acts.js";
 import { expectBooksInOrder } from "../harness/ledger-books.js";
@@ -228,6 +231,39 @@ describe("a server that takes connections but fails on a statement", () => {
     }
 
     expect(await submitMany(room, 1)).toHaveLength(1);
+    await expectBooksInOrder(room);
+  });
+});
+
+describe("a server that does not do a statement just now", () => {
+  it("is asked again for what a worker reports: no passing condition refuses a result (D5)", async () => {
+    const sessionId = await openSession(room);
+    const lease = await claimOne(room.ledger, sessionId, await submitOne(room));
+    const conflicts = Array.from({ length: 5 }, () => "40001");
+    const recover = await failJobs(room, "update", ["57014", "25006", ...conflicts, "XX000"]);
+
+    const verdicts = await room.ledger.report([reportItem(sessionId, lease, done)]).finally(recover);
+
+    expect(verdicts).toMatchObject([{ type: "committed" }]);
+    await expectBooksInOrder(room);
+  });
+
+  it("for one item holds up no other: neighbours commit, and its call ends with its patience", async () => {
+    const items = Array.from({ length: 30 }, (_, at) =>
+      submitItem(room, at === 11 ? { contentType: "slow" } : {}),
+    );
+    await room.sql(`create function take_long() returns trigger language plpgsql as
+      $$ begin raise 'it took too long' using errcode = '57014'; end $$`);
+    await room.sql(`create trigger slow before insert on job for each row when (new.content_type = 'slow')
+      execute function take_long()`);
+
+    const results = await Promise.allSettled(items.map((item) => room.ledger.submit([item])));
+    await room.sql("drop trigger slow on job");
+
+    expect(results.map((result) => result.status)).toEqual(
+      items.map((_, at) => (at === 11 ? "rejected" : "fulfilled")),
+    );
+    expect(results[11]).toMatchObject({ reason: { reason: "LEDGER_UNAVAILABLE" } });
     await expectBooksInOrder(room);
   });
 });

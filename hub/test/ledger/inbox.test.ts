@@ -6,6 +6,7 @@ import { UniquePolicy } from "../../src/domain/job-spec.js";
 import { JobState } from "../../src/domain/job-state.js";
 import type { Ledger } from "../../src/ledger/ledger.js";
 import type { SubmitItem } from "../../src/ledger/submit-jobs.js";
+import { failJobs } from "../harness/failing-jobs.js";
 import { firstGateEpoch, openSession, readRow, submitItem, unrefused } from "../harness/ledger-acts.js";
 import { expectBooksInOrder } from "../harness/ledger-books.js";
 import { type LedgerRoom, openLedgerRoom } from "../harness/ledger-room.js";
@@ -267,6 +268,15 @@ describe("adopting", () => {
     expect(await room.ledger.listInbox(1, true, "", 10)).toMatchObject([{ jobId: other, refusal }]);
     expect(await room.ledger.discardInboxEntry(2, other)).toBeNull();
     expect(await room.ledger.discardInboxEntry(1, other)).toMatchObject({ jobId: other });
+  });
+
+  it("of an entry that the server does not take just now waits, and is not refused for good", async () => {
+    const entry = await entryOf(await submitted("'greet'"));
+    const recover = await failJobs(room, "insert", ["57014", "57014"]);
+
+    const [result] = unrefused(await room.ledger.adopt([itemOf(entry)]).finally(recover));
+
+    expect(result).toMatchObject({ type: "accepted", jobId: entry.jobId });
   });
 
   it("takes what was submitted on a day without a partition", async () => {

@@ -25,6 +25,7 @@ await runProgram<GateSetterParams, GateSetterSays>(async ({ databaseUrl, gates }
       runsAdvanced: () => undefined,
       jobsWoken: () => undefined,
       poisoned: () => undefined,
+      heldUp: () => undefined,
       disconnected: () => undefined,
       reconnected: () => undefined,
     },
