@@ -151,7 +151,7 @@ export async function readHeldSessions(
   };
 }
 
-/** After a lost connection: what this try or the one before granted to these very deliveries. */
+/** After a failure: what this try or the one before granted to these very deliveries. */
 export async function readHeld(
   on: BatchContext,
   ids: readonly string[],

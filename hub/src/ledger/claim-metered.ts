@@ -90,7 +90,7 @@ export const claimMetered: BatchStatement<ClaimItem, MeteredResult> = {
   },
 };
 
-/** After a lost connection: what the try before granted to these very deliveries. */
+/** After a failure: what the try before granted to these very deliveries. */
 async function readBack(on: BatchContext, items: readonly ClaimItem[]) {
   const rows = await readHeld(
     on,

@@ -1,7 +1,7 @@
 import pg from "pg";
 
 /**
- * What a failed statement means for its batch.
+ * What a failed statement means for its batch. It may have failed after what it wrote was committed, in reading more.
  *
  * - `connection`: the server is gone, going, not yet there, or keeps us from our tables; whether the statement
  *   committed is unknown.

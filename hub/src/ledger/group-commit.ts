@@ -6,8 +6,8 @@
 //  1. Statements run one after the other on one connection, each its own transaction: so pages of events are
 //     numbered in commit order. At most two are on their way, so that the server need not wait for the hub; a page
 //     number that came to nothing is filled, never used again.
-//  2. Statements are idempotent: when the connection is lost, the batch in flight runs again on the next
-//     connection with `isRetry` set, and answers what the first try would have, or DUPLICATE.
+//  2. Statements are idempotent: when one fails, or the connection is lost, its batch runs again, whole or halved, with
+//     `isRetry` set, and answers what the first try would have, or DUPLICATE. What failed may have come after its write.
 //  3. A poisoned item is refused by itself: a refused batch is halved until the culprit stands alone. Only what is wrong
 //     with the item itself poisons it: one that the server does not take just now is tried again apart from its
 //     neighbours.
@@ -292,14 +292,14 @@ export class GroupCommit {
     isRetry: boolean,
   ): Promise<readonly unknown[]> {
     for (let tries = 1; ; tries += 1) {
-      const tried = await this.#tryItems(statement, items, isRetry);
+      const tried = await this.#tryItems(statement, items, isRetry || tries > 1);
       if (tried.type === "done") return tried.results;
       if (tried.type === "conflict" && tries < conflictTriesMax) continue;
       if (items.length === 1) return [this.#notDone(statement.name, tried)];
       const half = items.length >> 1;
       const results = [
-        ...(await this.#runItems(statement, items.slice(0, half), isRetry)),
-        ...(await this.#runItems(statement, items.slice(half), isRetry)),
+        ...(await this.#runItems(statement, items.slice(0, half), true)),
+        ...(await this.#runItems(statement, items.slice(half), true)),
       ];
       // One item may be slow by itself; two are held up by the server, and the others would wait for each of them.
       if (results.filter((result) => result instanceof HeldUp).length > 1) throw tried.error;
@@ -335,28 +335,23 @@ export class GroupCommit {
       reserveReadyKeys: this.#reserveReadyKeys,
       jobTable: this.#jobTable,
     };
-    let tried: Tried;
-    let wrotePage = false;
-    let advanced: RunChanges | undefined;
-    let woken: Woken | undefined;
+    let done: BatchResult<unknown>;
     try {
-      const done = await statement.run(on, items);
-      wrotePage = done.wrotePage;
-      tried = { type: "done", results: done.results };
-      advanced = done.advanced;
-      woken = done.woken;
+      done = await statement.run(on, items);
     } catch (error) {
-      const failure = classifyFailure(error);
-      if (failure === "connection") throw error;
-      tried = { type: failure, error };
+      const type = classifyFailure(error);
+      if (type === "connection") throw error;
+      // What failed may have come after its write: only the ledger knows whether the page is there.
+      if (page !== undefined) await connection.settlePage(page);
+      return { type, error };
     }
-    if (page !== undefined && wrotePage) {
+    if (page !== undefined && done.wrotePage) {
       connection.keepPage(page);
       this.#observer.pageCommitted(on.writerId, page);
     } else if (page !== undefined) await connection.returnPage(page);
-    if (advanced && advanced.jobIds.length > 0) this.#observer.runsAdvanced(advanced);
-    if (woken) this.#observer.jobsWoken(woken);
-    return tried;
+    if (done.advanced && done.advanced.jobIds.length > 0) this.#observer.runsAdvanced(done.advanced);
+    if (done.woken) this.#observer.jobsWoken(done.woken);
+    return { type: "done", results: done.results };
   }
 
   /** Answers the calls, but for one with an item that is held up: that one is left. */

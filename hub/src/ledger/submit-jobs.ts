@@ -232,7 +232,7 @@ async function insertAll(
   const ids = items.map((item) => item.jobId);
   const inserted = await insert(on, items, firstKey, isAdopting);
   const rows = new Map(inserted.map((row) => [row.id, row]));
-  // After a lost connection an earlier try may have inserted what this one did not.
+  // After a failure an earlier try may have inserted what this one did not.
   if (on.isRetry) for (const row of await readBack(on, ids)) rows.set(row.id, row);
   const results = items.map((item, at) => {
     const row = rows.get(item.jobId);

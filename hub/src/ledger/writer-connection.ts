@@ -11,8 +11,6 @@ import { hostname } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 
-const fillPageText = "insert into event_page (at, writer_id, batch, items) values (now(), $1, $2, '{}')";
-
 const fillDoubtfulText = `
 insert into event_page (at, writer_id, batch, items)
 select now(), $1, n, '{}' from unnest($2::bigint[]) as n
@@ -77,7 +75,10 @@ export class WriterConnection {
     return this.#client !== undefined;
   }
 
-  /** Hands out the number of the next page of events; it is to be kept or returned, unless the connection is lost. */
+  /**
+   * Hands out the number of the next page of events; it is to be kept, returned or settled, unless the connection is
+   * lost.
+   */
   takePage(): number {
     this.#lastPage += 1;
     this.#openPages.add(this.#lastPage);
@@ -91,8 +92,14 @@ export class WriterConnection {
 
   /** The page was not written: its number is taken back, or filled when a later one is out already. */
   async returnPage(page: number): Promise<void> {
-    if (page === this.#lastPage) this.#lastPage -= 1;
-    else await this.query({ name: "fill_page", text: fillPageText, values: [this.#writerId, page] });
+    if (page !== this.#lastPage) return this.settlePage(page);
+    this.#lastPage -= 1;
+    this.#openPages.delete(page);
+  }
+
+  /** Whether the page was written is unknown: its number is filled if not. */
+  async settlePage(page: number): Promise<void> {
+    await this.query({ name: "fill_pages", text: fillDoubtfulText, values: [this.#writerId, [page]] });
     this.#openPages.delete(page);
   }
 

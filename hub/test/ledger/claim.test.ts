@@ -1,6 +1,7 @@
 import { v7 as uuidv7 } from "uuid";
 import { describe, expect, it } from "vitest";
 import { JobEventType, JobState } from "../../src/domain/job-state.js";
+import type { GrantedLease } from "../../src/domain/lease.js";
 import {
   claimAll,
   claimOne,
@@ -12,7 +13,7 @@ import {
 } from "../harness/ledger-acts.js";
 import { openLedgerDesk } from "../harness/ledger-desk.js";
 
-const { room, sessionId } = await openLedgerDesk();
+const { room, sessionId, takeBack } = await openLedgerDesk();
 
 describe("a claim", () => {
   it("grants a ready job with all that its worker needs, and a token of 1", async () => {
@@ -62,6 +63,30 @@ describe("a claim", () => {
         ),
       ),
     );
+  });
+
+  it("is answered though the read of its checkpoints failed after its grants were committed (D6)", async () => {
+    const ids = await submitMany(room, 2);
+    for (const lease of await claimAll(room.ledger, sessionId, ids, 25)) {
+      const item = { ...(lease as GrantedLease), sessionId };
+      await room.ledger.saveCheckpoints([{ ...item, sequence: 1n, state: Buffer.from("half") }]);
+      await takeBack(item.jobId);
+    }
+    await room.sql(`
+      create sequence checkpoint_reads;
+      create function may_read() returns boolean language plpgsql as $$ begin
+        if nextval('holdfast.checkpoint_reads') = 1 then raise 'it took too long' using errcode = '57014'; end if;
+        return true;
+      end $$;
+      alter table checkpoint rename to checkpoint_kept;
+      create view checkpoint as select * from checkpoint_kept where may_read()`);
+
+    const leases = await claimAll(room.ledger, sessionId, ids, 26);
+    await room.sql("drop view checkpoint; alter table checkpoint_kept rename to checkpoint");
+
+    expect(leases).toMatchObject(ids.map((jobId) => ({ jobId, checkpoint: { sequence: 1n } })));
+    const tokens = await Promise.all(ids.map(async (id) => (await readRow(room, id)).token));
+    expect(leases.map((lease) => Number(lease?.fencingToken))).toEqual(tokens);
   });
 
   it("twice in one batch grants once (D10)", async () => {

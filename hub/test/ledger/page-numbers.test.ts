@@ -13,8 +13,9 @@ import { type LedgerRoom, openLedgerRoom, quietObserver } from "../harness/ledge
  * - `refused`: the ledger refuses it
  * - `cut`: the backend ends while the statement runs, the first time
  * - `unanswered`: commits, but the connection is lost before the answer, the first time
+ * - `unread`: commits, but what is read after it takes too long, the first time
  */
-const fates = ["written", "unchanged", "refused", "cut", "unanswered"] as const;
+const fates = ["written", "unchanged", "refused", "cut", "unanswered", "unread"] as const;
 type Fate = (typeof fates)[number];
 
 interface Act {
@@ -40,6 +41,8 @@ with input as (
 )
 select act from acted`;
 
+const tooLongText = "do $$ begin raise 'it took too long' using errcode = '57014'; end $$";
+
 const actOnce: Omit<BatchStatement<Act, Fate>, "name" | "itemsMax"> = {
   bytesMax: 1_000,
   bytesOf: () => 1,
@@ -50,6 +53,8 @@ const actOnce: Omit<BatchStatement<Act, Fate>, "name" | "itemsMax"> = {
     });
     if (!on.isRetry && items.some(({ fate }) => fate === "unanswered"))
       throw new Error("The answer did not come.");
+    if (!on.isRetry && items.some(({ fate }) => fate === "unread"))
+      await on.connection.query({ text: tooLongText });
     return { results: items.map(({ fate }) => fate), wrotePage: rows.length > 0 };
   },
 };
@@ -131,11 +136,27 @@ describe("two batches on their way", () => {
     ]);
   });
 
-  it("of which both are refused: their numbers are taken by what comes next (D20)", async () => {
+  it("of which both are refused: their numbers become empty pages before what comes next (D20)", async () => {
     await callAll([["refused"], ["refused"]]);
     await callAll([["written"]]);
 
     await expectPagesInOrder();
+  });
+
+  it("of which both find nothing to change: their numbers are taken by what comes next (D20)", async () => {
+    await callAll([["unchanged"]]);
+    await callAll([["written"]]);
+
+    expect(await pages()).toEqual([{ batch: 1, acts: 1 }]);
+  });
+
+  it("that commit, but whose further reads fail: their acts stand, and their pages keep their numbers (D20)", async () => {
+    const calls = await callAll([["unread", "written"], ["written"]], 2);
+    await callAll([["written"]]);
+
+    expect(calls.map(({ status }) => status)).toEqual(["fulfilled", "fulfilled"]);
+    await expectPagesInOrder();
+    expect((await pages()).reduce((sum, page) => sum + page.acts, 0)).toBe(4);
   });
 
   it("when the connection is lost: both run again, and are told of once (D3, D20)", async () => {
@@ -154,6 +175,7 @@ describe("two batches on their way", () => {
       { weight: 2, arbitrary: fc.constant<Fate>("refused") },
       { weight: 1, arbitrary: fc.constant<Fate>("cut") },
       { weight: 1, arbitrary: fc.constant<Fate>("unanswered") },
+      { weight: 1, arbitrary: fc.constant<Fate>("unread") },
     );
     const call = fc.array(fate, { minLength: 1, maxLength: 3 });
     await fc.assert(
