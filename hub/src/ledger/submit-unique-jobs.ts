@@ -170,10 +170,7 @@ export async function submitAll(
   if (!items.some((item) => item.spec.options.unique)) return writes.commit(submitJobs, items, patienceMs);
   const results = new Map<SubmitItem, SubmitResult | Fault>();
   const enter = async (part: readonly SubmitItem[], answers: Promise<readonly (UniqueResult | Fault)[]>) => {
-    const settled = await answers.catch((error: unknown) => {
-      if (error instanceof Fault) return part.map(() => error);
-      throw error;
-    });
+    const settled = await each(part, answers);
     const again: SubmitItem[] = [];
     for (const [at, item] of part.entries()) {
       const result = settled[at] as UniqueResult | Fault;
@@ -204,8 +201,8 @@ export async function adoptAll(
   if (unique.length === 0) return writes.commit(adoptJobs, items, patienceMs);
   const plain = items.filter((item) => !item.spec.options.unique);
   const [adopted, taken] = await Promise.all([
-    plain.length > 0 ? writes.commit(adoptJobs, plain, patienceMs) : [],
-    writes.commit(adoptUniqueJobs, unique, patienceMs),
+    plain.length > 0 ? each(plain, writes.commit(adoptJobs, plain, patienceMs)) : [],
+    each(unique, writes.commit(adoptUniqueJobs, unique, patienceMs)),
   ]);
   const results = new Map<SubmitItem, AdoptResult | Fault>();
   for (const [at, item] of plain.entries()) results.set(item, adopted[at] as AdoptResult | Fault);
@@ -215,6 +212,19 @@ export async function adoptAll(
     else results.set(item, { type: "elsewhere" });
   }
   return items.map((item) => results.get(item) as AdoptResult | Fault);
+}
+
+/** One part of a call may fail and not the other: what refuses all of it is the answer to each of its items. */
+async function each<Result>(
+  part: readonly SubmitItem[],
+  answers: Promise<readonly (Result | Fault)[]>,
+): Promise<readonly (Result | Fault)[]> {
+  try {
+    return await answers;
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    return part.map(() => error);
+  }
 }
 
 const none: Promise<readonly SubmitResult[]> = Promise.resolve([]);

@@ -338,6 +338,20 @@ describe("an entry with a unique key (D2)", () => {
     expect(await waiting()).toBe(0);
   });
 
+  it("that the ledger refuses does not take away the answer to one without a key", async () => {
+    const [plain, unique] = [await submitted("'greet'"), await submitted("'greet', unique_key => 'refused'")];
+    const refused = itemOf(await entryOf(unique));
+    const options = { ...refused.spec.options, labels: { site: "nor\u0000th" } };
+
+    const results = await room.ledger.adopt([
+      itemOf(await entryOf(plain)),
+      { ...refused, spec: { ...refused.spec, options } },
+    ]);
+
+    expect(results).toMatchObject([{ type: "accepted", jobId: plain }, { reason: "ITEM_POISONED" }]);
+    await room.ledger.settleInbox([unique], []);
+  });
+
   it("that must have started by a time ends when that has passed", async () => {
     const jobId = await submitted("'greet', start_by => now() - interval '1 second'");
     await adopt([jobId]);
