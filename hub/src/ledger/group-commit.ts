@@ -76,6 +76,8 @@ export interface GroupCommitObserver {
 }
 
 interface Unit {
+  /** Its place among all that ever came. */
+  readonly number: number;
   readonly items: readonly unknown[];
   readonly bytes: number;
   readonly giveUpAtMs: number;
@@ -117,6 +119,7 @@ export class GroupCommit {
   readonly #inFlight = new Set<Promise<void>>();
   readonly #readyClock = new ReadyClock();
   readonly #reserveReadyKeys = (count: number) => this.#readyClock.next(Date.now(), count);
+  #unitsEver = 0;
   #queuedItems = 0;
   #queuedBytes = 0;
   #failuresInRow = 0;
@@ -183,8 +186,11 @@ export class GroupCommit {
     { items, bytes }: CallPart<Item>,
     giveUpAtMs: number,
   ): Promise<readonly (Result | Fault)[]> {
+    this.#unitsEver += 1;
+    const number = this.#unitsEver;
     return new Promise<readonly (Result | Fault)[]>((resolve, reject) => {
       this.#enqueue(statement as unknown as BatchStatement<unknown, unknown>, {
+        number,
         items,
         bytes,
         giveUpAtMs,
@@ -271,8 +277,7 @@ export class GroupCommit {
       else this.#failuresInRow = 0;
     } catch (error) {
       // The connection is gone: whether the batch committed is unknown, so it runs again as a retry.
-      for (const unit of units) unit.isRetry = true;
-      line.units.unshift(...units);
+      this.#putBack(line, units);
       await this.#connection.abandon();
       this.#observer.disconnected(error);
       this.#giveUpOverdue(error);
@@ -377,8 +382,13 @@ export class GroupCommit {
     await this.#pause(this.#failuresInRow);
     this.#failuresInRow += 1;
     if (this.#giveUpIfOverdue(unit, cause)) return;
-    unit.isRetry = true;
-    line.units.unshift(unit);
+    this.#putBack(line, [unit]);
+  }
+
+  /** Where they stood: of batches that were lost together, any may come back first. */
+  #putBack(line: Line, units: readonly Unit[]): void {
+    for (const unit of units) unit.isRetry = true;
+    line.units = [...units, ...line.units].sort((one, other) => one.number - other.number);
   }
 
   #leaveQueue(unit: Unit): void {
