@@ -120,25 +120,50 @@ async function submitUnique(
   items: readonly SubmitItem[],
   statement: typeof submitting,
 ): Promise<BatchResult<UniqueResult>> {
-  const first = new Map<string, SubmitItem>();
+  const results = new Map<SubmitItem, UniqueResult>(on.isRetry ? await findInserted(on, items) : []);
+  // What an earlier try inserted has the key, whichever came first in this one.
+  const first = new Map([...results.keys()].map((item) => [keyText(item), item]));
   for (const item of items) if (!first.has(keyText(item))) first.set(keyText(item), item);
-  const tried = [...first.values()];
-  const firstKey = on.reserveReadyKeys(tried.length);
-  await makeRows(on, tried);
-  const inserted = await insertUnique(on, tried, firstKey, statement);
-  const rows = new Map<string, InsertedRow & { readonly replaced_id?: string | null }>(
-    inserted.map((row) => [row.id, row]),
-  );
-  if (on.isRetry)
-    for (const row of await readBack(
-      on,
-      tried.map((item) => item.jobId),
-    ))
-      rows.set(row.id, row);
-  const missing = tried.filter((item) => !rows.has(item.jobId));
+  const tried = [...first.values()].filter((item) => !results.has(item));
+  const inserted = tried.length > 0 ? await tryEach(on, tried, statement, results) : 0;
+  return {
+    results: items.map((item) => results.get(item) ?? follow(item, results.get(firstOf(first, item)))),
+    wrotePage: inserted > 0,
+  };
+}
+
+/** Those that an earlier try inserted. */
+async function findInserted(
+  on: BatchContext,
+  items: readonly SubmitItem[],
+): Promise<(readonly [SubmitItem, SubmitResult])[]> {
+  const ids = items.map((item) => item.jobId);
+  const rows = new Map((await readBack(on, ids)).map((row) => [row.id, row]));
+  return items.flatMap((item) => {
+    const row = rows.get(item.jobId);
+    return row ? [[item, accepted(item, row, Number(row.ready_key))] as const] : [];
+  });
+}
+
+/**
+ * Inserts those whose keys are free.
+ *
+ * @param results what became of each is added to them
+ * @returns how many were inserted
+ */
+async function tryEach(
+  on: BatchContext,
+  items: readonly SubmitItem[],
+  statement: typeof submitting,
+  results: Map<SubmitItem, UniqueResult>,
+): Promise<number> {
+  const firstKey = on.reserveReadyKeys(items.length);
+  await makeRows(on, items);
+  const inserted = await insertUnique(on, items, firstKey, statement);
+  const rows = new Map(inserted.map((row) => [row.id, row]));
+  const missing = items.filter((item) => !rows.has(item.jobId));
   const judged = missing.length > 0 ? await judgeMissing(on, missing) : [];
-  const results = new Map<SubmitItem, UniqueResult>();
-  for (const [at, item] of tried.entries()) {
+  for (const [at, item] of items.entries()) {
     const row = rows.get(item.jobId);
     if (!row) continue;
     const result = accepted(item, row, firstKey + at);
@@ -146,10 +171,7 @@ async function submitUnique(
     results.set(item, isReplacing ? { ...result, replacedJobId: row.replaced_id as string } : result);
   }
   for (const [at, item] of missing.entries()) results.set(item, judged[at] as UniqueResult);
-  return {
-    results: items.map((item) => results.get(item) ?? follow(item, results.get(firstOf(first, item)))),
-    wrotePage: inserted.length > 0,
-  };
+  return inserted.length;
 }
 
 /** What becomes of a job whose unique key another one of the batch was tried with. */

@@ -3,6 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { UniquePolicy } from "../../src/domain/job-spec.js";
 import { JobEventType, JobState } from "../../src/domain/job-state.js";
 import type { SubmitItem, SubmitResult } from "../../src/ledger/submit-jobs.js";
+import { submitUniqueJobs } from "../../src/ledger/submit-unique-jobs.js";
+import { WriterConnection } from "../../src/ledger/writer-connection.js";
 import {
   claimAll,
   claimOne,
@@ -152,6 +154,37 @@ describe("a unique key of an open job", () => {
     expect(await submit(other)).toEqual([{ type: "conflict", jobId: original.jobId }]);
     expect((await readRow(room, holder)).state).toBe(JobState.Ready);
   });
+
+  it.each([
+    ["existing", Existing],
+    ["held", Refuse],
+  ])(
+    "is had by the job that an earlier try inserted, whichever comes first in the next (%s)",
+    async (type, policy) => {
+      const key = `retried-${type}`;
+      const [inserted, other] = [item(key, policy), item(key, policy)];
+      await submit(inserted);
+      const connection = new WriterConnection(room.url, "test");
+      await connection.open();
+      const on = {
+        connection,
+        writerId: connection.writerId,
+        batch: connection.takePage(),
+        isRetry: true,
+        reserveReadyKeys: () => 1,
+        jobTable: () => "job",
+      };
+
+      const { results, wrotePage } = await submitUniqueJobs.run(on, [other, inserted]);
+      await connection.close();
+
+      expect(results).toMatchObject([
+        { type, jobId: inserted.jobId },
+        { type: "accepted", jobId: inserted.jobId },
+      ]);
+      expect(wrotePage).toBe(false);
+    },
+  );
 
   it("belongs to a tenant", async () => {
     await room.sql("insert into tenant (name) values ('other')");
