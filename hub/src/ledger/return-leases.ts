@@ -19,8 +19,10 @@ import { uuidArray } from "./uuid-array.js";
 export interface ReturnItem {
   readonly jobId: string;
   readonly sessionId: string;
-  /** The lease's token; null for whatever lease the session has on the job (its leases are all taken back). */
+  /** The lease's token; null for whatever lease the session has on the job. */
   readonly fencingToken: bigint | null;
+  /** Only a lease that went into this delivery. A session may get a job more than once. */
+  readonly delivery?: number;
   readonly event: typeof JobEventType.Released | typeof JobEventType.Expired;
   /** False when no handler can have started: the attempt does not count then (D6). */
   readonly isStarted: boolean;
@@ -47,11 +49,11 @@ const stateLeft = `returned_state(j.cancel_by is not null, ${attemptLeft}, j.att
 
 const returnText = `
 with input as (
-  select i.id, i.session_id, i.fencing_token, i.ready_key, i.must_hold,
+  select i.id, i.session_id, i.fencing_token, i.delivery, i.ready_key, i.must_hold,
     case when h.job_id is null then i.event else ${JobEventType.Preempted} end as event,
     i.is_started and h.job_id is null as is_started, i.is_started and h.job_id is not null as has_begun
-  from unnest($3::uuid[], $4::uuid[], $5::bigint[], $6::smallint[], $7::boolean[], $8::bigint[], $9::boolean[])
-    as i (id, session_id, fencing_token, event, is_started, ready_key, must_hold)
+  from unnest($3::uuid[], $4::uuid[], $5::bigint[], $6::smallint[], $7::boolean[], $8::bigint[], $9::boolean[],
+    $11::bigint[]) as i (id, session_id, fencing_token, event, is_started, ready_key, must_hold, delivery)
   left join ${rowsByKey("seat", "job_id", "i.id")} h on h.is_preempted
 ), ${heldSessions("$10")}, returned as (
   update job j set
@@ -64,12 +66,19 @@ with input as (
   from input i
   where ${isByKey("j.id", "i.id")} and j.session_id = i.session_id and j.state = ${JobState.Leased}
     and (i.fencing_token is null or j.fencing_token = i.fencing_token)
+    and (i.delivery is null or j.delivery = i.delivery)
     and (not i.must_hold or i.session_id in (select session_id from held))
   returning j.*, case j.state when ${JobState.Ready} then i.event when ${JobState.Dead} then ${JobEventType.Dead}
     else ${JobEventType.Cancelled} end::smallint as event, i.session_id as event_session,
-    i.fencing_token as asked_token, case j.state when ${JobState.Dead} then 'WORKER_LOST' end as reason
+    i.fencing_token as asked_token, i.delivery as asked_delivery, case j.state when ${JobState.Dead} then 'WORKER_LOST' end as reason
 ), ${writePage("returned")}
-select state, event_session as session_id, asked_token as fencing_token, ${refColumns} from returned`;
+select state, event_session as session_id, asked_token as fencing_token, asked_delivery as delivery, ${refColumns}
+from returned`;
+
+type ReturnedRow = RefRow & LeaseRow & { readonly state: JobState; readonly delivery: string | null };
+
+const itemKey = (item: ReturnItem) => `${leaseKey(item)}/${item.delivery ?? null}`;
+const rowKey = (row: ReturnedRow) => `${leaseRowKey(row)}/${row.delivery}`;
 
 /**
  * Takes leases back from a session: ready again with their checkpoints, in the retry lane. The attempt of a lease that is
@@ -81,10 +90,10 @@ export const returnLeases: BatchStatement<ReturnItem, ReturnResult> = {
   bytesMax: 1 << 20,
   bytesOf: () => 64,
   run: async (on, items) => {
-    const distinct = [...distinctItems(items, leaseKey).values()];
+    const distinct = [...distinctItems(items, itemKey).values()];
     const ids = distinct.map((item) => item.jobId);
     const firstKey = on.reserveReadyKeys(distinct.length);
-    const { rows, advanced } = await endJobs<RefRow & LeaseRow & { state: JobState }>(on, lockRuns(ids), {
+    const { rows, advanced } = await endJobs<ReturnedRow>(on, lockRuns(ids), {
       name: "return_leases",
       text: returnText,
       values: [
@@ -98,12 +107,13 @@ export const returnLeases: BatchStatement<ReturnItem, ReturnResult> = {
         numberArray(distinct.map((_, at) => firstKey + at)),
         booleanArray(distinct.map((item) => item.mustHoldSession === true)),
         uuidArray([...new Set(distinct.flatMap((item) => (item.mustHoldSession ? [item.sessionId] : [])))]),
+        numberArray(distinct.map((item) => item.delivery ?? null)),
       ],
     });
-    const byLease = new Map(rows.map((row) => [leaseRowKey(row), row]));
+    const byLease = new Map(rows.map((row) => [rowKey(row), row]));
     const results = new Map(
       distinct.map((item): [ReturnItem, ReturnResult] => {
-        const row = byLease.get(leaseKey(item));
+        const row = byLease.get(itemKey(item));
         if (!row) return [item, { type: "stale" }];
         if (row.state === JobState.Ready) return [item, { type: "ready", ref: toRef(row) }];
         return [item, { type: "ended", state: row.state }];

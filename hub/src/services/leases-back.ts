@@ -11,6 +11,8 @@ export interface LeaseToReturn {
   readonly sessionId: string;
   /** null: whatever lease the session has on the job. */
   readonly fencingToken: bigint | null;
+  /** Only a lease that went into this delivery. */
+  readonly delivery?: number;
   readonly isStarted: boolean;
   /** Only as long as this hub holds the session. */
   readonly mustHoldSession?: boolean;

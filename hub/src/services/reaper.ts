@@ -69,8 +69,8 @@ export class Reaper {
 
   /** A delivery is forgotten when each of its leases is back: nothing else leads to them. */
   async #takeBack({ sessionId, deliveries }: ExpiredSession): Promise<boolean> {
-    const leases = deliveries.flatMap(({ jobIds, isDelivered }) =>
-      jobIds.map((jobId) => ({ jobId, sessionId, fencingToken: null, isStarted: isDelivered })),
+    const leases = deliveries.flatMap(({ delivery, jobIds, isDelivered }) =>
+      jobIds.map((jobId) => ({ jobId, sessionId, fencingToken: null, delivery, isStarted: isDelivered })),
     );
     try {
       await this.#returnLeases(leases, "expired");

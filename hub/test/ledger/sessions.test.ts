@@ -2,7 +2,11 @@ import { v7 as uuidv7 } from "uuid";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { JobEventType, JobState } from "../../src/domain/job-state.js";
 import { lastUuid } from "../../src/domain/uuid.js";
+import { createMemoryLanes } from "../../src/lanes/memory-lanes.js";
 import type { RenewItem } from "../../src/ledger/renew-sessions.js";
+import { JobFeed } from "../../src/services/job-feed.js";
+import { leaseReturner } from "../../src/services/leases-back.js";
+import { Reaper } from "../../src/services/reaper.js";
 import {
   claimAll,
   claimOne,
@@ -16,6 +20,7 @@ import {
 } from "../harness/ledger-acts.js";
 import { expectBooksInOrder } from "../harness/ledger-books.js";
 import { type LedgerRoom, openLedgerRoom } from "../harness/ledger-room.js";
+import { until } from "../harness/raw-wait.js";
 
 let room: LedgerRoom;
 beforeAll(async () => {
@@ -58,6 +63,28 @@ async function runOut(sessionId: string): Promise<void> {
   await room.sql("update session set expires_at = now() - interval '1 ms' where session_id = $1", [
     sessionId,
   ]);
+}
+
+/** Has a hub look for leases of expired sessions, until there are none. */
+async function reapOnce(): Promise<void> {
+  const feed = new JobFeed({ changed: () => undefined, watching: () => undefined });
+  const lanes = createMemoryLanes({ windowRefsMax: 10_000 });
+  const returnLeases = leaseReturner(room.ledger, lanes, feed, () => undefined);
+  const failures: unknown[] = [];
+  const reaper = new Reaper(
+    room.ledger,
+    returnLeases,
+    () => undefined,
+    (error) => failures.push(error),
+  );
+  reaper.start();
+  await until(
+    async () => (await room.sql("select from session where state = 2")).length === 0,
+    "no session is expired",
+  );
+  await reaper.stop();
+  feed.stop();
+  expect(failures).toEqual([]);
 }
 
 describe("a session (D6)", () => {
@@ -282,6 +309,22 @@ describe("the leases of a session that expired", () => {
       { state: JobState.Ready, attempt: 1, jobs: 900 },
       { state: JobState.Succeeded, attempt: 1, jobs: 100 },
     ]);
+  });
+
+  it("cost no attempt unless delivered, also of a job that the session got before (D6)", async () => {
+    const sessionId = await openSession(room);
+    const jobId = await submitOne(room);
+    const first = await claimOne(room.ledger, sessionId, jobId, 1);
+    const { fencingToken } = first;
+    const release = { event: JobEventType.Released, isStarted: true } as const;
+    await room.ledger.returnLeases([{ jobId, sessionId, fencingToken, ...release }]);
+    await claimOne(room.ledger, sessionId, jobId, 2);
+    await renew(renewal(sessionId, { deliveredThrough: 1 }));
+    await runOut(sessionId);
+
+    await reapOnce();
+
+    expect(await readRow(room, jobId)).toMatchObject({ state: JobState.Ready, attempt: 1, token: 4 });
   });
 
   it("get no company: a claim that was on its way comes too late, and the session is closed", async () => {
