@@ -84,18 +84,17 @@ export const saveCheckpoints: BatchStatement<CheckpointItem, CheckpointResult> =
               })
             ).rows.map(leaseRowKey),
           );
-    return { results: items.map((item) => judge(item, newest, savedKeys, repeated)), wrotePage: false };
+    return { results: items.map((item) => judge(item, savedKeys, repeated)), wrotePage: false };
   },
 };
 
+/** As the newest of its lease in the batch, which is the only one that was written. */
 function judge(
   item: CheckpointItem,
-  newest: ReadonlyMap<string, CheckpointItem>,
   saved: ReadonlySet<string>,
   repeated: ReadonlySet<string>,
 ): CheckpointResult {
   const key = leaseKey(item);
-  const written = newest.get(key) as CheckpointItem;
   if (saved.has(key)) return "saved";
-  return repeated.has(key) && written.sequence === item.sequence ? "duplicate" : "stale";
+  return repeated.has(key) ? "duplicate" : "stale";
 }

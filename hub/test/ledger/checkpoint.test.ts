@@ -66,7 +66,7 @@ describe("a checkpoint (D7)", () => {
     expect(await save(at(jobId, 3, { fencingToken: lease.fencingToken }))).toEqual(["stale"]);
   });
 
-  it("of several in one batch: the newest is kept, and all before it count as saved", async () => {
+  it("of several in one batch: the newest is kept, and all before it have its answer", async () => {
     const jobId = await leasedId();
     const other = await leasedId();
 
@@ -76,6 +76,7 @@ describe("a checkpoint (D7)", () => {
       "saved",
       "saved",
     ]);
+    expect(await save(at(jobId, 2), at(jobId, 3))).toEqual(["duplicate", "duplicate"]);
     expect((await nextAttempt(jobId)).checkpoint?.sequence).toBe(3n);
   });
 
