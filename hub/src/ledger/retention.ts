@@ -2,6 +2,9 @@ import pg from "pg";
 import { OwnerType } from "../domain/channel.js";
 import { noJob } from "./effect-items.js";
 
+/** Of a partition of jobs that another took the place of. */
+const replacedSuffix = "_replaced";
+
 /** Whoever waits for an exclusive lock keeps all hubs waiting behind it: shorter than they bear. */
 const lockPatience = "3s";
 
@@ -27,8 +30,9 @@ export interface RetentionReport {
 /**
  * Drops history that is older than asked for, by partitions. Open jobs are never dropped: a partition that holds
  * some is replaced by one that holds only them. Events of kept jobs may go with their day; the history of such a
- * job then begins later. Idempotency keys, checkpoints, effects, notes, places in runs and empty channels of dropped jobs go too, effects
- * of no job that nobody has touched since, and sessions and backfills that ended before. Pages that a sink has not got stay, unless they
+ * job then begins later. Idempotency keys, checkpoints, effects, notes, places in runs and empty channels of dropped
+ * jobs go after them (what a run that broke off leaves of that, the next one takes), and so do effects of no job that
+ * nobody has touched since, and sessions and backfills that ended before. Pages that a sink has not got stay, unless they
  * are to go: then what is missing is written down for the forwarder to announce. Of a run, jobs that have ended go with
  * their day, though others of it may be open.
  */
@@ -49,6 +53,8 @@ export async function runRetention(options: RetentionOptions): Promise<Retention
     const day = cutoff.rows[0]?.day ?? "";
     const dropped: string[] = [];
     const kept: { partition: string; openJobs: number }[] = [];
+    if (!options.dryRun)
+      for (const replaced of await replacedPartitions(client)) await dropReplaced(client, replaced);
     for (const partition of await partitionsBefore(client, "job", day)) {
       const open = options.dryRun ? await countOpen(client, partition) : await dropEnded(client, partition);
       if (open > 0) kept.push({ partition, openJobs: open });
@@ -187,15 +193,60 @@ async function countOpen(client: pg.Client, partition: string): Promise<number> 
   return rows[0]?.open ?? 0;
 }
 
-/** Answers how many open jobs there were. */
+/** Answers how many open jobs there were. What belongs to the others goes after them: nothing does without its job. */
 async function dropEnded(client: pg.Client, partition: string): Promise<number> {
-  const name = client.escapeIdentifier(partition);
-  // By far the most, and nothing can open them again: what belongs to them goes before hubs are kept waiting.
-  await dropBelongings(client, `select tenant_id, id from ${name} where state in (6, 8)`);
-  return await replacePartition(client, partition);
+  const open = await replacePartition(client, partition);
+  await dropReplaced(client, partition + replacedSuffix);
+  return open;
 }
 
-async function dropBelongings(client: pg.Client, jobs: string): Promise<void> {
+/**
+ * One transaction: what remains visible is the partition as it was, or as it shall be. Open jobs are counted once
+ * it is detached, when nothing can change them any more. Answers how many there were. All jobs of the ledger wait
+ * meanwhile: only what must not outlive its job for a moment goes here.
+ */
+async function replacePartition(client: pg.Client, partition: string): Promise<number> {
+  const name = client.escapeIdentifier(partition);
+  const replaced = client.escapeIdentifier(partition + replacedSuffix);
+  await client.query("begin");
+  try {
+    const bounds = await client.query<{ bound: string }>(
+      "select pg_get_expr(relpartbound, oid) as bound from pg_class where oid = ('holdfast.' || $1)::regclass",
+      [partition],
+    );
+    await client.query(`alter table job detach partition ${name}`);
+    await client.query(`alter table ${name} rename to ${replaced}`);
+    const open = await countOpen(client, partition + replacedSuffix);
+    if (open > 0) {
+      await client.query(
+        `create table ${name} partition of job ${bounds.rows[0]?.bound} with (fillfactor = 30)`,
+      );
+      await client.query(`insert into ${name} select * from ${replaced} where state < 6`);
+    }
+    for (const table of ["unique_key", "dead_letter"])
+      await client.query(`delete from ${table} b using ${replaced} j where b.job_id = j.id and j.state >= 6`);
+    await client.query("commit");
+    return open;
+  } catch (error) {
+    await client.query("rollback").catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Replaced partitions that an earlier run did not come to drop. */
+async function replacedPartitions(client: pg.Client): Promise<string[]> {
+  const { rows } = await client.query<{ name: string }>(
+    `select relname as name from pg_class
+     where relnamespace = 'holdfast'::regnamespace and relkind = 'r' and relname ~ $1 order by 1`,
+    [`^job_\\d{8}${replacedSuffix}$`],
+  );
+  return rows.map((row) => row.name);
+}
+
+/** Drops a replaced partition, after all that belonged to its jobs; the open ones live on in the one in its place. */
+async function dropReplaced(client: pg.Client, replaced: string): Promise<void> {
+  const name = client.escapeIdentifier(replaced);
+  const jobs = `select tenant_id, id from ${name} where state >= 6`;
   for (const table of [
     "idempotency",
     "checkpoint",
@@ -204,8 +255,6 @@ async function dropBelongings(client: pg.Client, jobs: string): Promise<void> {
     "run_node",
     "run_edge",
     "compensation",
-    "dead_letter",
-    "unique_key",
     "wait_timeout",
   ])
     await client.query(`delete from ${table} b using (${jobs}) j where b.job_id = j.id`);
@@ -214,36 +263,5 @@ async function dropBelongings(client: pg.Client, jobs: string): Promise<void> {
   await client.query(
     `delete from effect e using (${jobs}) j where e.tenant_id = j.tenant_id and e.job_id = j.id`,
   );
-}
-
-/**
- * One transaction: what remains visible is the partition as it was, or as it shall be. Open jobs are counted once
- * it is detached, when nothing can change them any more. Answers how many there were.
- */
-async function replacePartition(client: pg.Client, partition: string): Promise<number> {
-  const name = client.escapeIdentifier(partition);
-  const replaced = client.escapeIdentifier(`${partition}_replaced`);
-  await client.query("begin");
-  try {
-    const bounds = await client.query<{ bound: string }>(
-      "select pg_get_expr(relpartbound, oid) as bound from pg_class where oid = ('holdfast.' || $1)::regclass",
-      [partition],
-    );
-    await client.query(`alter table job detach partition ${name}`);
-    const open = await countOpen(client, partition);
-    await dropBelongings(client, `select tenant_id, id from ${name} where state >= 6`);
-    if (open > 0) {
-      await client.query(`alter table ${name} rename to ${replaced}`);
-      await client.query(
-        `create table ${name} partition of job ${bounds.rows[0]?.bound} with (fillfactor = 30)`,
-      );
-      await client.query(`insert into ${name} select * from ${replaced} where state < 6`);
-    }
-    await client.query(`drop table ${open > 0 ? replaced : name}`);
-    await client.query("commit");
-    return open;
-  } catch (error) {
-    await client.query("rollback").catch(() => undefined);
-    throw error;
-  }
+  await client.query(`drop table ${name}`);
 }

@@ -1,5 +1,6 @@
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { UniquePolicy } from "../../src/domain/job-spec.js";
 import { firstUuid } from "../../src/domain/uuid.js";
 import { runRetention } from "../../src/ledger/retention.js";
 import { claimOne, done, openSession, reportItem, submitItem, submitOne } from "../harness/ledger-acts.js";
@@ -59,6 +60,15 @@ async function makeOldJob(age: number, state: number, serial: number): Promise<s
   );
   return row?.id as string;
 }
+
+/** A completed effect that nobody has touched for so many days. */
+const makeEffect = (jobId: string, scope: string, key: string, age: number) =>
+  room.sql(
+    `insert into effect (tenant_id, job_id, scope, key, state, subject, request_id, claimed_at, expires_at,
+       completed_at, fingerprint, result)
+     select 1, $1, $2, $3, 3, '', 'r', at, at, at, '', '' from (select now() - make_interval(days => $4) as at) a`,
+    [jobId, scope, key, age],
+  );
 
 const count = async (table: string, column: string, ids: readonly string[]) =>
   (await room.sql(`select 1 from ${table} where ${column} = any($1)`, [ids])).length;
@@ -152,7 +162,8 @@ describe("retention", () => {
   });
 
   it("gives up, and leaves everything as it was, when it cannot have the table to itself", async () => {
-    const jobId = await makeOldJob(40, 3, 8);
+    const [open, ended] = [await makeOldJob(40, 3, 8), await makeOldJob(40, 6, 81)];
+    await makeEffect(ended, "", "mail", 40);
     const reader = new pg.Client({ connectionString: room.url, application_name: "holdfast-test-reader" });
     await reader.connect();
     await reader.query("begin; select count(*) from holdfast.job");
@@ -160,9 +171,32 @@ describe("retention", () => {
     await expect(retain(false)).rejects.toMatchObject({ code: "55P03" });
     await reader.end();
 
-    expect(await everything([jobId])).toEqual({ jobs: 1, keys: 1, checkpoints: 1 });
+    expect(await everything([open, ended])).toEqual({ jobs: 2, keys: 2, checkpoints: 2 });
+    expect(await count("effect", "job_id", [ended])).toBe(1);
     await retain(false);
-    expect(await count("job", "id", [jobId])).toBe(1);
+    expect(await everything([open, ended])).toEqual({ jobs: 1, keys: 1, checkpoints: 1 });
+    expect(await count("effect", "job_id", [ended])).toBe(0);
+  });
+
+  it("that ended half way is finished by the next: no job stays without its key, and no key for good (D2)", async () => {
+    const [open, ended] = [await makeOldJob(40, 3, 82), await makeOldJob(40, 6, 83)];
+    await room.sql("insert into unique_key (tenant_id, key, job_id) values (1, 'left', $1)", [ended]);
+    const holder = new pg.Client({ connectionString: room.url, application_name: "holdfast-test-lock" });
+    await holder.connect();
+    await holder.query("begin; select from holdfast.idempotency for update");
+
+    await expect(retain(false)).rejects.toMatchObject({ code: "55P03" });
+    await holder.end();
+
+    expect(await everything([ended])).toEqual({ jobs: 0, keys: 1, checkpoints: 1 });
+    const unique = { key: "left", policy: UniquePolicy.Existing };
+    const next = submitItem(room, { options: { unique } });
+    expect(await room.ledger.submit([next])).toMatchObject([{ type: "accepted" }]);
+    await retain(false);
+    expect(await everything([ended])).toEqual({ jobs: 0, keys: 0, checkpoints: 0 });
+    expect(await everything([open])).toEqual({ jobs: 1, keys: 1, checkpoints: 1 });
+    expect(await count("unique_key", "job_id", [next.jobId])).toBe(1);
+    expect(await room.sql("select from pg_class where relname like 'job\\_%\\_replaced'")).toEqual([]);
   });
 
   it("drops channels of jobs that are gone, once they are empty, and no other (D15)", async () => {
@@ -185,19 +219,13 @@ describe("retention", () => {
 
   it("drops effects and notes with their jobs, and effects of scopes that nobody has touched since (D16)", async () => {
     const [ended, open] = [await makeOldJob(40, 6, 9), await makeOldJob(40, 3, 10)];
-    const effect = (jobId: string, scope: string, key: string, age: number) =>
-      room.sql(
-        `insert into effect (tenant_id, job_id, scope, key, state, subject, request_id, claimed_at, expires_at)
-         select 1, $1, $2, $3, 2, '', 'r', at, at from (select now() - make_interval(days => $4) as at) a`,
-        [jobId, scope, key, age],
-      );
     for (const jobId of [ended, open]) {
-      await effect(jobId, "", "mail", 40);
+      await makeEffect(jobId, "", "mail", 40);
       await room.sql("insert into job_summary values ($1, 1)", [jobId]);
       await room.sql("insert into job_note values ($1, 0, 1, 1, 'mail', 0)", [jobId]);
     }
-    await effect(firstUuid, "shop", "old", 31);
-    await effect(firstUuid, "shop", "recent", 29);
+    await makeEffect(firstUuid, "shop", "old", 31);
+    await makeEffect(firstUuid, "shop", "recent", 29);
 
     await retain(false);
 
