@@ -16,18 +16,36 @@ const quiet: GroupCommitObserver = {
 /** A queue of writes on a connection that is there again as soon as it is asked for. */
 function openCommits(): GroupCommit {
   const connection = { isOpen: true, open: async () => undefined, abandon: async () => undefined };
-  const limits = { queuedItemsMax: 10, queuedBytesMax: 10 };
-  return new GroupCommit(connection as never, new JobPartitions(), limits, quiet);
+  const limits = { queuedItemsMax: 8, queuedBytesMax: 100 };
+  return new GroupCommit(connection as never, new JobPartitions(), limits, new Set(["renew"]), quiet);
 }
 
-function statement(run: BatchStatement<number, number>["run"]): BatchStatement<number, number> {
-  return { name: "act", itemsMax: 1, bytesMax: 10, bytesOf: () => 1, run };
+function statement(
+  name: string,
+  run: BatchStatement<number, number>["run"] = async (_, items) => ({ results: items, wrotePage: false }),
+): BatchStatement<number, number> {
+  return { name, itemsMax: 1, bytesMax: 10, bytesOf: () => 1, run };
 }
+
+describe("a queue that is full of submits", () => {
+  it("takes a quarter more for sessions, and of nobody more than that", async () => {
+    const commits = openCommits();
+    const [submit, renew] = [statement("submit"), statement("renew")];
+    const full = { reason: "BACKLOG_FULL" };
+
+    const taken = [commits.commit(submit, [1, 2, 3, 4, 5, 6, 7, 8], 5_000)];
+    await expect(commits.commit(submit, [9], 5_000)).rejects.toMatchObject(full);
+    taken.push(commits.commit(renew, [9], 5_000), commits.commit(renew, [10], 5_000));
+    await expect(commits.commit(renew, [11], 5_000)).rejects.toMatchObject(full);
+
+    expect((await Promise.all(taken)).flat()).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  });
+});
 
 describe("batches that were lost together", () => {
   it("run again in the order in which they came", async () => {
     const again: number[] = [];
-    const losing = statement(async (on, items) => {
+    const losing = statement("act", async (on, items) => {
       if (!on.isRetry) throw new Error("The connection is lost.");
       again.push(...items);
       return { results: items, wrotePage: false };

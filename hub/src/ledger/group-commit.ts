@@ -11,7 +11,8 @@
 //  3. A poisoned item is refused by itself: a refused batch is halved until the culprit stands alone. Only what is wrong
 //     with the item itself poisons it: one that the server does not take just now is tried again apart from its
 //     neighbours.
-//  4. The queue is bounded in items and bytes; when it is full, callers get BACKLOG_FULL at once.
+//  4. The queue is bounded in items and bytes; when it is full, callers get BACKLOG_FULL at once. For statements of
+//     sessions it is full later than for submits and calls.
 //  5. A caller waits for a ledger that is lost, or does not take its items, no longer than its patience, then gets
 //     LEDGER_UNAVAILABLE.
 import { setTimeout as delay, setImmediate as endOfTurn } from "node:timers/promises";
@@ -54,6 +55,7 @@ export interface BatchResult<Result> {
   readonly woken?: Woken;
 }
 
+/** Of submits and calls; statements of sessions find a quarter more. */
 export interface GroupCommitLimits {
   readonly queuedItemsMax: number;
   readonly queuedBytesMax: number;
@@ -107,12 +109,15 @@ class HeldUp {
 }
 
 const batchesInFlightMax = 2;
+/** What the limits of the queue are multiplied by for statements of sessions. */
+const sessionRoom = 1.25;
 const conflictTriesMax = 5;
 const reconnectDelaysMs = [50, 100, 200, 400, 800, 1_000];
 
 export class GroupCommit {
   readonly #connection: WriterConnection;
   readonly #limits: GroupCommitLimits;
+  readonly #sessionStatements: ReadonlySet<string>;
   readonly #observer: GroupCommitObserver;
   readonly #jobTable: BatchContext["jobTable"];
   readonly #lines = new Map<string, Line>();
@@ -131,11 +136,13 @@ export class GroupCommit {
     connection: WriterConnection,
     partitions: JobPartitions,
     limits: GroupCommitLimits,
+    sessionStatements: ReadonlySet<string>,
     observer: GroupCommitObserver,
   ) {
     this.#connection = connection;
     this.#jobTable = (ids) => partitions.tableOf(ids);
     this.#limits = limits;
+    this.#sessionStatements = sessionStatements;
     this.#observer = observer;
   }
 
@@ -158,9 +165,10 @@ export class GroupCommit {
     if (this.#isStopping) throw new Fault("HUB_STOPPING", "The hub is stopping.");
     const parts = partsOf(statement, items);
     const bytes = parts.reduce((sum, part) => sum + part.bytes, 0);
+    const room = this.#sessionStatements.has(statement.name) ? sessionRoom : 1;
     if (
-      this.#queuedItems + items.length > this.#limits.queuedItemsMax ||
-      this.#queuedBytes + bytes > this.#limits.queuedBytesMax
+      this.#queuedItems + items.length > this.#limits.queuedItemsMax * room ||
+      this.#queuedBytes + bytes > this.#limits.queuedBytesMax * room
     )
       throw new Fault(
         "BACKLOG_FULL",

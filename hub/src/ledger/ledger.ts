@@ -71,6 +71,7 @@ import { type ReturnItem, type ReturnResult, returnLeases } from "./return-lease
 import { type ReviveItem, type ReviveResult, reviveJobs } from "./revive-job.js";
 import { type CheckpointItem, type CheckpointResult, saveCheckpoints } from "./save-checkpoints.js";
 import * as schedules from "./schedules.js";
+import { sessionStatements } from "./session-statements.js";
 import { type SettledDelivery, settleDeliveries } from "./settle-deliveries.js";
 import { listUnlockedWriters, settleWriter } from "./settle-writers.js";
 import { signalLedger } from "./signal-ledger.js";
@@ -121,7 +122,7 @@ export async function openLedger(options: LedgerOptions) {
     await Promise.all([connection.close(), db.end()]);
     throw error;
   }
-  const writes = new GroupCommit(connection, partitions, options.limits, options.observer);
+  const writes = new GroupCommit(connection, partitions, options.limits, sessionStatements, options.observer);
   const one = async <Result>(results: Committed<Result>): Promise<Result> => (await results)[0] as Result;
 
   return {

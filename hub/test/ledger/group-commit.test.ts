@@ -133,6 +133,21 @@ describe("the queue of writes", () => {
     expect(await small.submit(items(5))).toHaveLength(5);
   });
 
+  it("has room for sessions when submits have filled it, and a limit for them too (D5, D6)", async () => {
+    const small = await room.openLedger({ queuedItemsMax: 8 });
+    const sessionId = await openSession(room, 30_000, small);
+    const leases = await claimAll(small, sessionId, await submitMany(room, 2, {}, small));
+    const reports = leases.flatMap((lease) => (lease ? [reportItem(sessionId, lease, done)] : []));
+
+    const filling = small.submit(Array.from({ length: 8 }, () => submitItem(room)));
+    const reported = small.report(reports);
+    const refused = [small.submit([submitItem(room)]), small.report(reports.slice(0, 1))];
+
+    for (const call of refused) await expect(call).rejects.toMatchObject({ reason: "BACKLOG_FULL" });
+    expect(await reported).toMatchObject([{ type: "committed" }, { type: "committed" }]);
+    expect(await filling).toHaveLength(8);
+  });
+
   it("is finished before the ledger stops, and closed after", async () => {
     const leaving = await room.openLedger();
     const items = Array.from({ length: 50 }, () => submitItem(room));

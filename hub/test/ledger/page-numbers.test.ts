@@ -79,6 +79,7 @@ beforeEach(async () => {
     connection,
     new JobPartitions(),
     { queuedItemsMax: 1_000, queuedBytesMax: 1_000 },
+    new Set(),
     quietObserver,
   );
 });
