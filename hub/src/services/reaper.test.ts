@@ -9,39 +9,47 @@ import { JobFeed } from "./job-feed.js";
 import { leaseReturner } from "./leases-back.js";
 import { Reaper } from "./reaper.js";
 
-it("a delivery is kept as long as one of its leases is not back, and holds up no other session (D3, D6)", async () => {
-  const [refused, other] = [idOf(1), idOf(2)];
-  const expired = [refused, other].map((sessionId) => ({
-    sessionId,
-    deliveries: [{ delivery: 1, jobIds: [sessionId], isDelivered: true }],
-  }));
-  const dropped: DropDeliveriesItem[] = [];
-  const errors: unknown[] = [];
-  const fault = new Fault("ITEM_POISONED", "The ledger refused this item.");
-  const ledger = {
-    expireSessions: async () => [],
-    readExpiredSessions: async () => expired,
-    dropDeliveries: async (item: DropDeliveriesItem) => {
-      dropped.push(item);
-      return true as const;
-    },
-    returnLeases: async (items: readonly ReturnItem[]) =>
-      items.map((item) => (item.sessionId === refused ? fault : ({ type: "stale" } as const))),
-  };
-  const feed = new JobFeed({ changed: () => undefined, watching: () => undefined });
-  const returnLeases = leaseReturner(ledger, createMemoryLanes({ windowRefsMax: 10 }), feed, () => undefined);
-  const reaper = new Reaper(
-    ledger,
-    returnLeases,
-    () => undefined,
-    (error) => errors.push(error),
-  );
+it.each(["ITEM_POISONED", "LEDGER_UNAVAILABLE"] as const)(
+  "a delivery is kept as long as one of its leases is not back, and holds up no other session: %s (D3, D6)",
+  async (reason) => {
+    const [refused, other] = [idOf(1), idOf(2)];
+    const expired = [refused, other].map((sessionId) => ({
+      sessionId,
+      deliveries: [{ delivery: 1, jobIds: [sessionId], isDelivered: true }],
+    }));
+    const dropped: DropDeliveriesItem[] = [];
+    const errors: unknown[] = [];
+    const fault = new Fault(reason, "The ledger did not take it back.");
+    const ledger = {
+      expireSessions: async () => [],
+      readExpiredSessions: async () => expired,
+      dropDeliveries: async (item: DropDeliveriesItem) => {
+        dropped.push(item);
+        return true as const;
+      },
+      returnLeases: async (items: readonly ReturnItem[]) =>
+        items.map((item) => (item.sessionId === refused ? fault : ({ type: "stale" } as const))),
+    };
+    const feed = new JobFeed({ changed: () => undefined, watching: () => undefined });
+    const returnLeases = leaseReturner(
+      ledger,
+      createMemoryLanes({ windowRefsMax: 10 }),
+      feed,
+      () => undefined,
+    );
+    const reaper = new Reaper(
+      ledger,
+      returnLeases,
+      () => undefined,
+      (error) => errors.push(error),
+    );
 
-  reaper.start();
-  await until(() => dropped.length > 0, "a look at the expired sessions");
-  await reaper.stop();
-  feed.stop();
+    reaper.start();
+    await until(() => dropped.length > 0, "a look at the expired sessions");
+    await reaper.stop();
+    feed.stop();
 
-  expect(dropped.map(({ sessionId }) => sessionId)).toEqual([other]);
-  expect(errors).toEqual([fault]);
-});
+    expect(dropped.map(({ sessionId }) => sessionId)).toEqual([other]);
+    expect(errors).toEqual([fault]);
+  },
+);

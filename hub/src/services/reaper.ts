@@ -7,6 +7,9 @@ const lookIntervalMs = 1_000;
 const sessionsPerLookMax = 500;
 const deliveriesPerLookMax = 100;
 
+/** Faults that may be those of one lease. */
+const ofOneLease: ReadonlySet<string> = new Set(["ITEM_POISONED", "LEDGER_UNAVAILABLE"]);
+
 /**
  * Takes the leases of expired sessions back, whichever hub held them (D6). A session is expired by the ledger's
  * clock; its leases are found by its deliveries, some at a time, until none is left.
@@ -75,8 +78,8 @@ export class Reaper {
     try {
       await this.#returnLeases(leases, "expired");
     } catch (error) {
-      // One lease that the ledger refuses does not keep those of other sessions.
-      if (!(error instanceof Fault) || error.reason !== "ITEM_POISONED") throw error;
+      // One lease that the ledger refuses, or never gets done, does not keep those of other sessions.
+      if (!(error instanceof Fault) || !ofOneLease.has(error.reason)) throw error;
       this.#onError(error);
       return false;
     }
