@@ -13,9 +13,10 @@ const quiet: GroupCommitObserver = {
   heldUp: () => undefined,
 };
 
-/** A queue of writes on a connection that is there again as soon as it is asked for. */
-function openCommits(): GroupCommit {
-  const connection = { isOpen: true, open: async () => undefined, abandon: async () => undefined };
+/** A queue of writes, by default on a connection that is there again as soon as it is asked for. */
+function openCommits(
+  connection: object = { isOpen: true, open: async () => undefined, abandon: async () => undefined },
+): GroupCommit {
   const limits = { queuedItemsMax: 8, queuedBytesMax: 100 };
   return new GroupCommit(connection as never, new JobPartitions(), limits, new Set(["renew"]), quiet);
 }
@@ -39,6 +40,34 @@ describe("a queue that is full of submits", () => {
     await expect(commits.commit(renew, [11], 5_000)).rejects.toMatchObject(full);
 
     expect((await Promise.all(taken)).flat()).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  });
+});
+
+describe("a connection that comes back when a call has given up", () => {
+  it("runs nothing for that call", async () => {
+    const connection = {
+      isOpen: false,
+      tries: 0,
+      async open() {
+        this.tries += 1;
+        if (this.tries === 1) throw new Error("The ledger is away.");
+        this.isOpen = true;
+      },
+    };
+    const ran: (readonly number[])[] = [];
+    const run: BatchStatement<number, number>["run"] = async (_, items) => {
+      ran.push(items);
+      return { results: items, wrotePage: false };
+    };
+    const commits = openCommits(connection);
+
+    const [given, patient] = await Promise.allSettled([
+      commits.commit(statement("submit", run), [1], 0),
+      commits.commit(statement("report", run), [2], 5_000),
+    ]);
+
+    expect([given?.status, patient?.status]).toEqual(["rejected", "fulfilled"]);
+    expect(ran).toEqual([[2]]);
   });
 });
 

@@ -236,7 +236,9 @@ export class GroupCommit {
       }
       if (!this.#connection.isOpen) {
         await Promise.all(this.#inFlight);
-        if (!(await this.#reconnect())) continue;
+        // Who waited on this line may have given up meanwhile.
+        await this.#reconnect();
+        continue;
       }
       const batch = this.#runBatch(line);
       this.#inFlight.add(batch);
@@ -404,20 +406,19 @@ export class GroupCommit {
     this.#queuedBytes -= unit.bytes;
   }
 
-  /** Tries until the ledger is back or nobody waits any longer; answers whether it is back. */
-  async #reconnect(): Promise<boolean> {
+  /** Tries until the ledger is back or nobody waits any longer. */
+  async #reconnect(): Promise<void> {
     const lostAtMs = Date.now();
     for (let tries = 0; this.#queuedItems > 0; tries += 1) {
       try {
         await this.#connection.open();
         this.#observer.reconnected(Date.now() - lostAtMs);
-        return true;
+        return;
       } catch (error) {
         this.#giveUpOverdue(error);
         if (this.#queuedItems > 0) await this.#pause(tries);
       }
     }
-    return false;
   }
 
   #pause(failures: number): Promise<void> {
