@@ -26,7 +26,7 @@ function hubWith(leases: readonly StandingLease[], refusals: readonly Fault[]) {
     type: "resumed",
     epoch: 2,
     deliveredThrough: 1,
-    lastDelivery: 2,
+    lastDelivery: Math.max(...leases.map(({ delivery }) => delivery)),
     workerName: "greeter",
     profile: { kinds: ["greet"], capabilities: [], products: [], queues: [] },
     leases,
@@ -68,7 +68,7 @@ const hello = {
 
 it("a lease that its worker does not name goes back, also when the ledger is overrun just then (D3, D6)", async () => {
   const full = new Fault("BACKLOG_FULL", "The hub's write queue is full.", {}, { retryAfterMs: 1 });
-  const { attachments, returned } = hubWith([standing(10, 1), standing(11, 2)], [full, full]);
+  const { attachments, returned } = hubWith([standing(10, 3), standing(11, 2)], [full, full]);
 
   const { session, welcome } = await attachments.attach(principal, hello, new RememberingOutbox());
 

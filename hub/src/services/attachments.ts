@@ -188,8 +188,7 @@ export class Attachments {
     // Claims of the former attachment may still be in flight under higher numbers than the ledger shows.
     session.lastDelivery = Math.max(resumed.lastDelivery, former?.lastDelivery ?? 0);
     for (const lease of resumed.leases) session.hold({ ...lease, grantedAtMs: 0 } satisfies HeldLease);
-    const open = new Set(resumed.leases.map((lease) => lease.delivery));
-    session.putBackSettledDeliveries(resumed.deliveries.filter((delivery) => !open.has(delivery)));
+    session.recordedDeliveries(resumed.deliveries);
     this.#sessions.enter(session);
     return session;
   }

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { liveSession } from "../../test/harness/sessions.js";
+import { leaseOn, liveSession } from "../../test/harness/sessions.js";
 import { Fault } from "../domain/fault.js";
 import type { SettledDelivery } from "../ledger/settle-deliveries.js";
 import { SettledDeliveries } from "./settled-deliveries.js";
@@ -21,20 +21,12 @@ it("are forgotten once, without waiting for a heartbeat, and again where the led
   };
   const deliveries = new SettledDeliveries(ledger, { all: () => [session] }, (error) => failed.push(error));
   deliveries.start();
-  session.hold({
-    jobId: "1",
-    fencingToken: 1n,
-    attempt: 1,
-    attemptsMax: 3,
-    delivery: 3,
-    options: {},
-    laneId: 1,
-    grantedAtMs: 0,
-  });
+  session.hold(leaseOn("1", 3));
+  session.hold(leaseOn("2", 4));
   await vi.advanceTimersByTimeAsync(2_000);
   expect(asked).toEqual([]);
 
-  session.letGo("1", 1n);
+  session.letGo("1", 3n);
   await vi.advanceTimersByTimeAsync(2_000);
   await deliveries.stop();
 

@@ -6,7 +6,8 @@ import type { WorkerSession } from "./worker-session.js";
 const intervalMs = 500;
 
 /**
- * Forgets in the ledger the deliveries all of whose jobs are done. A record that stays too long harms nobody: whoever looks
+ * Forgets in the ledger the deliveries all of whose jobs are done, but for the newest of a session: it alone tells another
+ * hub how far the numbers have come, as long as no heartbeat has. A record that stays too long harms nobody: whoever looks
  * through the deliveries of a lost session finds no lease of it. So they go now and then, in small batches that no call
  * waits long for; where the ledger is away, with the next round.
  */

@@ -100,6 +100,8 @@ export class WorkerSession {
   readonly leases = new Map<string, HeldLease>();
   /** Leases still open, per delivery. */
   readonly #openPerDelivery = new Map<number, number>();
+  /** The highest that the ledger has a record of, as far as is known here. */
+  #newestDelivery = 0;
   #settledDeliveries: number[] = [];
   /** Leases whose worker knows that they will be taken away. */
   readonly #warned = new WeakSet<HeldLease>();
@@ -135,6 +137,7 @@ export class WorkerSession {
     if (!this.leases.has(lease.jobId))
       this.#openPerDelivery.set(lease.delivery, (this.#openPerDelivery.get(lease.delivery) ?? 0) + 1);
     this.leases.set(lease.jobId, lease);
+    this.#recorded(lease.delivery);
   }
 
   /** Lets go of a lease that ended; of a newer lease on the same job, it does not. */
@@ -147,8 +150,27 @@ export class WorkerSession {
       this.#openPerDelivery.set(lease.delivery, open);
     } else {
       this.#openPerDelivery.delete(lease.delivery);
-      this.#settledDeliveries.push(lease.delivery);
+      this.#settle(lease.delivery);
     }
+  }
+
+  /** What the ledger has a record of, in rising order: to be called once its leases are held. */
+  recordedDeliveries(deliveries: readonly number[]): void {
+    this.#newestDelivery = Math.max(this.#newestDelivery, deliveries.at(-1) ?? 0);
+    for (const delivery of deliveries) this.#settle(delivery);
+  }
+
+  #recorded(delivery: number): void {
+    const former = this.#newestDelivery;
+    if (delivery <= former) return;
+    this.#newestDelivery = delivery;
+    if (former > 0) this.#settle(former);
+  }
+
+  /** The newest waits for the next one: by its record another hub knows what may be acknowledged. */
+  #settle(delivery: number): void {
+    if (delivery < this.#newestDelivery && !this.#openPerDelivery.has(delivery))
+      this.#settledDeliveries.push(delivery);
   }
 
   /** The worker was told that this lease will be taken away after a grace. */
@@ -161,7 +183,7 @@ export class WorkerSession {
     return this.#warned.has(lease);
   }
 
-  /** Deliveries all of whose leases ended since the last call. */
+  /** Deliveries that may be forgotten since the last call: all of their leases ended, and there is a newer one. */
   takeSettledDeliveries(): readonly number[] {
     const settled = this.#settledDeliveries;
     // Of ten thousand sessions that are asked twice a second, most have none.

@@ -2,7 +2,7 @@ import type { Fault } from "../../src/domain/fault.js";
 import type { WorkerProfile } from "../../src/domain/lane.js";
 import { type Principal, scopes } from "../../src/domain/scope.js";
 import type { HubMessage } from "../../src/services/session-messages.js";
-import { type Outbox, streamLink, WorkerSession } from "../../src/services/worker-session.js";
+import { type HeldLease, type Outbox, streamLink, WorkerSession } from "../../src/services/worker-session.js";
 import { idOf } from "./refs.js";
 
 export const principal: Principal = {
@@ -56,4 +56,18 @@ export function liveSession(
   const session = new WorkerSession(idOf(number), principal, "greeter", worker, 1, streamLink(outbox, 0));
   session.credit = { jobs: credit.jobs, bytes: credit.bytes ?? 1_000_000 };
   return { session, outbox };
+}
+
+/** A lease that went into this delivery, under a token of the same number. */
+export function leaseOn(jobId: string, delivery: number): HeldLease {
+  return {
+    jobId,
+    fencingToken: BigInt(delivery),
+    attempt: 1,
+    attemptsMax: 3,
+    delivery,
+    options: {},
+    laneId: 1,
+    grantedAtMs: 0,
+  };
 }

@@ -7,7 +7,7 @@ import { openRawClient } from "../harness/raw-client.js";
 import { useHub } from "../harness/raw-hub.js";
 import { submitMany, submitOne } from "../harness/raw-jobs.js";
 import { until } from "../harness/raw-wait.js";
-import { attachWorker, keyOf, type LeaseKey, type RawWorker } from "../harness/raw-worker.js";
+import { attachWorker, keyOf, type LeaseKey, type RawWorker, success } from "../harness/raw-worker.js";
 
 const house = useHub();
 
@@ -149,6 +149,36 @@ test("a hub that is started anew takes its workers back with their leases (D1, D
       verdict: Verdict.COMMITTED,
       state: JobState.SUCCEEDED,
     });
+});
+
+test("a hub that is started anew takes an acknowledgement that the former one took to its end (D6)", async () => {
+  await house.emptied();
+  // No heartbeat carries it into the ledger.
+  await house.restart({ sessionTtlMs: 30_000, heartbeatIntervalMs: 10_000 });
+  const first = await attachWorker(house.client(), { kinds: ["forgotten"] });
+  first.fallSilent();
+  for (let count = 1; count <= 2; count += 1) {
+    first.credit(1);
+    await submitOne(house.client(), { kind: "forgotten" });
+    await first.lease();
+  }
+  const before = first.delivered();
+  const results = first.leases.map((lease) => ({ ...keyOf(lease), outcome: { outcome: success("done") } }));
+  first.stream.send({ case: "report", value: { results } }, before);
+  await first.stream.next("verdicts");
+  const { sessionId } = first.welcome;
+  await until(async () => {
+    const text = "select from delivery where session_id = $1 and delivery < $2";
+    return (await house.query(text, [sessionId, before])).length === 0;
+  }, "the settled delivery to be forgotten");
+  await house.emptied();
+  await house.restart();
+  const back = await attachWorker(house.client(), { kinds: ["forgotten"], sessionId });
+  expect(back.welcome.resumed).toBe(true);
+  back.stream.send({ case: "credit", value: { jobs: 1, bytes: 1_000n } }, before);
+  await submitOne(house.client(), { kind: "forgotten" });
+  await back.lease();
+  expect(back.delivered()).toBeGreaterThan(before);
 });
 
 // Last, because its keys close the open hub.

@@ -78,6 +78,30 @@ test("repeating the newest request repeats its leases, also on a hub that was st
   expect(rest.leases?.leases).toHaveLength(2);
 });
 
+test("a hub that was started anew takes an acknowledgement that came with a Report to the former one (D6)", async () => {
+  await house.restart({ sessionTtlMs: 30_000 });
+  const client = house.client();
+  await submitMany(client, [{ kind: "reported" }, { kind: "reported" }]);
+  const first = await client.call(claim, { requestId: "1", worker: workerOf("reported"), maxJobs: 1 });
+  const { sessionId } = first;
+  const second = await client.call(claim, { requestId: "2", sessionId, maxJobs: 1 });
+  const deliveredThrough = second.leases?.delivery ?? 0n;
+  const results = [firstOf(first), firstOf(second)].map(({ jobId, fencingToken }) => ({
+    ...{ jobId, fencingToken },
+    outcome: { outcome: success("out") },
+  }));
+  await client.call(report, { sessionId, deliveredThrough, results });
+  await until(async () => {
+    const text = "select from delivery where session_id = $1 and delivery < $2";
+    return (await house.query(text, [sessionId, deliveredThrough])).length === 0;
+  }, "the settled delivery to be forgotten");
+  await house.restart();
+  const anew = house.client();
+  await submitOne(anew, { kind: "reported" });
+  const third = await anew.call(claim, { requestId: "3", sessionId, maxJobs: 1, deliveredThrough });
+  expect(third.leases?.delivery).toBeGreaterThan(deliveredThrough);
+});
+
 test("no Claim answers more leases than it asked for, nor more bytes, whatever the one before asked", async () => {
   const client = house.client();
   await submitMany(
