@@ -23,3 +23,16 @@ it("takes over which deliveries the ledger has a record of, and keeps the newest
   session.letGo("J", 3n);
   expect(session.takeSettledDeliveries()).toEqual([7, 3]);
 });
+
+it("counts a job that is leased to it again where it is now", () => {
+  const { session } = liveSession(1, { jobs: 1 });
+  session.hold(leaseOn("J", 3));
+  session.hold(leaseOn("J", 9));
+  session.hold(leaseOn("L", 9));
+  session.letGo("J", 9n);
+  session.hold(leaseOn("M", 10));
+
+  expect(session.takeSettledDeliveries()).toEqual([3]);
+  session.letGo("L", 9n);
+  expect(session.takeSettledDeliveries()).toEqual([9]);
+});

@@ -133,9 +133,11 @@ export class WorkerSession {
     return this.state.link.type === "unary" || !this.state.link.outbox.isClogged();
   }
 
+  /** A lease that is here still on the same job has ended: there is only one. */
   hold(lease: HeldLease): void {
-    if (!this.leases.has(lease.jobId))
-      this.#openPerDelivery.set(lease.delivery, (this.#openPerDelivery.get(lease.delivery) ?? 0) + 1);
+    this.#openPerDelivery.set(lease.delivery, (this.#openPerDelivery.get(lease.delivery) ?? 0) + 1);
+    const former = this.leases.get(lease.jobId);
+    if (former) this.letGo(former.jobId, former.fencingToken);
     this.leases.set(lease.jobId, lease);
     this.#recorded(lease.delivery);
   }
@@ -145,7 +147,7 @@ export class WorkerSession {
     const lease = this.leases.get(jobId);
     if (lease?.fencingToken !== fencingToken) return;
     this.leases.delete(jobId);
-    const open = (this.#openPerDelivery.get(lease.delivery) ?? 1) - 1;
+    const open = (this.#openPerDelivery.get(lease.delivery) as number) - 1;
     if (open > 0) {
       this.#openPerDelivery.set(lease.delivery, open);
     } else {
