@@ -29,6 +29,7 @@ import { markDead } from "./rpc/signal-messages.js";
 import { signalService } from "./rpc/signal-service.js";
 import { workerService } from "./rpc/worker-service.js";
 import { Access } from "./services/access.js";
+import { Acknowledgements } from "./services/acknowledgements.js";
 import { Attachments } from "./services/attachments.js";
 import { ChangeRelay } from "./services/change-relay.js";
 import { DeadWriters } from "./services/dead-writers.js";
@@ -195,8 +196,16 @@ async function startOn(
     bytesMax: config.creditBytesMax,
   });
   const leases = new SessionLeases(returnLeases, onTrouble);
-  const attachments = new Attachments(config.sessionTtlMs, ledger, sessions, leases, onTrouble);
-  const liveness = new SessionLiveness(config, ledger, sessions, leases);
+  const acknowledgements = new Acknowledgements(ledger, onTrouble);
+  const attachments = new Attachments(
+    config.sessionTtlMs,
+    ledger,
+    sessions,
+    leases,
+    acknowledgements,
+    onTrouble,
+  );
+  const liveness = new SessionLiveness(config, ledger, sessions, leases, acknowledgements);
   const refillSettings = nats ? sharedLaneRefillSettings : defaultLaneRefillSettings;
   const refill = new LaneRefill(ledger, lanes, book, refillSettings, onTrouble, laneCounts.refilled);
   const gates = await gateServices(

@@ -69,6 +69,7 @@ import { type ReportItem, type ReportResult, type ReportVerdict, reportResults }
 import { type ResumeResult, type ResumeSessionItem, resumeSession } from "./resume-session.js";
 import { type ReturnItem, type ReturnResult, returnLeases } from "./return-leases.js";
 import { type ReviveItem, type ReviveResult, reviveJobs } from "./revive-job.js";
+import { type Acknowledgement, saveAcknowledgements } from "./save-acknowledgements.js";
 import { type CheckpointItem, type CheckpointResult, saveCheckpoints } from "./save-checkpoints.js";
 import * as schedules from "./schedules.js";
 import { sessionStatements } from "./session-statements.js";
@@ -247,6 +248,8 @@ export async function openLedger(options: LedgerOptions) {
       one(writes.commit(resumeSession, [item], patience.callMs)),
     renewSessions: (items: readonly RenewItem[]): Committed<RenewResult> =>
       writes.commit(renewSessions, items, patience.streamMs),
+    saveAcknowledgement: (item: Acknowledgement): Promise<true> =>
+      one(writes.commit(saveAcknowledgements, [item], patience.callMs)),
     settleDeliveries: (items: readonly SettledDelivery[]): Committed<true> =>
       writes.commit(settleDeliveries, items, patience.callMs),
     closeSession: (item: CloseItem): Promise<true> =>

@@ -4,6 +4,7 @@ import { idOf } from "../../test/harness/refs.js";
 import { principal, RememberingOutbox } from "../../test/harness/sessions.js";
 import { Fault } from "../domain/fault.js";
 import type { ResumeResult, StandingLease } from "../ledger/resume-session.js";
+import { Acknowledgements } from "./acknowledgements.js";
 import { Attachments } from "./attachments.js";
 import type { LeaseToReturn } from "./leases-back.js";
 import { SessionLeases } from "./session-leases.js";
@@ -51,7 +52,9 @@ function hubWith(leases: readonly StandingLease[], refusals: readonly Fault[]) {
     closeSession: async () => true as const,
     readReportedTokens: async () => new Map<string, bigint>(),
   };
-  const attachments = new Attachments(30_000, ledger, sessions, sessionLeases, () => undefined);
+  const ignore = () => undefined;
+  const acknowledgements = new Acknowledgements({ saveAcknowledgement: async () => true as const }, ignore);
+  const attachments = new Attachments(30_000, ledger, sessions, sessionLeases, acknowledgements, ignore);
   return { attachments, returned };
 }
 

@@ -7,6 +7,7 @@ import type { WorkerProfile } from "../domain/lane.js";
 import type { Principal } from "../domain/scope.js";
 import type { Ledger } from "../ledger/ledger.js";
 import type { ResumeResult } from "../ledger/resume-session.js";
+import type { Acknowledgements } from "./acknowledgements.js";
 import { newId } from "./new-id.js";
 import { sessionExpired } from "./session-faults.js";
 import type { SessionLeases } from "./session-leases.js";
@@ -30,6 +31,7 @@ export class Attachments {
   readonly #ledger: AttachmentLedger;
   readonly #sessions: Sessions;
   readonly #leases: SessionLeases;
+  readonly #acknowledgements: Acknowledgements;
   readonly #onCloseFailed: (error: unknown) => void;
 
   constructor(
@@ -37,12 +39,14 @@ export class Attachments {
     ledger: AttachmentLedger,
     sessions: Sessions,
     leases: SessionLeases,
+    acknowledgements: Acknowledgements,
     onCloseFailed: (error: unknown) => void,
   ) {
     this.#sessionTtlMs = sessionTtlMs;
     this.#ledger = ledger;
     this.#sessions = sessions;
     this.#leases = leases;
+    this.#acknowledgements = acknowledgements;
     this.#onCloseFailed = onCloseFailed;
   }
 
@@ -122,7 +126,7 @@ export class Attachments {
     const isDone =
       session.state.type === "draining" && session.leases.size === 0 && session.deliveryOrder.size === 0;
     this.#sessions.leave(session, isDone ? "closed" : "lost");
-    if (!isDone) return;
+    if (!isDone) return this.#acknowledgements.save(session);
     const { sessionId, epoch } = session;
     this.#ledger.closeSession({ sessionId, epoch }).catch(this.#onCloseFailed);
   }
@@ -155,6 +159,7 @@ export class Attachments {
         : new Map<string, bigint>();
     const kept = new Set(hello.held.filter(isKept).map((held) => held.jobId));
     const session = this.#enter(principal, sessionId, resumed, link);
+    const { deliveredThrough } = session;
     // Whatever is held now has been delivered, and whatever is not held goes back.
     session.deliveredThrough = session.lastDelivery;
     link.lastSent = session.lastDelivery;
@@ -166,7 +171,7 @@ export class Attachments {
           jobId,
           sessionId,
           fencingToken,
-          isStarted: delivery <= resumed.deliveredThrough,
+          isStarted: delivery <= deliveredThrough,
         })),
       "expired",
     );
@@ -184,7 +189,9 @@ export class Attachments {
     if (former) this.#sessions.leave(former, "superseded");
     const profile = profileOf(principal, resumed.profile);
     const session = new WorkerSession(sessionId, principal, resumed.workerName, profile, resumed.epoch, link);
-    session.deliveredThrough = resumed.deliveredThrough;
+    // What the former attachment heard last may not have come to the ledger.
+    session.deliveredThrough = Math.max(resumed.deliveredThrough, former?.deliveredThrough ?? 0);
+    session.savedThrough = resumed.deliveredThrough;
     // Claims of the former attachment may still be in flight under higher numbers than the ledger shows.
     session.lastDelivery = Math.max(resumed.lastDelivery, former?.lastDelivery ?? 0);
     for (const lease of resumed.leases) session.hold({ ...lease, grantedAtMs: 0 } satisfies HeldLease);

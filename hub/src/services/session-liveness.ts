@@ -2,6 +2,7 @@
 // careless of their deliveries. The rules of a stream's liveness: liveness.ts.
 import { Fault } from "../domain/fault.js";
 import type { Ledger } from "../ledger/ledger.js";
+import type { Acknowledgements } from "./acknowledgements.js";
 import { hearHeartbeat, nextNonce } from "./liveness.js";
 import { Renewals } from "./renewals.js";
 import { sessionExpired, sessionSuperseded } from "./session-faults.js";
@@ -15,12 +16,15 @@ export interface LivenessSettings {
 }
 
 const sweepIntervalMs = 500;
+/** A heartbeat that is later than this may never come. */
+const overdueIntervals = 1.5;
 
 export class SessionLiveness {
   readonly settings: LivenessSettings;
   readonly #renewals: Renewals;
   readonly #sessions: Sessions;
   readonly #leases: SessionLeases;
+  readonly #acknowledgements: Acknowledgements;
   readonly #sweeping: NodeJS.Timeout;
 
   constructor(
@@ -28,11 +32,13 @@ export class SessionLiveness {
     ledger: Pick<Ledger, "renewSessions">,
     sessions: Sessions,
     leases: SessionLeases,
+    acknowledgements: Acknowledgements,
   ) {
     this.settings = settings;
     this.#renewals = new Renewals(ledger);
     this.#sessions = sessions;
     this.#leases = leases;
+    this.#acknowledgements = acknowledgements;
     this.#sweeping = setInterval(() => this.#sweep(), sweepIntervalMs);
   }
 
@@ -68,6 +74,7 @@ export class SessionLiveness {
     };
     const result = await this.#renewals.renew(item, session.link?.type === "unary");
     if (result === "renewed") {
+      session.savedThrough = Math.max(session.savedThrough, item.deliveredThrough);
       if (session.link?.type === "unary") session.link.renewedAtMs = Date.now();
       return this.settings.sessionTtlMs;
     }
@@ -83,26 +90,32 @@ export class SessionLiveness {
     this.#renewals.flush();
   }
 
-  /** Ends streams that fell silent; takes back what lost ones never received; forgets those that cannot be alive here. */
+  /**
+   * Ends streams that fell silent; takes back what lost ones never received, and saves what they had acknowledged; forgets
+   * those that cannot be alive here.
+   */
   #sweep(): void {
+    const { sessionTtlMs, heartbeatIntervalMs } = this.settings;
     const now = Date.now();
     for (const session of this.#sessions.all()) {
       const { link, state } = session;
-      if (link?.type === "stream" && now - link.heardAtMs > this.settings.sessionTtlMs) {
+      const silentMs = now - lastHeardMs(session);
+      if (silentMs > overdueIntervals * heartbeatIntervalMs) this.#acknowledgements.save(session);
+      if (state.type === "lost" && silentMs > heartbeatIntervalMs) this.#leases.returnUndelivered(session);
+      if (silentMs <= sessionTtlMs) continue;
+      if (link?.type === "stream") {
         this.#leases.returnUndelivered(session);
         link.outbox.end(new Fault("HEARTBEAT_MISSED", "The hub has not heard from the worker."));
-      }
-      if (state.type === "lost" && now - state.sinceMs > this.settings.heartbeatIntervalMs)
-        this.#leases.returnUndelivered(session);
-      // Nothing here renewed it for a lifetime: by now it ran out, or lives on another hub.
-      if (now - (silentSinceMs(session) ?? now) > this.settings.sessionTtlMs)
+      } else {
+        // Nothing here renewed it for a lifetime: by now it ran out, or lives on another hub.
         this.#sessions.leave(session, "expired");
+      }
     }
   }
 }
 
-/** Since when nothing has renewed it; null: it has a stream, which ends when nothing comes over it. */
-function silentSinceMs({ state, link }: WorkerSession): number | null {
+/** When something last renewed it, or its stream was lost. */
+function lastHeardMs({ state, link }: WorkerSession): number {
   if (state.type === "lost") return state.sinceMs;
-  return link?.type === "unary" ? link.renewedAtMs : null;
+  return link?.type === "unary" ? link.renewedAtMs : (link?.heardAtMs ?? Number.POSITIVE_INFINITY);
 }

@@ -94,6 +94,8 @@ export class WorkerSession {
   epoch: number;
   credit: Credit = noCredit;
   deliveredThrough = 0;
+  /** As much of it as the ledger knows, or is being told. */
+  savedThrough = 0;
   lastDelivery = 0;
   /** Deliveries that the ledger has not answered, or that wait for an earlier one. */
   readonly deliveryOrder = new DeliveryOrder();

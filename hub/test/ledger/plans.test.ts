@@ -48,6 +48,7 @@ async function liveThrough(ledger: Ledger, sessionId: string, jobIds: readonly s
   await ledger.fireReadyTimers(10);
   await ledger.fireDeadlines(10);
   await ledger.settleDeliveries([{ sessionId, delivery: 1 }]);
+  await ledger.saveAcknowledgement({ sessionId, epoch: 1, deliveredThrough: 1 });
   await ledger.renewSessions([
     {
       sessionId,

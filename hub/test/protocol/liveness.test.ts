@@ -159,6 +159,56 @@ test("a job whose every worker is lost is dead-lettered as WORKER_LOST after the
   });
 });
 
+/** A worker that acknowledged its only attempt at a job, and has sent no heartbeat since. */
+async function onLastAttempt(kind: string) {
+  const client = house.client();
+  const jobId = await submitOne(client, { kind, retry: { maxAttempts: 1 } });
+  const worker = await attachWorker(client, { kinds: [kind] });
+  worker.fallSilent();
+  worker.credit(1);
+  const { fencingToken } = await worker.lease();
+  worker.credit(0, 0);
+  expect(await worker.succeed({ jobId, fencingToken: fencingToken + 1n })).toMatchObject({
+    verdict: Verdict.STALE,
+  });
+  const isLost = async () => {
+    const { state, outcome } = await getJob(client, jobId);
+    expect(outcome?.outcome.value ?? { code: "WORKER_LOST" }).toMatchObject({ code: "WORKER_LOST" });
+    return state === JobState.DEAD;
+  };
+  return { client, worker, isLost };
+}
+
+test("an attempt that was acknowledged counts although no heartbeat came after, when the stream is lost (D6, D8)", async () => {
+  const { worker, isLost } = await onLastAttempt("killing");
+  worker.vanish();
+  await until(isLost, "the dead letter");
+});
+
+test("an attempt that was acknowledged counts although no heartbeat came after, when the machine is lost (D6, D8)", async () => {
+  const { isLost } = await onLastAttempt("freezing");
+  await until(isLost, "the dead letter");
+});
+
+test("an attempt that was acknowledged counts when its worker comes back at once without it, here or elsewhere (D6, D8)", async () => {
+  const peer = await house.startPeer();
+  const elsewhere = openRawClient(peer.grpcAddress);
+  for (const kind of ["restarting", "moving"]) {
+    const { client, worker, isLost } = await onLastAttempt(kind);
+    const streams = await house.streams();
+    worker.vanish();
+    await until(async () => (await house.streams()) < streams, "the end of the stream");
+    const { sessionId } = worker.welcome;
+    const isSaved = "select from session where session_id = $1 and delivered_through > 0";
+    if (kind === "moving")
+      await until(async () => (await house.query(isSaved, [sessionId])).length > 0, "the acknowledgement");
+    const back = await attachWorker(kind === "moving" ? elsewhere : client, { kinds: [kind], sessionId });
+    expect(back.welcome.resumed).toBe(true);
+    await until(isLost, "the dead letter");
+  }
+  elsewhere.close();
+});
+
 test("leases that a broken stream never acknowledged go back to ready before the session expires (D6)", async () => {
   const client = house.client();
   const jobId = await submitOne(client, { kind: "broken" });
