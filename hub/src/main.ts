@@ -223,7 +223,7 @@ async function startOn(
   await productBook.load();
   const dispatcher = new Dispatcher(ledger, lanes, book, gates.lanes, productBook, config, {
     granted: leases.granted.bind(leases),
-    claimLost: leases.claimLost.bind(leases),
+    claimLost: sessions.claimLost.bind(sessions),
     stopped: (session, ref, { stoppedAt }) => {
       gates.stopped(session, ref, stoppedAt);
       feed.changed(ref.jobId);

@@ -1,4 +1,5 @@
 import type { SessionProfile } from "../domain/fleet-view.js";
+import { JobState } from "../domain/job-state.js";
 import type { BatchStatement } from "./group-commit.js";
 import { isByKey, numberArray } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
@@ -55,16 +56,21 @@ export interface CloseItem {
   readonly epoch: number;
 }
 
+const hasLease = `exists (
+      select from delivery d cross join unnest(d.job_ids) as u (id) join job j on ${isByKey("j.id", "u.id")}
+      where ${isByKey("d.session_id", "s.session_id")} and j.session_id = s.session_id and j.state = ${JobState.Leased})`;
+
+// One that has a lease in the ledger is expired instead: the reaper takes it back.
 const closeText = `
 with closed as (
-  update session s set state = 3, ended_at = now()
+  update session s set ended_at = now(), state = case when ${hasLease} then 2 else 3 end
   from unnest($1::uuid[], $2::integer[]) as i (id, epoch)
   where ${isByKey("s.session_id", "i.id")} and s.epoch = i.epoch and s.state = 1
-  returning s.session_id
+  returning s.session_id, s.state
 )
-delete from delivery d using closed c where ${isByKey("d.session_id", "c.session_id")}`;
+delete from delivery d using closed c where ${isByKey("d.session_id", "c.session_id")} and c.state = 3`;
 
-/** Ends sessions whose workers left in good order and hold nothing, and forgets their deliveries: all are settled. */
+/** Ends sessions whose workers left in good order and hold nothing, as far as their hub knows; forgets their deliveries. */
 export const closeSessions: BatchStatement<CloseItem, true> = {
   name: "close_sessions",
   itemsMax: 200,

@@ -9,6 +9,7 @@ import { Attachments } from "./attachments.js";
 import type { LeaseToReturn } from "./leases-back.js";
 import { SessionLeases } from "./session-leases.js";
 import { Sessions } from "./sessions.js";
+import { type UnaryLink, unaryLink } from "./worker-session.js";
 
 const sessionId = idOf(1);
 const standing = (number: number, delivery: number): StandingLease => ({
@@ -27,7 +28,7 @@ function hubWith(leases: readonly StandingLease[], refusals: readonly Fault[]) {
     type: "resumed",
     epoch: 2,
     deliveredThrough: 1,
-    lastDelivery: Math.max(...leases.map(({ delivery }) => delivery)),
+    lastDelivery: Math.max(0, ...leases.map(({ delivery }) => delivery)),
     workerName: "greeter",
     profile: { kinds: ["greet"], capabilities: [], products: [], queues: [] },
     leases,
@@ -55,7 +56,7 @@ function hubWith(leases: readonly StandingLease[], refusals: readonly Fault[]) {
   const ignore = () => undefined;
   const acknowledgements = new Acknowledgements({ saveAcknowledgement: async () => true as const }, ignore);
   const attachments = new Attachments(30_000, ledger, sessions, sessionLeases, acknowledgements, ignore);
-  return { attachments, returned };
+  return { attachments, sessions, returned };
 }
 
 const hello = {
@@ -93,4 +94,35 @@ it("a hub that stops leaves it to the session's end", async () => {
 
   expect(returned).toEqual([]);
   expect(session.leases.size).toBe(1);
+});
+
+it("a worker that calls gets what a lost claim granted from the ledger, with its next call (D3, D6)", async () => {
+  const { attachments, sessions } = hubWith([standing(10, 2)], []);
+  const adopt = () => attachments.adopt(principal, sessionId, 0, () => unaryLink(Date.now()));
+  const { session } = await adopt();
+  expect(await adopt()).toEqual({ session, resumed: null });
+  let ended = 0;
+  (session.link as UnaryLink).onLeases = () => {
+    ended += 1;
+  };
+
+  sessions.claimLost(session, session.epoch);
+
+  expect(ended).toBe(1);
+  expect((await adopt()).resumed?.leases).toMatchObject([{ jobId: idOf(10) }]);
+  sessions.claimLost(session, session.epoch);
+  expect((await adopt()).resumed).toBeNull();
+});
+
+it("a stream whose claim was lost is sent away, and its session left to be resumed or to expire (D3)", async () => {
+  const { attachments, sessions } = hubWith([], []);
+  const outbox = new RememberingOutbox();
+  const { session, link } = await attachments.attach(principal, hello, outbox);
+  sessions.drain(session);
+
+  sessions.claimLost(session, session.epoch);
+  attachments.detach(session, link);
+
+  expect(outbox.ended?.reason).toBe("LEDGER_UNAVAILABLE");
+  expect(sessions.get(sessionId)?.state.type).toBe("lost");
 });

@@ -55,14 +55,6 @@ export class SessionLeases {
     }
   }
 
-  /** Only a resume can tell what the ledger granted: the worker is sent away to come back. */
-  claimLost(session: WorkerSession, epoch: number): void {
-    if (session.epoch !== epoch || session.link?.type !== "stream") return;
-    session.link.outbox.end(
-      new Fault("LEDGER_UNAVAILABLE", "The ledger was away; attach again.", {}, { retryAfterMs: 1_000 }),
-    );
-  }
-
   /** Not when another hub holds the session by now: there its worker has said what it received. */
   returnUndelivered(session: WorkerSession): void {
     const { sessionId } = session;

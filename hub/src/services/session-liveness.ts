@@ -101,7 +101,8 @@ export class SessionLiveness {
       const { link, state } = session;
       const silentMs = now - lastHeardMs(session);
       if (silentMs > overdueIntervals * heartbeatIntervalMs) this.#acknowledgements.save(session);
-      if (state.type === "lost" && silentMs > heartbeatIntervalMs) this.#leases.returnUndelivered(session);
+      if (state.type === "lost" && state.hadStream && silentMs > heartbeatIntervalMs)
+        this.#leases.returnUndelivered(session);
       if (silentMs <= sessionTtlMs) continue;
       if (link?.type === "stream") {
         this.#leases.returnUndelivered(session);

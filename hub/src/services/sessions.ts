@@ -8,7 +8,7 @@
 import { type CreditLimits, grantCredit, noCredit } from "../domain/credit.js";
 import { Fault } from "../domain/fault.js";
 import type { Dispatcher } from "./dispatcher.js";
-import { sessionExpired, sessionSuperseded } from "./session-faults.js";
+import { claimLost, sessionExpired, sessionSuperseded } from "./session-faults.js";
 import type { RevokedLease } from "./session-messages.js";
 import type { WorkerSession } from "./worker-session.js";
 
@@ -67,10 +67,13 @@ export class Sessions {
     this.#sessions.set(session.sessionId, session);
   }
 
-  /** The worker closed it in good order, its stream was lost, or the ledger gave it up or to another stream. */
+  /** The worker closed it in good order, its stream or what a claim came to was lost, or the ledger gave it up or to another stream. */
   leave(session: WorkerSession, why: "closed" | "lost" | "expired" | "superseded"): void {
     const { link } = session;
-    session.state = why === "lost" ? { type: "lost", sinceMs: Date.now() } : { type: "ended", why };
+    session.state =
+      why === "lost"
+        ? { type: "lost", sinceMs: Date.now(), hadStream: link?.type === "stream" }
+        : { type: "ended", why };
     session.credit = noCredit;
     if (why !== "lost" && this.#sessions.get(session.sessionId) === session)
       this.#sessions.delete(session.sessionId);
@@ -78,6 +81,15 @@ export class Sessions {
     if (why === "closed" || why === "lost") return;
     if (link?.type === "stream") link.outbox.end(why === "expired" ? sessionExpired() : sessionSuperseded());
     if (link?.type === "unary") link.onLeases?.();
+  }
+
+  /** Only a resume can tell what the ledger granted: the worker is sent away to come back. */
+  claimLost(session: WorkerSession, epoch: number): void {
+    const { link } = session;
+    if (session.epoch !== epoch || !link) return;
+    this.leave(session, "lost");
+    if (link.type === "stream") link.outbox.end(claimLost());
+    else link.onLeases?.();
   }
 
   /** @throws Fault CREDIT_OVERFLOW */

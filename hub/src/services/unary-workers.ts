@@ -5,6 +5,7 @@ import type { Principal } from "../domain/scope.js";
 import type { Ledger } from "../ledger/ledger.js";
 import type { Attachments } from "./attachments.js";
 import type { LaneBook } from "./lane-book.js";
+import { claimLost } from "./session-faults.js";
 import type { SessionLiveness } from "./session-liveness.js";
 import type {
   CheckpointVerdict,
@@ -67,7 +68,11 @@ export class UnaryWorkers {
     this.#book = book;
   }
 
-  /** Takes leases, waiting for the first; repeating the newest request repeats its answer. */
+  /**
+   * Takes leases, waiting for the first; repeating the newest request repeats its answer.
+   *
+   * @throws Fault LEDGER_UNAVAILABLE when it is unknown what was granted: the next call finds out
+   */
   async claim(principal: Principal, request: UnaryClaim, signal: AbortSignal): Promise<UnaryClaimed> {
     const { session, link } = request.sessionId
       ? await this.#adopt(principal, request.sessionId, request.deliveredThrough)
@@ -83,6 +88,7 @@ export class UnaryWorkers {
       await this.#liveness.renew(session);
       await this.#returnExcess(session, link, request);
       if (link.waiting.length === 0) await this.#await(session, link, request, signal);
+      if (session.state.type === "lost") throw claimLost();
       const next = link.waiting.shift();
       if (next) link.lastClaim = { requestId: request.requestId, ...next };
     }

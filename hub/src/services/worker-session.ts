@@ -3,7 +3,8 @@
 //
 //            resume                 drain
 //   lost ◄────────────► live ──────────────► draining
-//    │   link lost        │                     │
+//    │   link or claim    │                     │
+//    │   lost             │                     │
 //    └──────────┬─────────┴─────────────────────┘
 //               ▼
 //             ended   (closed in good order, expired, or superseded by a newer stream)
@@ -66,7 +67,7 @@ export type Link = StreamLink | UnaryLink;
 export type SessionState =
   | { readonly type: "live"; readonly link: Link }
   | { readonly type: "draining"; readonly link: Link }
-  | { readonly type: "lost"; readonly sinceMs: number }
+  | { readonly type: "lost"; readonly sinceMs: number; readonly hadStream: boolean }
   | { readonly type: "ended"; readonly why: "closed" | "expired" | "superseded" };
 
 /** A lease that this session holds, with what a report of it is decided by. */

@@ -47,6 +47,7 @@ async function liveThrough(ledger: Ledger, sessionId: string, jobIds: readonly s
   await ledger.cancel({ jobId: jobIds[0] as string, tenantId: 1, reason: "", graceMs: 0 });
   await ledger.fireReadyTimers(10);
   await ledger.fireDeadlines(10);
+  await claimAll(ledger, sessionId, await submitMany(room, 5, {}, ledger), 2);
   await ledger.settleDeliveries([{ sessionId, delivery: 1 }]);
   await ledger.saveAcknowledgement({ sessionId, epoch: 1, deliveredThrough: 1 });
   await ledger.renewSessions([
@@ -59,6 +60,7 @@ async function liveThrough(ledger: Ledger, sessionId: string, jobIds: readonly s
       lastRequest: null,
     },
   ]);
+  await ledger.closeSession({ sessionId, epoch: 1 });
   await ledger.readJob(1, jobIds[0] as string);
   await ledger.readLanePage(room.lane.laneId, 0, 100);
   await ledger.dealLanePage(room.lane.laneId, 0, Number.MAX_SAFE_INTEGER, 100);

@@ -195,6 +195,30 @@ describe("a session (D6)", () => {
   });
 });
 
+describe("a session that is closed with a lease that its hub knows nothing of (D3)", () => {
+  it("is left to the reaper, which finds the lease by its delivery; one that has none is closed", async () => {
+    const [sessionId, idle] = [await openSession(room), await openSession(room)];
+    const jobId = await submitOne(room);
+    await claimOne(room.ledger, sessionId, jobId, 1);
+    const reported = await claimOne(room.ledger, idle, await submitOne(room), 1);
+    await room.ledger.report([reportItem(idle, reported, done)]);
+
+    await room.ledger.closeSession({ sessionId, epoch: 1 });
+    await room.ledger.closeSession({ sessionId: idle, epoch: 1 });
+
+    expect(await renew(renewal(sessionId), renewal(idle))).toEqual(["expired", "expired"]);
+    const expired = await room.ledger.readExpiredSessions(500, 10);
+    const ofThese = expired.filter((session) => [sessionId, idle].includes(session.sessionId));
+    const deliveries = [{ delivery: 1, jobIds: [jobId], isDelivered: false }];
+    expect(ofThese).toEqual([{ sessionId, deliveries }]);
+    const [back] = await room.ledger.returnLeases([
+      { ...{ jobId, sessionId, fencingToken: null }, event: JobEventType.Expired, isStarted: false },
+    ]);
+    expect(back).toMatchObject({ type: "ready" });
+    expect(await room.sql("select from delivery where session_id = $1", [idle])).toEqual([]);
+  });
+});
+
 describe("a lease that goes back", () => {
   const giveBack = (
     jobId: string,
