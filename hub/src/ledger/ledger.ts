@@ -150,12 +150,23 @@ export async function openLedger(options: LedgerOptions) {
       runs.readDag(db, tenantId, jobId, afterId, limit),
     readChildren: (tenantId: number, runId: string, bounds: runs.ChildrenBounds) =>
       runs.readChildren((query) => db.query(query), tenantId, runId, bounds),
-    /** Rejects with SUPERSEDED when another hub holds a session by now; what was granted before, that hub takes over. */
-    claim: async (items: readonly ClaimItem[]): Committed<Exclude<MeteredResult, "superseded">> =>
-      (await claimAll(writes, items, patience.streamMs)).map((result) => {
+    /**
+     * Rejects with SUPERSEDED when another hub holds a session by now; what was granted before, that hub takes over. Rejects
+     * with BACKLOG_FULL when nothing was granted.
+     */
+    claim: async (items: readonly ClaimItem[]): Committed<Exclude<MeteredResult, "superseded">> => {
+      const queuedItems = writes.queuedItems;
+      const claiming = claimAll(writes, items, patience.streamMs);
+      // What has room goes into the queue in this very moment.
+      const isTried = writes.queuedItems > queuedItems;
+      const results = await claiming.catch((error: unknown) => {
+        throw isTried ? unknownInPart(error) : error;
+      });
+      return results.map((result) => {
         if (result !== "superseded") return result;
         throw new Fault("SUPERSEDED", "Another hub holds this session by now.");
-      }),
+      });
+    },
     readMeterLevels: (meterIds: readonly number[]) => meters.readMeterLevels(db, meterIds),
     readParkedAsks: (meterId: number, limit: number) => meters.readParkedAsks(db, meterId, limit),
     readParkedHeads: (meterIds: readonly number[]) => meters.readParkedHeads(db, meterIds),
@@ -428,6 +439,17 @@ export async function openLedger(options: LedgerOptions) {
 type DropFirst<List extends readonly unknown[]> = List extends readonly [unknown, ...infer Rest]
   ? Rest
   : never;
+
+/** The queue had no room for a part of a call: what became of the others nobody has waited for. */
+function unknownInPart(error: unknown): unknown {
+  if (!(error instanceof Fault) || error.reason !== "BACKLOG_FULL") return error;
+  return new Fault(
+    "LEDGER_UNAVAILABLE",
+    "The ledger took a part of the call only.",
+    {},
+    { retryAfterMs: 500, cause: error },
+  );
+}
 
 function isLeftAsLinked(result: ReportResult | Fault | undefined): result is { readonly type: "linked" } {
   return result !== undefined && !(result instanceof Fault) && result.type === "linked";

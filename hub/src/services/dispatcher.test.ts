@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { knowing } from "../../test/harness/known-lanes.js";
 import { idOf, keysOf, laneOf, refAt, refsAt } from "../../test/harness/refs.js";
 import { liveSession } from "../../test/harness/sessions.js";
+import { Fault } from "../domain/fault.js";
 import type { Lane } from "../domain/lane.js";
 import type { GrantedLease } from "../domain/lease.js";
 import type { ScoreWeights } from "../domain/score-weights.js";
@@ -22,7 +23,7 @@ interface Claim {
   grant(isGranted?: (jobId: string) => boolean): Promise<void>;
   /** The gates are not as the hub knew them. */
   refuse(): Promise<void>;
-  fail(): Promise<void>;
+  fail(error?: Error): Promise<void>;
 }
 
 /** Gates that let through what a test says. */
@@ -87,8 +88,8 @@ async function openDesk(lanes: readonly Lane[], limits: { perMessage?: number; i
           resolve(items.map(() => "gates_changed"));
           await turn();
         },
-        fail: async () => {
-          reject(new Error("the ledger is away"));
+        fail: async (error = new Error("the ledger is away")) => {
+          reject(error);
           await turn();
         },
       });
@@ -303,6 +304,26 @@ describe("the dispatcher", () => {
     const next = liveSession(2, { jobs: 4 }).session;
     await desk.join(next);
     expect(desk.claims.slice(2).flatMap((claim) => claim.jobIds)).toEqual(idsOf([1, 2, 3, 4]));
+  });
+
+  it("keeps the stream where a claim was not even tried, and gives its credit and refs back after a pause", async () => {
+    const desk = await openDesk([laneOf(1)]);
+    const { session } = liveSession(1, { jobs: 2 });
+    desk.gates.left.set(1, 3);
+    await desk.offer(refsAt([1, 2, 3]));
+    await desk.join(session);
+
+    await desk.claims[0]?.fail(new Fault("BACKLOG_FULL", "Full.", {}, { retryAfterMs: 50 }));
+
+    expect([desk.lost, desk.claims.length, session.credit.jobs, session.deliveryOrder.size]).toEqual([
+      [],
+      1,
+      0,
+      0,
+    ]);
+    await expect.poll(() => desk.claims.length).toBe(2);
+    expect(desk.claims[1]?.jobIds).toEqual(idsOf([1, 2]));
+    expect(desk.gates.left.get(1)).toBe(1);
   });
 
   it("says which lanes hungry sessions find empty, and which are wanted", async () => {

@@ -13,6 +13,7 @@
 //  3. At most `claimsInFlightMax` refs are on their way to the ledger: the rest wait in their lanes, in order.
 import { setTimeout as delay } from "node:timers/promises";
 import type { Credit } from "../domain/credit.js";
+import { Fault } from "../domain/fault.js";
 import { canServe, type Lane, type Ref, type WorkerProfile } from "../domain/lane.js";
 import type { GrantedLease } from "../domain/lease.js";
 import { timelessScore } from "../domain/score.js";
@@ -179,8 +180,7 @@ export class Dispatcher {
   /** Hands over what was granted of a reservation; credit for what is gone goes back. */
   grant(reservation: Reservation, leases: readonly LaneLease[], gone: readonly Passed[]): void {
     const { session, epoch, delivery } = reservation;
-    if (gone.length > 0 && session.epoch === epoch) session.credit = spend(session, gone, 1);
-    for (const { laneId } of gone) this.#gates.giveBack(laneId, 1);
+    this.#restore(reservation, gone);
     session.deliveryOrder.end(delivery, () => {
       if (leases.length > 0) this.#hooks.granted(session, epoch, delivery, leases);
     });
@@ -289,7 +289,7 @@ export class Dispatcher {
     });
     this.#ledger.claim(items).then(
       (grants) => this.#claimed(reservation, refs, grants),
-      () => this.#claimFailed(reservation, refs),
+      (error: unknown) => this.#claimFailed(reservation, refs, error),
     );
   }
 
@@ -322,9 +322,26 @@ export class Dispatcher {
   }
 
   /** Giving refs back that were claimed after all is harmless (D10). */
-  #claimFailed(reservation: Reservation, refs: readonly Ref[]): void {
+  #claimFailed(reservation: Reservation, refs: readonly Ref[], error: unknown): void {
+    if (error instanceof Fault && error.reason === "BACKLOG_FULL")
+      return this.#claimRefused(reservation, refs, error.retryAfterMs ?? retryDelayMs);
     this.lose(reservation);
     void delay(retryDelayMs).then(() => this.#lanes.giveBack(refs));
+  }
+
+  /** Nothing was granted. What is asked for at once would be refused as well, so the credit waits too. */
+  #claimRefused(reservation: Reservation, refs: readonly Ref[], afterMs: number): void {
+    this.grant(reservation, [], []);
+    void delay(afterMs).then(() => {
+      this.#restore(reservation, refs);
+      this.#lanes.giveBack(refs);
+      this.sessionChanged(reservation.session);
+    });
+  }
+
+  #restore({ session, epoch }: Reservation, gone: readonly Passed[]): void {
+    if (gone.length > 0 && session.epoch === epoch) session.credit = spend(session, gone, 1);
+    for (const { laneId } of gone) this.#gates.giveBack(laneId, 1);
   }
 
   #setAside(session: WorkerSession, jobs: readonly Passed[]): Reservation {

@@ -98,6 +98,20 @@ describe("a claim", () => {
     expect((await readRow(room, jobId)).token).toBe(1);
   });
 
+  it("that the queue has no room for says so only where none of it was tried", async () => {
+    const small = await room.openLedger({ queuedItemsMax: 3 });
+    const own = await openSession(room, 30_000, small);
+    const ids = await submitMany(room, 4);
+    const itemOf = (jobId: string) => ({ jobId, sessionId: own, delivery: 1, gateEpoch: 1 });
+
+    await expect(small.claim(ids.map(itemOf))).rejects.toMatchObject({ reason: "BACKLOG_FULL" });
+    const half = ids.map((jobId, at) => ({ ...itemOf(jobId), meterIds: at < 2 ? [] : [1] }));
+    await expect(small.claim(half)).rejects.toMatchObject({ reason: "LEDGER_UNAVAILABLE" });
+
+    await expect.poll(async () => (await readRow(room, ids[1] as string)).state).toBe(JobState.Leased);
+    expect(await readRow(room, ids[2] as string)).toMatchObject({ state: JobState.Ready });
+  });
+
   it("of a job that is leased, scheduled, ended or unknown grants nothing and changes nothing (D10)", async () => {
     const leased = await submitOne(room);
     await claimOne(room.ledger, sessionId, leased, 31);
