@@ -21,7 +21,7 @@ function openDesk(creditJobs: number) {
       if (fitting.length === 0) return null;
       credit -= fitting.length;
       delivery += 1;
-      return { session, epoch: 1, delivery, jobs: fitting, gateEpoch: 7 };
+      return { session, epoch: 1, call: null, delivery, jobs: fitting, gateEpoch: 7 };
     },
     grant: (_of: Reservation, leases: readonly unknown[], gone: readonly unknown[]) =>
       void granted.push({ leases: leases.length, gone: gone.length }),

@@ -13,7 +13,7 @@ import type { ClaimItem } from "../ledger/claim-jobs.js";
 import { Dispatcher, type Reservation } from "./dispatcher.js";
 import { LaneBook } from "./lane-book.js";
 import type { LaneGates } from "./lane-gates.js";
-import type { WorkerSession } from "./worker-session.js";
+import { unaryLink, type WorkerSession } from "./worker-session.js";
 
 /** Claims as the ledger gets them; each is answered when the test says so. */
 interface Claim {
@@ -288,6 +288,23 @@ describe("the dispatcher", () => {
     await desk.claims[0]?.grant(() => false);
 
     expect(session.credit).toEqual({ jobs: 7, bytes: 70 });
+  });
+
+  it("gives credit back to the call that brought it, and to none after it", async () => {
+    const desk = await openDesk([laneOf(1)]);
+    const { session } = liveSession(1, { jobs: 2 });
+    const link = { ...unaryLink(0), onLeases: () => undefined };
+    session.state = { type: "live", link };
+    await desk.offer(refsAt([1, 2, 3, 4]));
+    await desk.join(session);
+    await desk.claims[0]?.grant(() => false);
+    expect(desk.claims.map(({ jobIds }) => jobIds)).toEqual([idsOf([1, 2]), idsOf([3, 4])]);
+
+    link.onLeases = () => undefined;
+    session.credit = { jobs: 1, bytes: 100 };
+    await desk.claims[1]?.grant(() => false);
+
+    expect(session.credit).toEqual({ jobs: 1, bytes: 100 });
   });
 
   it("puts refs back whose claim was lost, in order, and says so (D9)", async () => {

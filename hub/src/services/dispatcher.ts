@@ -9,7 +9,8 @@
 //
 // Invariants
 //  1. A ref that was taken from a lane is settled or given back, whatever happens to its claim.
-//  2. Credit is spent when a claim or reservation is made and restored for what was not granted.
+//  2. Credit is spent when a claim or reservation is made and restored for what was not granted, unless the call that it
+//     came with has ended.
 //  3. At most `claimsInFlightMax` refs are on their way to the ledger: the rest wait in their lanes, in order.
 import { setTimeout as delay } from "node:timers/promises";
 import type { Credit } from "../domain/credit.js";
@@ -27,7 +28,7 @@ import type { LaneGates } from "./lane-gates.js";
 import type { ProductBook } from "./product-book.js";
 import type { LaneLease } from "./session-messages.js";
 import { WorkerGroup } from "./worker-group.js";
-import type { WorkerSession } from "./worker-session.js";
+import type { UnaryLink, WorkerSession } from "./worker-session.js";
 
 export interface DispatcherLimits {
   /** Leases per message to a worker. */
@@ -55,6 +56,8 @@ export interface DispatcherHooks {
 export interface Reservation {
   readonly session: WorkerSession;
   readonly epoch: number;
+  /** The call that the credit came with; null: it came over a stream. */
+  readonly call: UnaryLink["onLeases"];
   /** Number of the leases message that the jobs will go into. */
   readonly delivery: number;
   readonly jobs: readonly Passed[];
@@ -339,8 +342,9 @@ export class Dispatcher {
     });
   }
 
-  #restore({ session, epoch }: Reservation, gone: readonly Passed[]): void {
-    if (gone.length > 0 && session.epoch === epoch) session.credit = spend(session, gone, 1);
+  #restore({ session, epoch, call }: Reservation, gone: readonly Passed[]): void {
+    const isWanted = session.epoch === epoch && callOf(session) === call;
+    if (gone.length > 0 && isWanted) session.credit = spend(session, gone, 1);
     for (const { laneId } of gone) this.#gates.giveBack(laneId, 1);
   }
 
@@ -352,7 +356,8 @@ export class Dispatcher {
     // A call is answered with one message: what it asked for beyond that lapses.
     if (session.link?.type === "unary") session.credit = { ...session.credit, jobs: 0 };
     this.#inFlight += jobs.length;
-    return { session, epoch: session.epoch, delivery, jobs, gateEpoch: this.#gates.epoch };
+    const call = callOf(session);
+    return { session, epoch: session.epoch, call, delivery, jobs, gateEpoch: this.#gates.epoch };
   }
 }
 
@@ -369,6 +374,11 @@ function isStopped(answer: Answer): answer is StoppedJob {
 function spend(session: WorkerSession, jobs: readonly Sized[], sign: 1 | -1) {
   const bytes = jobs.reduce((sum, job) => sum + job.bytes, 0);
   return { jobs: session.credit.jobs + sign * jobs.length, bytes: session.credit.bytes + sign * bytes };
+}
+
+/** The call that waits for leases, if that is how they are fetched. */
+function callOf({ link }: WorkerSession): UnaryLink["onLeases"] {
+  return link?.type === "unary" ? link.onLeases : null;
 }
 
 /** How many jobs from the first on fit into a credit, and into one message. */
