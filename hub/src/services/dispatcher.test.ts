@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { knowing } from "../../test/harness/known-lanes.js";
 import { idOf, keysOf, laneOf, refAt, refsAt } from "../../test/harness/refs.js";
 import { liveSession } from "../../test/harness/sessions.js";
@@ -251,6 +251,38 @@ describe("the dispatcher", () => {
     await desk.join(liveSession(1, { jobs: 5, bytes: 100 }).session);
 
     expect(desk.claims.flatMap((claim) => claim.jobIds)).toEqual(idsOf([2]));
+  });
+
+  it("goes on to the next session of a profile when what waits is larger than the credit of the first", async () => {
+    const desk = await openDesk([laneOf(1)]);
+    const poor = Array.from({ length: 5 }, (_, at) => liveSession(at + 1, { jobs: 1, bytes: 100 }).session);
+    const rich = liveSession(6, { jobs: 1, bytes: 1_000 }).session;
+    await desk.join(...poor, rich);
+
+    await desk.offer([refAt(1, { bytes: 500 }), refAt(2, { bytes: 90 })]);
+    expect(desk.claims.map(({ sessionId }) => sessionId)).toEqual([rich.sessionId, poor[0]?.sessionId]);
+  });
+
+  it("tries no session twice with what fits into none, until there is news", async () => {
+    const desk = await openDesk([laneOf(1)]);
+    const poor = Array.from(
+      { length: 10_000 },
+      (_, at) => liveSession(at + 1, { jobs: 1, bytes: 100 }).session,
+    );
+    await desk.offer([refAt(1, { bytes: 500 })]);
+    await desk.join(...poor);
+    const asked = vi.spyOn(desk.gates, "startsMax");
+    const triedAgain = vi.spyOn(poor[9_999] as WorkerSession, "isHungry", "get");
+    for (let count = 0; count < 100; count += 1) {
+      desk.dispatcher.wake();
+      await turn();
+    }
+    expect([asked.mock.calls.length, triedAgain.mock.calls.length]).toEqual([0, 0]);
+
+    (poor[1] as WorkerSession).credit = { jobs: 1, bytes: 600 };
+    await desk.join(poor[1] as WorkerSession);
+    await desk.offer([refAt(2, { bytes: 90 })]);
+    expect(desk.claims.map(({ jobIds }) => jobIds)).toEqual([idsOf([1]), idsOf([2])]);
   });
 
   it("keeps no more refs on their way to the ledger than it may, and goes on as they return", async () => {

@@ -118,7 +118,7 @@ export class Dispatcher {
   sessionChanged(session: WorkerSession): void {
     const group = this.#groupOf(session);
     if (session.isHungry) {
-      group.hungry.add(session);
+      group.addHungry(session);
       this.wake();
     } else {
       group.hungry.delete(session);
@@ -242,23 +242,13 @@ export class Dispatcher {
 
   #round(): void {
     for (const group of this.#groups.values()) if (group.hungry.size > 0) group.lookAtHeld();
+    const { leasesPerMessageMax, claimsInFlightMax } = this.#limits;
     let isMoving = true;
-    while (isMoving && this.#inFlight < this.#limits.claimsInFlightMax) {
+    while (isMoving && this.#inFlight < claimsInFlightMax) {
       isMoving = false;
-      for (const group of this.#groups.values()) {
-        const session = firstOf(group.hungry);
-        if (!session) continue;
-        group.hungry.delete(session);
-        if (!session.isHungry) {
+      for (const group of this.#groups.values())
+        if (group.serveNext(leasesPerMessageMax, (session, refs) => this.#claim(session, refs)))
           isMoving = true;
-          continue;
-        }
-        const refs = group.take(session.credit, this.#limits.leasesPerMessageMax);
-        // Back to the end of the queue: sessions of a group take turns.
-        if (refs.length > 0) this.#claim(session, refs);
-        if (session.isHungry) group.hungry.add(session);
-        if (refs.length > 0) isMoving = true;
-      }
     }
     for (const group of this.#groups.values()) if (group.hungry.size > 0) this.#reportStarved(group);
   }

@@ -68,6 +68,7 @@ export class LaneChoice {
   #heads = new HeadHeap();
   #emptied = new Set<Lane>();
   readonly #held = new Map<number, Lane>();
+  #wasTooLarge = false;
 
   constructor(parts: ChoiceParts) {
     this.#parts = parts;
@@ -93,13 +94,24 @@ export class LaneChoice {
       for (const key of turns.keys()) if (!headsOf.has(key)) turns.leave(key);
   }
 
-  /** Lanes that were held may be so no more: to be called before takes, as often as gates may have opened. */
-  lookAtHeld(): void {
+  /**
+   * Lanes that were held may be so no more: to be called before takes, as often as gates may have opened. Answers whether
+   * one has.
+   */
+  lookAtHeld(): boolean {
+    let hasOpened = false;
     for (const [laneId, lane] of this.#held) {
       if (this.#parts.gates.startsMax(lane) <= 0) continue;
+      hasOpened = true;
       this.#held.delete(laneId);
       this.noticed(lane);
     }
+    return hasOpened;
+  }
+
+  /** Whether the newest take came to nothing because all that may start is too large. */
+  get wasTooLarge(): boolean {
+    return this.#wasTooLarge;
   }
 
   /** Something came into this lane. */
@@ -113,9 +125,13 @@ export class LaneChoice {
     const taken: Ref[] = [];
     const taking = new Taking();
     let bytes = bytesMax;
+    this.#wasTooLarge = false;
     while (taken.length < jobsMax) {
       const best = this.#best(this.#heads);
-      if (!best) break;
+      if (!best) {
+        this.#wasTooLarge = taken.length === 0 && taking.hasPutAside(this.#heads);
+        break;
+      }
       // With one lane waiting, all may come from it; otherwise it leads only as long as its head scores best.
       const isAlone = this.#heads.size === 1;
       const keyed = isAlone ? undefined : this.#keyedClass(best.lane);

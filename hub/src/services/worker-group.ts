@@ -19,6 +19,10 @@ export class WorkerGroup {
   readonly #choice: LaneChoice;
   /** The choice has to look at all lanes before it is asked. */
   #isOutOfDate = true;
+  /** Credit that nothing of what waits fits into, as of the last news; -1: no such is known. */
+  #tooFewBytes = -1;
+  /** All that are hungry were tried in vain since the last news. */
+  #isStuck = false;
   #usedAtMs = Date.now();
   #lookedAtMs = 0;
   #reportedAtMs = 0;
@@ -38,19 +42,29 @@ export class WorkerGroup {
     return this.#lanes.has(laneId);
   }
 
+  /** A session got credit, or can be sent to again. */
+  addHungry(session: WorkerSession): void {
+    this.hungry.add(session);
+    if (session.credit.bytes > this.#tooFewBytes) this.#isStuck = false;
+  }
+
   /** Something came into a lane. */
   noticed(laneId: number): void {
-    const lane = this.#isOutOfDate ? undefined : this.#lanes.get(laneId);
-    if (lane) this.#choice.noticed(lane);
+    const lane = this.#lanes.get(laneId);
+    if (!lane) return;
+    this.#hasNews();
+    if (!this.#isOutOfDate) this.#choice.noticed(lane);
   }
 
   /** What lanes are compared by has changed. */
   orderChanged(): void {
     this.#isOutOfDate = true;
+    this.#hasNews();
   }
 
   /** Now and then, in case something was not noticed. */
   lookAgain(nowMs: number): void {
+    this.#hasNews();
     if (nowMs - this.#lookedAtMs >= this.#lanes.size * lookPauseMsPerLane) this.#isOutOfDate = true;
   }
 
@@ -61,17 +75,31 @@ export class WorkerGroup {
 
   /** To be called before takes, as often as gates may have opened. */
   lookAtHeld(): void {
-    this.#choice.lookAtHeld();
+    if (this.#choice.lookAtHeld()) this.#hasNews();
   }
 
-  take(credit: Credit, jobsMax: number): Ref[] {
-    this.#usedAtMs = Date.now();
-    if (this.#isOutOfDate) {
-      this.#choice.lookAtAll(this.#lanes.values());
-      this.#isOutOfDate = false;
-      this.#lookedAtMs = this.#usedAtMs;
+  /**
+   * Lets hungry sessions try in turn until one takes something: `claim` makes the claim, which spends its credit. Answers
+   * whether one did. Those with less credit than was in vain already cost next to nothing, and all of them nothing until
+   * there is news.
+   */
+  serveNext(jobsMax: number, claim: (session: WorkerSession, refs: readonly Ref[]) => void): boolean {
+    if (this.#isStuck) return false;
+    let untried = this.hungry.size;
+    for (const session of this.hungry) {
+      if (untried === 0) break;
+      untried -= 1;
+      this.hungry.delete(session);
+      if (!session.isHungry) continue;
+      const refs = this.#take(session.credit, jobsMax);
+      if (refs.length > 0) claim(session, refs);
+      // Back to the end of the queue: sessions of a group take turns.
+      if (session.isHungry) this.hungry.add(session);
+      if (refs.length > 0) return true;
+      if (this.#tooFewBytes < 0) return false;
     }
-    return this.#choice.take(Math.min(credit.jobs, jobsMax), credit.bytes);
+    this.#isStuck = true;
+    return false;
   }
 
   /** Lanes that may be empty: of many those that were found so just now at once, all of them now and then. */
@@ -81,5 +109,23 @@ export class WorkerGroup {
     if (nowMs - this.#reportedAtMs < this.#lanes.size * reportPauseMsPerLane) return emptied;
     this.#reportedAtMs = nowMs;
     return this.#lanes.values();
+  }
+
+  #hasNews(): void {
+    this.#tooFewBytes = -1;
+    this.#isStuck = false;
+  }
+
+  #take(credit: Credit, jobsMax: number): Ref[] {
+    if (credit.bytes <= this.#tooFewBytes) return [];
+    this.#usedAtMs = Date.now();
+    if (this.#isOutOfDate) {
+      this.#choice.lookAtAll(this.#lanes.values());
+      this.#isOutOfDate = false;
+      this.#lookedAtMs = this.#usedAtMs;
+    }
+    const refs = this.#choice.take(Math.min(credit.jobs, jobsMax), credit.bytes);
+    this.#tooFewBytes = this.#choice.wasTooLarge ? credit.bytes : -1;
+    return refs;
   }
 }
