@@ -139,9 +139,13 @@ export class SessionReports {
     });
   }
 
-  /** Keeps the newest per job and records it a few times a second. Beyond the bound, progress is dropped. */
+  /**
+   * Keeps the newest per job that the session holds, and records it a few times a second. Beyond the bound, progress is
+   * dropped.
+   */
   progress(session: WorkerSession, reports: readonly IncomingProgress[]): void {
     for (const report of reports) {
+      if (session.leases.get(report.jobId)?.fencingToken !== report.fencingToken) continue;
       if (this.#progress.size >= progressJobsMax && !this.#progress.has(report.jobId)) continue;
       this.#progress.set(report.jobId, { ...report, sessionId: session.sessionId });
     }
