@@ -8,6 +8,8 @@ import { uuidArray } from "./uuid-array.js";
 export interface ResumeSessionItem {
   readonly sessionId: string;
   readonly tenantId: number;
+  /** By which it is judged from now on: that of whoever came back. */
+  readonly keyId: string;
   readonly subject: string;
   readonly ttlMs: number;
   /** What the worker is now; without it, what it was. */
@@ -45,7 +47,7 @@ export type ResumeResult =
 const resumeText = `
 update session set
     epoch = epoch + 1, writer_id = $1, expires_at = now() + $5::float8 * interval '1 ms', is_draining = false,
-    worker_name = coalesce($6::text, worker_name), profile = coalesce($7::jsonb, profile)
+    key_id = $8, worker_name = coalesce($6::text, worker_name), profile = coalesce($7::jsonb, profile)
 where session_id = $2 and tenant_id = $3 and subject = $4 and state = 1 and expires_at > now()
 returning epoch, delivered_through, worker_name, profile, last_request_id, last_request_delivery`;
 
@@ -82,6 +84,7 @@ export const resumeSession: BatchStatement<ResumeSessionItem, ResumeResult> = {
         item.ttlMs,
         item.worker?.workerName ?? null,
         item.worker ? JSON.stringify(item.worker.profile) : null,
+        item.keyId,
       ],
     });
     const row = resumed.rows[0];

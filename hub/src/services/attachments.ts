@@ -111,6 +111,7 @@ export class Attachments {
     const resumed = await this.#ledger.resumeSession({
       sessionId,
       tenantId: principal.tenantId,
+      keyId: principal.keyId,
       subject: principal.subject,
       ttlMs: this.#sessionTtlMs,
     });
@@ -140,6 +141,7 @@ export class Attachments {
     const resumed = await this.#ledger.resumeSession({
       sessionId,
       tenantId: principal.tenantId,
+      keyId: principal.keyId,
       subject: principal.subject,
       ttlMs: this.#sessionTtlMs,
       // The process that comes back may be a newer build, with other handlers.
@@ -218,5 +220,5 @@ function profileOf(principal: Principal, stored: SessionProfile): WorkerProfile 
 }
 
 function isSamePrincipal(a: Principal, b: Principal): boolean {
-  return a.tenantId === b.tenantId && a.subject === b.subject;
+  return a.tenantId === b.tenantId && a.keyId === b.keyId && a.subject === b.subject;
 }

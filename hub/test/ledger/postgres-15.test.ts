@@ -117,7 +117,7 @@ describe("on PostgreSQL 15, the oldest version supported,", () => {
 
     expect(unrefused(returned).filter((result) => result.type === "ready")).toHaveLength(50);
     expect(
-      await room.ledger.resumeSession({ sessionId: lost, tenantId: 1, subject: "", ttlMs: 1_000 }),
+      await room.ledger.resumeSession({ sessionId: lost, tenantId: 1, keyId: "", subject: "", ttlMs: 1_000 }),
     ).toEqual({
       type: "expired",
     });

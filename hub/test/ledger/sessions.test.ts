@@ -48,7 +48,7 @@ async function renew(...items: RenewItem[]) {
 }
 
 const resume = (sessionId: string, overrides: { tenantId?: number; subject?: string } = {}) =>
-  room.ledger.resumeSession({ sessionId, tenantId: 1, subject: "", ttlMs: 30_000, ...overrides });
+  room.ledger.resumeSession({ sessionId, tenantId: 1, keyId: "", subject: "", ttlMs: 30_000, ...overrides });
 
 async function timeLeftMs(sessionId: string): Promise<number> {
   const [row] = await room.sql<{ left: number }>(
@@ -371,7 +371,7 @@ describe("a session that was resumed at another hub (D6)", () => {
     other = await room.openLedger();
   });
   const resumeThere = (sessionId: string) =>
-    other.resumeSession({ sessionId, tenantId: 1, subject: "", ttlMs: 30_000 });
+    other.resumeSession({ sessionId, tenantId: 1, keyId: "", subject: "", ttlMs: 30_000 });
   const undelivered = (
     sessionId: string,
     { jobId, fencingToken }: { jobId: string; fencingToken: bigint },

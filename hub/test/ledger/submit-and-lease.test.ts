@@ -108,7 +108,7 @@ describe("a job that is leased as it is submitted", () => {
   it("waits like any other when its session was resumed at another hub meanwhile (D6)", async () => {
     const other = await room.openLedger();
     const moved = await openSession(room);
-    await other.resumeSession({ sessionId: moved, tenantId: 1, subject: "", ttlMs: 30_000 });
+    await other.resumeSession({ sessionId: moved, tenantId: 1, keyId: "", subject: "", ttlMs: 30_000 });
     const item = {
       ...submitItem(room),
       leaseTo: { sessionId: moved, delivery: 1, gateEpoch: firstGateEpoch },

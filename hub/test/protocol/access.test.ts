@@ -256,6 +256,33 @@ test("revoking a key fails its calls at once and ends its streams, those that wa
   expect(again.key?.revokedAt).toEqual(key?.revokedAt);
 });
 
+test("a session that came back with another key stands and falls with that one, on a stream and by calls", async () => {
+  const subject = "rotating";
+  const [former, latter] = [
+    await clientWith(["workers:attach"], { subject }),
+    await clientWith(["workers:attach"], { subject }),
+  ];
+  const first = await attachWorker(former.client);
+  first.vanish();
+  const { sessionId } = first.welcome;
+  const back = await attachWorker(latter.client, { sessionId });
+  expect(back.welcome.resumed).toBe(true);
+  const { claim, renew } = WorkerService.method;
+  const called = await former.client.call(claim, { requestId: "1", worker: greeting, maxJobs: 1 });
+  await latter.client.call(renew, { sessionId: called.sessionId });
+
+  await admin.call(revokeKey, { keyId: former.keyId });
+
+  await latter.client.call(renew, { sessionId: called.sessionId });
+  const mark = 1n << 40n;
+  back.stream.send({ case: "heartbeat", value: { nonce: mark, echo: 0n } });
+  await back.stream.next("heartbeat", ({ echo }) => echo === mark);
+
+  // As another hub would, whose message did not come.
+  await house.query("update api_key set revoked_at = now() where key_id = $1", [latter.keyId]);
+  expect(await back.stream.ended).toMatchObject(unauthenticated);
+});
+
 test("a key with an end is good until then", async () => {
   const soon = Date.now() + 400;
   const { apiKey } = await admin.call(createKey, {

@@ -194,7 +194,7 @@ test("what a hub granted and died before it answered is the answer of another hu
   const { sessionId } = await client.call(claim, { requestId: "1", worker: workerOf("granted"), maxJobs: 1 });
   const [lost = "", had = ""] = await submitMany(client, [{ kind: "granted" }, { kind: "granted" }]);
   const dying = await openLedgerRoom(house.hub().databaseUrl);
-  await dying.ledger.resumeSession({ sessionId, tenantId: 1, subject: "", ttlMs: 60_000 });
+  await dying.ledger.resumeSession({ sessionId, tenantId: 1, keyId: "", subject: "", ttlMs: 60_000 });
   await claimOne(dying.ledger, sessionId, had, 1);
   await claimOne(dying.ledger, sessionId, lost, 2);
   await dying.close();
