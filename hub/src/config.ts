@@ -170,7 +170,7 @@ export const HUB_OPTION_TABLE = [
     unit: "count",
     default: 20_000,
     range: [1, 1_000_000],
-    help: "worker streams on this hub",
+    help: "worker streams on this hub; sessions of workers that call, as many",
   },
   {
     field: "watchesMax",

@@ -23,7 +23,7 @@ const standing = (number: number, delivery: number): StandingLease => ({
 });
 
 /** A hub whose ledger has these leases of the session, and refuses to take any back for so many times. */
-function hubWith(leases: readonly StandingLease[], refusals: readonly Fault[]) {
+function hubWith(leases: readonly StandingLease[], refusals: readonly Fault[], streamsMax = 10) {
   const resumed: ResumeResult = {
     type: "resumed",
     epoch: 2,
@@ -37,7 +37,7 @@ function hubWith(leases: readonly StandingLease[], refusals: readonly Fault[]) {
   };
   const returned: LeaseToReturn[] = [];
   const left = [...refusals];
-  const sessions = new Sessions(10, { jobsMax: 10, bytesMax: 10 });
+  const sessions = new Sessions(streamsMax, { jobsMax: 10, bytesMax: 10 });
   const sessionLeases = new SessionLeases(
     async (items) => {
       const refusal = left.shift();
@@ -48,7 +48,11 @@ function hubWith(leases: readonly StandingLease[], refusals: readonly Fault[]) {
     () => undefined,
   );
   const ledger = {
-    openSession: async () => true as const,
+    openSession: async () => {
+      const refusal = left.shift();
+      if (refusal) throw refusal;
+      return true as const;
+    },
     resumeSession: async () => resumed,
     closeSession: async () => true as const,
     readReportedTokens: async () => new Map<string, bigint>(),
@@ -125,4 +129,25 @@ it("a stream whose claim was lost is sent away, and its session left to be resum
 
   expect(outbox.ended?.reason).toBe("LEDGER_UNAVAILABLE");
   expect(sessions.get(sessionId)?.state.type).toBe("lost");
+});
+
+it("workers that call are as many as streams may be, and come to no hub that stops", async () => {
+  const away = new Fault("LEDGER_UNAVAILABLE", "The ledger cannot be reached.");
+  const { attachments, sessions } = hubWith([], [away], 2);
+  const open = () => attachments.openCalling(principal, hello, unaryLink(Date.now()));
+  const adopt = () => attachments.adopt(principal, sessionId, 0, () => unaryLink(Date.now()));
+  await expect(open()).rejects.toBe(away);
+
+  const first = await open();
+  await adopt();
+  await expect(open()).rejects.toMatchObject({ reason: "STREAM_LIMIT", metadata: { value: "2" } });
+  expect((await adopt()).resumed).toBeNull();
+  sessions.leave(first, "expired");
+  const second = await open();
+  sessions.leave(second, "lost");
+  sessions.leave(second, "expired");
+
+  sessions.stop(0);
+  await expect(open()).rejects.toMatchObject({ reason: "HUB_STOPPING" });
+  expect((await adopt()).resumed).toBeNull();
 });

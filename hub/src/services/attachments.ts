@@ -19,6 +19,7 @@ import {
   type Outbox,
   type StreamLink,
   streamLink,
+  type UnaryLink,
   WorkerSession,
 } from "./worker-session.js";
 
@@ -65,7 +66,7 @@ export class Attachments {
       const link = streamLink(outbox, Date.now());
       const resumed = hello.sessionId ? await this.#resume(principal, hello.sessionId, link, hello) : null;
       if (resumed) return { ...resumed, link };
-      const session = await this.open(principal, hello, link);
+      const session = await this.#open(principal, hello, link);
       const held = hello.held.map((lease): HeldVerdict => ({ ...lease, lostReason: "session_expired" }));
       return { session, link, welcome: { sessionId: session.sessionId, isResumed: false, held } };
     } catch (error) {
@@ -74,8 +75,16 @@ export class Attachments {
     }
   }
 
-  /** Opens a new session. */
-  async open(principal: Principal, hello: WorkerHello, link: Link): Promise<WorkerSession> {
+  /**
+   * Opens the session of a worker that calls.
+   *
+   * @throws Fault HUB_STOPPING or STREAM_LIMIT
+   */
+  openCalling(principal: Principal, hello: WorkerHello, link: UnaryLink): Promise<WorkerSession> {
+    return this.#sessions.calling(() => this.#open(principal, hello, link));
+  }
+
+  async #open(principal: Principal, hello: WorkerHello, link: Link): Promise<WorkerSession> {
     const sessionId = newId();
     const stored = storedProfile(hello);
     await this.#ledger.openSession({
@@ -97,26 +106,28 @@ export class Attachments {
    * The session of a unary call: this hub's, or taken over from the ledger with all its leases. A worker that received
    * more than this hub sent was served by another meanwhile.
    *
-   * @throws Fault SESSION_EXPIRED
+   * @throws Fault SESSION_EXPIRED, HUB_STOPPING or STREAM_LIMIT
    */
   async adopt(
     principal: Principal,
     sessionId: string,
     deliveredThrough: number,
-    link: () => Link,
+    link: () => UnaryLink,
   ): Promise<{ session: WorkerSession; resumed: Resumed | null }> {
     const known = this.#sessions.get(sessionId);
     const isOurs = known?.link?.type === "unary" && isSamePrincipal(known.principal, principal);
     if (known && isOurs && deliveredThrough <= known.lastDelivery) return { session: known, resumed: null };
-    const resumed = await this.#ledger.resumeSession({
-      sessionId,
-      tenantId: principal.tenantId,
-      keyId: principal.keyId,
-      subject: principal.subject,
-      ttlMs: this.#sessionTtlMs,
+    return this.#sessions.calling(async () => {
+      const resumed = await this.#ledger.resumeSession({
+        sessionId,
+        tenantId: principal.tenantId,
+        keyId: principal.keyId,
+        subject: principal.subject,
+        ttlMs: this.#sessionTtlMs,
+      });
+      if (resumed.type === "expired") throw sessionExpired();
+      return { session: this.#enter(principal, sessionId, resumed, link()), resumed };
     });
-    if (resumed.type === "expired") throw sessionExpired();
-    return { session: this.#enter(principal, sessionId, resumed, link()), resumed };
   }
 
   /** The stream is gone, in good order or not. Called once per stream. */

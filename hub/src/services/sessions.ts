@@ -18,6 +18,8 @@ export class Sessions {
   readonly #sessions = new Map<string, WorkerSession>();
   #dispatcher: Dispatcher | undefined;
   #streams = 0;
+  /** Sessions of workers that call. */
+  #calling = 0;
   #isStopping = false;
 
   constructor(streamsMax: number, credit: CreditLimits) {
@@ -48,19 +50,39 @@ export class Sessions {
    * @throws Fault HUB_STOPPING or STREAM_LIMIT
    */
   streamOpened(): void {
-    if (this.#isStopping) throw new Fault("HUB_STOPPING", "The hub is stopping; attach to another.");
-    if (this.#streams >= this.#streamsMax)
-      throw new Fault(
-        "STREAM_LIMIT",
-        `This hub holds ${this.#streamsMax} streams already.`,
-        { limit: "streamsMax", value: String(this.#streamsMax) },
-        { retryAfterMs: 5_000 },
-      );
+    this.#admit(this.#streams, "streams");
     this.#streams += 1;
   }
 
   streamClosed(): void {
     this.#streams -= 1;
+  }
+
+  /**
+   * Counts the session of a worker that calls in; it is counted out when it leaves, or here when it does not come to be.
+   *
+   * @throws Fault HUB_STOPPING or STREAM_LIMIT
+   */
+  async calling<Entered>(enter: () => Promise<Entered>): Promise<Entered> {
+    this.#admit(this.#calling, "sessions of workers that call");
+    this.#calling += 1;
+    try {
+      return await enter();
+    } catch (error) {
+      this.#calling -= 1;
+      throw error;
+    }
+  }
+
+  #admit(count: number, what: string): void {
+    if (this.#isStopping) throw new Fault("HUB_STOPPING", "The hub is stopping; attach to another.");
+    if (count >= this.#streamsMax)
+      throw new Fault(
+        "STREAM_LIMIT",
+        `This hub holds ${this.#streamsMax} ${what} already.`,
+        { limit: "streamsMax", value: String(this.#streamsMax) },
+        { retryAfterMs: 5_000 },
+      );
   }
 
   enter(session: WorkerSession): void {
@@ -75,6 +97,7 @@ export class Sessions {
         ? { type: "lost", sinceMs: Date.now(), hadStream: link?.type === "stream" }
         : { type: "ended", why };
     session.credit = noCredit;
+    if (link?.type === "unary") this.#calling -= 1;
     if (why !== "lost" && this.#sessions.get(session.sessionId) === session)
       this.#sessions.delete(session.sessionId);
     this.#dispatcher?.sessionChanged(session);

@@ -142,7 +142,7 @@ export class UnaryWorkers {
     worker: WorkerHello,
   ): Promise<{ session: WorkerSession; link: UnaryLink }> {
     const link = unaryLink(Date.now());
-    return { session: await this.#attachments.open(principal, worker, link), link };
+    return { session: await this.#attachments.openCalling(principal, worker, link), link };
   }
 
   async #adopt(

@@ -1833,7 +1833,7 @@ export const WorkerService: GenService<{
    * named. Idempotent by request_id: repeating the newest request of a session
    * returns the leases that it granted and that are still held.
    *
-   * Errors: INVALID_FIELD, KIND_NOT_ALLOWED, SESSION_EXPIRED.
+   * Errors: INVALID_FIELD, KIND_NOT_ALLOWED, SESSION_EXPIRED, STREAM_LIMIT.
    *
    * @generated from rpc holdfast.v1.WorkerService.Claim
    */
