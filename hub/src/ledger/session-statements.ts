@@ -6,6 +6,7 @@ import { renewSessions } from "./renew-sessions.js";
 import { reportResults } from "./report-results.js";
 import { resumeSession } from "./resume-session.js";
 import { returnLeases } from "./return-leases.js";
+import { saveAcknowledgements } from "./save-acknowledgements.js";
 import { saveCheckpoints } from "./save-checkpoints.js";
 import { settleDeliveries } from "./settle-deliveries.js";
 import { waitForSignals } from "./wait-for-signals.js";
@@ -17,7 +18,7 @@ import { waitForSignals } from "./wait-for-signals.js";
 export const sessionStatements: ReadonlySet<string> = new Set(
   [
     ...[openSessions, resumeSession, renewSessions, closeSessions],
-    ...[claimJobs, claimMetered, settleDeliveries, returnLeases],
+    ...[claimJobs, claimMetered, saveAcknowledgements, settleDeliveries, returnLeases],
     ...[recordSpend, reportResults, saveCheckpoints, waitForSignals],
   ].map(({ name }) => name),
 );
