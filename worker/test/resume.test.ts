@@ -145,7 +145,10 @@ test("a resumed stream acknowledges only what was delivered on it: the hub may h
   await until(() => second.received.at(-1)?.deliveredThrough === 2n, "the acknowledgement");
 });
 
-test("a session whose deliveries hub and worker count differently is left behind, its results are not", async () => {
+test.each([
+  ["has expired", status.ABORTED, "SESSION_EXPIRED"],
+  ["counts its deliveries differently", status.OUT_OF_RANGE, "ACK_BEYOND_SENT"],
+])("a session that %s is left behind: handlers stop, results go to the new one", async (_, code, reason) => {
   const hub = await testHub({ verdict: ({ jobId }) => (jobId === "done" ? undefined : Verdict.COMMITTED) });
   const { reasons, handler } = abortable();
   const worker = testWorker({
@@ -155,25 +158,7 @@ test("a session whose deliveries hub and worker count differently is left behind
   const first = await hub.live();
   first.lease({ jobId: "done" }, { jobId: "running" });
   await until(() => first.results.length === 1 && worker.stats().running === 1, "one result, one handler");
-  first.fail(status.OUT_OF_RANGE, "ACK_BEYOND_SENT");
-  const second = await hub.live(2);
-  expect(second.hello).toMatchObject({ sessionId: "", held: [] });
-  await until(() => second.results.length === 1, "the result again");
-  expect(second.reported).toEqual(["done"]);
-  expect(reasons).toEqual([expect.any(LeaseLostError)]);
-});
-
-test("an expired session is left behind: handlers stop, results go to the new one", async () => {
-  const hub = await testHub({ verdict: ({ jobId }) => (jobId === "done" ? undefined : Verdict.COMMITTED) });
-  const { reasons, handler } = abortable();
-  const worker = testWorker({
-    address: hub.address,
-    handlers: { work: (job) => (job.id === "done" ? "kept" : handler(job)) },
-  });
-  const first = await hub.live();
-  first.lease({ jobId: "done" }, { jobId: "running" });
-  await until(() => first.results.length === 1 && worker.stats().running === 1, "one result, one handler");
-  first.fail(status.ABORTED, "SESSION_EXPIRED");
+  first.fail(code, reason);
   const second = await hub.live(2);
   expect(second.hello).toMatchObject({ sessionId: "", held: [] });
   await until(() => second.results.length === 1, "the result again");

@@ -6,7 +6,7 @@ import type { SessionProfile } from "../domain/fleet-view.js";
 import type { WorkerProfile } from "../domain/lane.js";
 import type { Principal } from "../domain/scope.js";
 import type { Ledger } from "../ledger/ledger.js";
-import type { ResumeResult } from "../ledger/resume-session.js";
+import type { ResumeResult, ResumeSessionItem } from "../ledger/resume-session.js";
 import type { Acknowledgements } from "./acknowledgements.js";
 import { newId } from "./new-id.js";
 import { sessionExpired } from "./session-faults.js";
@@ -118,13 +118,7 @@ export class Attachments {
     const isOurs = known?.link?.type === "unary" && isSamePrincipal(known.principal, principal);
     if (known && isOurs && deliveredThrough <= known.lastDelivery) return { session: known, resumed: null };
     return this.#sessions.calling(async () => {
-      const resumed = await this.#ledger.resumeSession({
-        sessionId,
-        tenantId: principal.tenantId,
-        keyId: principal.keyId,
-        subject: principal.subject,
-        ttlMs: this.#sessionTtlMs,
-      });
+      const resumed = await this.#ledger.resumeSession(this.#comeBack(principal, sessionId));
       if (resumed.type === "expired") throw sessionExpired();
       return { session: this.#enter(principal, sessionId, resumed, link()), resumed };
     });
@@ -143,6 +137,10 @@ export class Attachments {
     this.#ledger.closeSession({ sessionId, epoch }).catch(this.#onCloseFailed);
   }
 
+  #comeBack({ tenantId, keyId, subject }: Principal, sessionId: string): ResumeSessionItem {
+    return { sessionId, tenantId, keyId, subject, ttlMs: this.#sessionTtlMs };
+  }
+
   async #resume(
     principal: Principal,
     sessionId: string,
@@ -150,11 +148,7 @@ export class Attachments {
     hello: WorkerHello,
   ): Promise<{ session: WorkerSession; welcome: Welcome } | null> {
     const resumed = await this.#ledger.resumeSession({
-      sessionId,
-      tenantId: principal.tenantId,
-      keyId: principal.keyId,
-      subject: principal.subject,
-      ttlMs: this.#sessionTtlMs,
+      ...this.#comeBack(principal, sessionId),
       // The process that comes back may be a newer build, with other handlers.
       worker: { workerName: hello.workerName, profile: storedProfile(hello) },
     });
