@@ -10,8 +10,8 @@ export class GateRooms {
   readonly #levels = new Map<number, MeterLevel>();
   /** What was taken since the look under way began: it may not be part of what that finds. */
   readonly #takenSince = new Map<number, number>();
-  /** Full seats that a critical job has knocked at since they were last looked at. */
-  readonly #knocked = new Set<number>();
+  /** Those that have stopped a job since they were last looked at. */
+  readonly #stopped = new Set<number>();
 
   /** These are the metered gates now. One that is new has no room until somebody has looked. */
   watch(gateIds: readonly number[]): void {
@@ -46,16 +46,16 @@ export class GateRooms {
     let least = Number.POSITIVE_INFINITY;
     for (const gateId of gateIds) {
       const room = this.#rooms.get(gateId) ?? least;
-      least = Math.min(least, room === 0 && !this.#knocked.has(gateId) ? 1 : room);
+      least = Math.min(least, room === 0 && !this.#stopped.has(gateId) ? 1 : room);
     }
     return Math.max(least, 0);
   }
 
-  /** A claim was stopped at a gate. */
+  /** A claim was stopped at a gate: it has no room until somebody has looked. */
   stopped(gateId: number): void {
     if (!this.#rooms.has(gateId)) return;
     this.#rooms.set(gateId, 0);
-    this.#knocked.add(gateId);
+    this.#stopped.add(gateId);
   }
 
   /** The gate's level when it was last found to have no room. */
@@ -68,7 +68,8 @@ export class GateRooms {
     for (const gateId of gateIds) {
       const room = this.#rooms.get(gateId);
       if (room === undefined) continue;
-      this.#rooms.set(gateId, room - jobs);
+      // What was stopped comes back, too: that is no room.
+      this.#rooms.set(gateId, this.#stopped.has(gateId) ? Math.min(room - jobs, 0) : room - jobs);
       if (jobs > 0) this.#takenSince.set(gateId, (this.#takenSince.get(gateId) ?? 0) + jobs);
     }
   }
@@ -82,13 +83,13 @@ export class GateRooms {
   found(gateId: number, room: number, level?: MeterLevel): void {
     if (!this.#rooms.has(gateId)) return;
     this.#rooms.set(gateId, Math.max(room - (this.#takenSince.get(gateId) ?? 0), 0));
-    this.#knocked.delete(gateId);
+    this.#stopped.delete(gateId);
     if (level) this.#levels.set(gateId, level);
   }
 
   #forget(gateId: number): void {
     this.#rooms.delete(gateId);
     this.#levels.delete(gateId);
-    this.#knocked.delete(gateId);
+    this.#stopped.delete(gateId);
   }
 }
