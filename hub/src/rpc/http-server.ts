@@ -39,6 +39,8 @@ export async function startHttpServer(
     routes: (router) => mountConnect(router, services, guard, onDefect),
     fallback: (request, response) => servePage(pages, request, response as AnyResponse),
     readMaxBytes: messageBytesMax,
+    // A timer that is set to more ends at once.
+    maxTimeoutMs: 0x7fff_ffff,
     // By default a name that an enum does not have would silently become the enum's default.
     jsonOptions: { ignoreUnknownFields: false },
     acceptCompression: [compressionGzip],

@@ -47,6 +47,18 @@ test("curl can do it: a job in JSON is submitted, and what is wrong with another
     });
 });
 
+test("a deadline that no timer can be set to is refused, and not over at once", async () => {
+  const submit = (timeoutMs: number) =>
+    callHttp(
+      house.hub().httpAddress,
+      JobService.method.submit,
+      { job: { kind: "patient" } },
+      { "connect-timeout-ms": String(timeoutMs) },
+    );
+  expect(await submit(2 ** 31 - 1)).toHaveProperty("body");
+  expect(await submit(2 ** 31)).toMatchObject({ code: 3, reason: "INVALID_FIELD" });
+});
+
 test("without any key, a page whose own name leads to this machine is not served; localhost is", async () => {
   const { host, port } = splitAddress(house.hub().httpAddress);
   const { parent, name } = JobService.method.submit;
