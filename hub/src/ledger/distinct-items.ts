@@ -14,6 +14,14 @@ export function distinctItems<Item>(
   return distinct;
 }
 
+/**
+ * As a statement is to lock them: all that lock several leased jobs do so in this order, for signals are published under
+ * leases on any hub, and nobody must wait in a circle.
+ */
+export function inJobOrder<Item extends { readonly jobId: string }>(items: Iterable<Item>): Item[] {
+  return [...items].sort((one, other) => (one.jobId < other.jobId ? -1 : one.jobId > other.jobId ? 1 : 0));
+}
+
 /** A lease as those who act for it name it, and as a statement answers which one it changed. */
 export function leaseKey(lease: {
   readonly jobId: string;

@@ -1,3 +1,4 @@
+import pg from "pg";
 import { describe, expect, it } from "vitest";
 import { type BatchStatement, GroupCommit, type GroupCommitObserver } from "./group-commit.js";
 import { JobPartitions } from "./job-partitions.js";
@@ -84,5 +85,24 @@ describe("batches that were lost together", () => {
     await Promise.all([1, 2, 3, 4].map((item) => commits.commit(losing, [item], 5_000)));
 
     expect(again).toEqual([1, 2, 3, 4]);
+  });
+});
+
+describe("an item that the server does not take", () => {
+  it("keeps no other of its call from its answer, once the call has waited long enough", async () => {
+    const error = new pg.DatabaseError("damaged", 0, "error");
+    error.code = "XX001";
+    const damaged = {
+      ...statement("act", async (_, items) => {
+        if (items.includes(2)) throw error;
+        return { results: items, wrotePage: false };
+      }),
+      itemsMax: 8,
+    };
+
+    const [first, second, third] = await openCommits().commit(damaged, [1, 2, 3], 100);
+
+    expect([first, third]).toEqual([1, 3]);
+    expect(second).toMatchObject({ reason: "LEDGER_UNAVAILABLE" });
   });
 });

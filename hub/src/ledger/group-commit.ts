@@ -88,9 +88,10 @@ interface Unit {
   readonly reject: (error: unknown) => void;
 }
 
+/** A call of which an item was held up, with what became of the others. */
 interface LeftUnit {
   readonly unit: Unit;
-  readonly error: unknown;
+  readonly results: readonly unknown[];
 }
 
 interface Line {
@@ -283,7 +284,7 @@ export class GroupCommit {
       const results = await this.#runItems(line.statement, items, units[0]?.isRetry ?? false);
       this.#observer.committed(line.statement.name, items.length, (performance.now() - startedAt) / 1000);
       const left = this.#settle(units, results);
-      if (left) await this.#tryLater(line, left.unit, left.error);
+      if (left) await this.#tryLater(line, left);
       else this.#failuresInRow = 0;
     } catch (error) {
       // The connection is gone: whether the batch committed is unknown, so it runs again as a retry.
@@ -376,9 +377,8 @@ export class GroupCommit {
     for (const unit of units) {
       const own = units.length === 1 ? results : results.slice(at, at + unit.items.length);
       at += unit.items.length;
-      const heldUp = own.find((result) => result instanceof HeldUp);
-      if (heldUp) {
-        left = { unit, error: heldUp.error };
+      if (own.some((result) => result instanceof HeldUp)) {
+        left = { unit, results: own };
         continue;
       }
       this.#leaveQueue(unit);
@@ -388,11 +388,12 @@ export class GroupCommit {
   }
 
   /** While it waits, it takes up one of the batches in flight: the others go on in what is left. */
-  async #tryLater(line: Line, unit: Unit, cause: unknown): Promise<void> {
+  async #tryLater(line: Line, { unit, results }: LeftUnit): Promise<void> {
     await this.#pause(this.#failuresInRow);
     this.#failuresInRow += 1;
-    if (this.#giveUpIfOverdue(unit, cause)) return;
-    this.#putBack(line, [unit]);
+    if (!this.#isOverdue(unit)) return this.#putBack(line, [unit]);
+    this.#leaveQueue(unit);
+    unit.resolve(results.map((result) => (result instanceof HeldUp ? unavailable(result.error) : result)));
   }
 
   /** Where they stood: of batches that were lost together, any may come back first. */
@@ -431,10 +432,17 @@ export class GroupCommit {
   }
 
   #giveUpIfOverdue(unit: Unit, cause: unknown): boolean {
-    if (unit.giveUpAtMs > Date.now() && !this.#isStopping) return false;
+    if (!this.#isOverdue(unit)) return false;
     this.#leaveQueue(unit);
-    const message = "The ledger cannot be reached.";
-    unit.reject(new Fault("LEDGER_UNAVAILABLE", message, {}, { retryAfterMs: 1_000, cause }));
+    unit.reject(unavailable(cause));
     return true;
   }
+
+  #isOverdue(unit: Unit): boolean {
+    return unit.giveUpAtMs <= Date.now() || this.#isStopping;
+  }
+}
+
+function unavailable(cause: unknown): Fault {
+  return new Fault("LEDGER_UNAVAILABLE", "The ledger cannot be reached.", {}, { retryAfterMs: 1_000, cause });
 }

@@ -1,5 +1,5 @@
 import { JobState } from "../domain/job-state.js";
-import { type LeaseRow, leaseKey, leaseRowKey } from "./distinct-items.js";
+import { inJobOrder, type LeaseRow, leaseKey, leaseRowKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
 import { onJobTable } from "./job-partitions.js";
 import { isByKey, numberArray } from "./sql-text.js";
@@ -32,7 +32,7 @@ export const recordProgress: BatchStatement<ProgressItem, boolean> = {
   bytesOf: (item) => 96 + item.message.length,
   run: async (on, items) => {
     const newest = new Map(items.map((item) => [leaseKey(item), item]));
-    const distinct = [...newest.values()];
+    const distinct = inJobOrder(newest.values());
     const ids = distinct.map((item) => item.jobId);
     const { rows } = await on.connection.query<LeaseRow>({
       ...recording(on.jobTable(ids)),

@@ -1,6 +1,6 @@
 import type { Spend } from "../domain/job-spec.js";
 import { JobState } from "../domain/job-state.js";
-import { type LeaseRow, leaseKey, leaseRowKey } from "./distinct-items.js";
+import { inJobOrder, type LeaseRow, leaseKey, leaseRowKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
 import { isByKey, numberArray } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
@@ -45,7 +45,7 @@ export const recordSpend: BatchStatement<SpendItem, boolean> = {
       const costMicroUsd = Math.max(item.costMicroUsd, known?.costMicroUsd ?? 0);
       most.set(leaseKey(item), { ...item, costMicroUsd, tokens: Math.max(item.tokens, known?.tokens ?? 0) });
     }
-    const distinct = [...most.values()];
+    const distinct = inJobOrder(most.values());
     const { rows } = await on.connection.query<LeaseRow>({
       name: "record_spend",
       text: spendText,

@@ -3,7 +3,7 @@ import { JobState } from "../domain/job-state.js";
 import type { Outcome, OutcomeDecision } from "../domain/outcome.js";
 import { outcomeFingerprint } from "../domain/outcome.js";
 import { endJobs, lockRuns } from "./advance-runs.js";
-import { distinctItems, leaseKey } from "./distinct-items.js";
+import { distinctItems, inJobOrder, leaseKey } from "./distinct-items.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
 import { onJobTable } from "./job-partitions.js";
 import {
@@ -139,7 +139,7 @@ export const reportResults: BatchStatement<ReportItem, ReportResult> = {
   bytesMax: 16 << 20,
   bytesOf: (item) => (item.outcome.type === "success" ? item.outcome.result.length : 256) + 128,
   run: async (on, items) => {
-    const distinct = [...distinctItems(items, leaseKey).values()];
+    const distinct = inJobOrder(distinctItems(items, leaseKey).values());
     const ids = distinct.map((item) => item.jobId);
     const fingerprints = distinct.map((item) => outcomeFingerprint(item.outcome));
     const results = packBytes(

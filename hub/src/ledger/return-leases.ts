@@ -1,7 +1,7 @@
 import { JobEventType, JobState } from "../domain/job-state.js";
 import type { Ref } from "../domain/lane.js";
 import { endJobs, lockRuns } from "./advance-runs.js";
-import { distinctItems, type LeaseRow, leaseKey, leaseRowKey } from "./distinct-items.js";
+import { distinctItems, inJobOrder, type LeaseRow, leaseKey, leaseRowKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
 import { heldSessions } from "./held-sessions.js";
 import { type RefRow, refColumns, toRef } from "./ref-row.js";
@@ -90,7 +90,7 @@ export const returnLeases: BatchStatement<ReturnItem, ReturnResult> = {
   bytesMax: 1 << 20,
   bytesOf: () => 64,
   run: async (on, items) => {
-    const distinct = [...distinctItems(items, itemKey).values()];
+    const distinct = inJobOrder(distinctItems(items, itemKey).values());
     const ids = distinct.map((item) => item.jobId);
     const firstKey = on.reserveReadyKeys(distinct.length);
     const { rows, advanced } = await endJobs<ReturnedRow>(on, lockRuns(ids), {

@@ -89,8 +89,13 @@ update run r set children_failed = r.children_failed - c.failed
 from (select run_id, count(*)::integer as failed from reopened where is_child group by run_id) c
 where ${isByKey("r.run_id", "c.run_id")}`;
 
+/** What was revived this long ago may have been by an earlier try. */
+const retryMs = 60_000;
+
 const refusedText = `
-select j.id, j.tenant_id, j.state, u.job_id as held_by
+select j.id, j.tenant_id, j.state, u.job_id as held_by,
+  case when (j.options #>> '{retried,atMs}')::float8 > ${toMs("now()")} - ${retryMs}
+    then j.options #>> '{retried,reason}' end as revived_for
 from job j left join unique_key u on ${isByKey("u.tenant_id", "j.tenant_id")}
   and ${isByKey("u.key", "j.options #>> '{unique,key}'")} and u.job_id <> j.id
 where j.id = any($1)`;
@@ -136,6 +141,7 @@ export const reviveJobs: BatchStatement<ReviveItem, ReviveResult> = {
               tenant_id: number;
               state: JobState;
               held_by: string | null;
+              revived_for: string | null;
             }>({
               name: "judge_revivals",
               text: refusedText,
@@ -146,7 +152,8 @@ export const reviveJobs: BatchStatement<ReviveItem, ReviveResult> = {
       const ref = refs.get(tenantJobKey(item));
       if (ref && distinct.includes(item)) return { type: "revived", ref };
       const row = states.find((row) => row.id === item.jobId && row.tenant_id === item.tenantId);
-      if (row && on.isRetry && row.state < JobState.Succeeded) return { type: "revived", ref: null };
+      const isOurs = on.isRetry && row?.revived_for === item.reason;
+      if (row && isOurs && row.state < JobState.Succeeded) return { type: "revived", ref: null };
       if (row?.state === JobState.Dead && row.held_by !== null)
         return { type: "key_held", heldBy: row.held_by };
       return row ? { type: "not_dead", state: row.state } : { type: "not_found" };

@@ -1,5 +1,5 @@
 import { JobState } from "../domain/job-state.js";
-import { type LeaseRow, leaseKey, leaseRowKey } from "./distinct-items.js";
+import { inJobOrder, type LeaseRow, leaseKey, leaseRowKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
 import { onJobTable } from "./job-partitions.js";
 import { isByKey, numberArray, packBytes } from "./sql-text.js";
@@ -58,7 +58,7 @@ export const saveCheckpoints: BatchStatement<CheckpointItem, CheckpointResult> =
       const other = newest.get(key);
       if (!other || other.sequence < item.sequence) newest.set(key, item);
     }
-    const distinct = [...newest.values()];
+    const distinct = inJobOrder(newest.values());
     const ids = distinct.map((item) => item.jobId);
     const keys = [
       uuidArray(ids),

@@ -11,6 +11,8 @@ import { hostname } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 
+const fillPageText = "insert into event_page (at, writer_id, batch, items) values (now(), $1, $2, '{}')";
+
 const fillDoubtfulText = `
 insert into event_page (at, writer_id, batch, items)
 select now(), $1, n, '{}' from unnest($2::bigint[]) as n
@@ -92,8 +94,8 @@ export class WriterConnection {
 
   /** The page was not written: its number is taken back, or filled when a later one is out already. */
   async returnPage(page: number): Promise<void> {
-    if (page !== this.#lastPage) return this.settlePage(page);
-    this.#lastPage -= 1;
+    if (page === this.#lastPage) this.#lastPage -= 1;
+    else await this.query({ name: "fill_page", text: fillPageText, values: [this.#writerId, page] });
     this.#openPages.delete(page);
   }
 

@@ -285,6 +285,17 @@ describe("the dispatcher", () => {
     expect(desk.claims.map(({ jobIds }) => jobIds)).toEqual([idsOf([1]), idsOf([2])]);
   });
 
+  it("serves a profile at once when another takes what was too large for it", async () => {
+    const desk = await openDesk([laneOf(1)]);
+    const poor = liveSession(1, { jobs: 1, bytes: 100 }).session;
+    const rich = liveSession(2, { jobs: 1, bytes: 1_000 }, { capabilities: ["large"] }).session;
+    await desk.join(poor, rich);
+
+    await desk.offer([refAt(1, { bytes: 500 }), refAt(2, { bytes: 90 })]);
+
+    expect(desk.claims.map(({ sessionId }) => sessionId)).toEqual([rich.sessionId, poor.sessionId]);
+  });
+
   it("keeps no more refs on their way to the ledger than it may, and goes on as they return", async () => {
     const desk = await openDesk([laneOf(1)], { perMessage: 2, inFlight: 4 });
     await desk.offer(refsAt([1, 2, 3, 4, 5, 6, 7, 8]));

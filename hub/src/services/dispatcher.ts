@@ -246,9 +246,13 @@ export class Dispatcher {
     let isMoving = true;
     while (isMoving && this.#inFlight < claimsInFlightMax) {
       isMoving = false;
-      for (const group of this.#groups.values())
-        if (group.serveNext(leasesPerMessageMax, (session, refs) => this.#claim(session, refs)))
-          isMoving = true;
+      for (const group of this.#groups.values()) {
+        const claim = (session: WorkerSession, refs: readonly Ref[]) => {
+          for (const other of this.#groups.values()) if (other !== group) other.takenElsewhere(refs);
+          this.#claim(session, refs);
+        };
+        if (group.serveNext(leasesPerMessageMax, claim)) isMoving = true;
+      }
     }
     for (const group of this.#groups.values()) if (group.hungry.size > 0) this.#reportStarved(group);
   }

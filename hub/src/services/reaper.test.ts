@@ -53,3 +53,34 @@ it.each(["ITEM_POISONED", "LEDGER_UNAVAILABLE"] as const)(
     expect(errors).toEqual([fault]);
   },
 );
+
+it("a look that is under way ends with the session that it is at when the hub stops", async () => {
+  const taken: string[] = [];
+  const expired = [1, 2, 3].map((number) => ({
+    sessionId: idOf(number),
+    deliveries: [{ delivery: 1, jobIds: [idOf(number)], isDelivered: true }],
+  }));
+  const ledger = {
+    expireSessions: async () => [],
+    readExpiredSessions: async () => expired,
+    dropDeliveries: async () => true as const,
+  };
+  let stopping: Promise<void> | undefined;
+  const ignore = () => undefined;
+  const reaper = new Reaper(
+    ledger,
+    async ([lease]) => {
+      taken.push(lease?.sessionId ?? "");
+      stopping = reaper.stop();
+      return 1;
+    },
+    ignore,
+    ignore,
+  );
+
+  reaper.start();
+  await until(() => stopping !== undefined, "the first session");
+  await stopping;
+
+  expect(taken).toEqual([idOf(1)]);
+});

@@ -7,6 +7,9 @@ const lookIntervalMs = 1_000;
 const sessionsPerLookMax = 500;
 const deliveriesPerLookMax = 100;
 
+/** A session whose leases did not come back is left alone for so long: trying may take a minute, in which others wait. */
+const restMs = 60_000;
+
 /** Faults that may be those of one lease. */
 const ofOneLease: ReadonlySet<string> = new Set(["ITEM_POISONED", "LEDGER_UNAVAILABLE"]);
 
@@ -20,6 +23,8 @@ export class Reaper {
   readonly #onExpired: (sessionIds: readonly string[]) => void;
   readonly #onError: (error: unknown) => void;
   #next: NodeJS.Timeout | undefined;
+  /** Until when sessions are left alone. */
+  readonly #resting = new Map<string, number>();
   #isStopped = false;
   #looking: Promise<void> = Promise.resolve();
 
@@ -64,6 +69,8 @@ export class Reaper {
     const sessions = await this.#ledger.readExpiredSessions(sessionsPerLookMax, deliveriesPerLookMax);
     let hasMore = false;
     for (const session of sessions) {
+      if (this.#isStopped) break;
+      if (performance.now() < (this.#resting.get(session.sessionId) ?? 0)) continue;
       const isTakenBack = await this.#takeBack(session);
       hasMore ||= isTakenBack && session.deliveries.length === deliveriesPerLookMax;
     }
@@ -81,8 +88,10 @@ export class Reaper {
       // One lease that the ledger refuses, or never gets done, does not keep those of other sessions.
       if (!(error instanceof Fault) || !ofOneLease.has(error.reason)) throw error;
       this.#onError(error);
+      this.#resting.set(sessionId, performance.now() + restMs);
       return false;
     }
+    this.#resting.delete(sessionId);
     await this.#ledger.dropDeliveries({
       sessionId,
       deliveries: deliveries.map(({ delivery }) => delivery),

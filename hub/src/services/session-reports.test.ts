@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { leaseOn, liveSession } from "../../test/harness/sessions.js";
+import { Fault } from "../domain/fault.js";
+import { JobState } from "../domain/job-state.js";
 import type { ProgressItem } from "../ledger/record-progress.js";
 import { JobFeed } from "./job-feed.js";
 import { SessionReports } from "./session-reports.js";
@@ -40,4 +42,31 @@ it("progress is kept of what its worker holds only: nobody overwrites or crowds 
 
   expect(recorded).toEqual([{ ...of("J", 3n, 50), sessionId: owner.sessionId }]);
   reports.stop();
+});
+
+it("a result that the ledger does not take just now has no verdict, so that its worker keeps it; others have theirs (D5)", async () => {
+  const ledger = {
+    report: async () => [
+      new Fault("LEDGER_UNAVAILABLE", "Not now."),
+      { type: "committed", state: JobState.Succeeded, dueAtMs: null } as const,
+    ],
+    saveCheckpoints: async () => [],
+    recordSpend: async () => [],
+    recordProgress: async () => [],
+  };
+  const feed = new JobFeed({ changed: ignore, watching: ignore });
+  const outcomes = { ended: ignore, throttled: ignore };
+  const reports = new SessionReports(ledger, feed, async () => 0, ignore, ignore, outcomes, ignore);
+  const { session } = liveSession(1, { jobs: 1 });
+  for (const jobId of ["J", "K"]) session.hold(leaseOn(jobId, 3));
+  const result = (jobId: string) => ({
+    jobId,
+    fencingToken: 3n,
+    outcome: { type: "success", result: new Uint8Array(), contentType: "" } as const,
+  });
+
+  const verdicts = await reports.report(session, [result("J"), result("K")]);
+
+  expect(verdicts.map(({ jobId, verdict }) => [jobId, verdict.type])).toEqual([["K", "committed"]]);
+  expect([...session.leases.keys()]).toEqual(["J"]);
 });

@@ -68,7 +68,10 @@ export class SessionReports {
     this.#onMeteredEnd = onMeteredEnd;
   }
 
-  /** Commits results; answers a verdict per result, in order, once it is final. */
+  /**
+   * Commits results; answers a verdict per result, in order, once it is final. One that the ledger does not take just now
+   * has none, and stays with its worker.
+   */
   async report(session: WorkerSession, results: readonly IncomingResult[]): Promise<ResultVerdict[]> {
     const acceptable = results.filter(hasOutcome);
     const committed = await this.#ledger.report(
@@ -90,12 +93,13 @@ export class SessionReports {
       }),
     );
     let at = 0;
-    const verdicts = results.map((result): ResultVerdict => {
+    const verdicts = results.flatMap((result): ResultVerdict | readonly ResultVerdict[] => {
       const { jobId, fencingToken } = result;
       if (result.outcome.type === "refused")
         return { jobId, fencingToken, verdict: { type: "refused", refusal: result.outcome.refusal } };
       const verdict = committed[at] as (typeof committed)[number];
       at += 1;
+      if (verdict instanceof Fault && verdict.reason === "LEDGER_UNAVAILABLE") return [];
       if (verdict instanceof Fault)
         return { jobId, fencingToken, verdict: { type: "refused", refusal: refusalOf(verdict) } };
       const held = session.leases.get(jobId);

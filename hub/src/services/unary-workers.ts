@@ -87,8 +87,9 @@ export class UnaryWorkers {
         });
       await this.#liveness.renew(session);
       await this.#returnExcess(session, link, request);
+      requireNotLost(session);
       if (link.waiting.length === 0) await this.#await(session, link, request, signal);
-      if (session.state.type === "lost") throw claimLost();
+      requireNotLost(session);
       const next = link.waiting.shift();
       if (next) link.lastClaim = { requestId: request.requestId, ...next };
     }
@@ -239,4 +240,9 @@ export class UnaryWorkers {
 function fits(leases: readonly LaneLease[], { jobsMax, bytesMax }: UnaryClaim): boolean {
   const bytesOf = ({ lease }: LaneLease) => lease.payload.length + (lease.checkpoint?.state.length ?? 0);
   return leases.length <= jobsMax && leases.reduce((sum, lease) => sum + bytesOf(lease), 0) <= bytesMax;
+}
+
+/** @throws Fault LEDGER_UNAVAILABLE when it is unknown what a claim of the session was granted */
+function requireNotLost(session: WorkerSession): void {
+  if (session.state.type === "lost") throw claimLost();
 }

@@ -56,6 +56,11 @@ export class WorkerGroup {
     if (!this.#isOutOfDate) this.#choice.noticed(lane);
   }
 
+  /** Another group took these: what stood in the way of smaller ones may be gone. */
+  takenElsewhere(refs: readonly Ref[]): void {
+    if (this.#tooFewBytes >= 0 && refs.some(({ laneId }) => this.#lanes.has(laneId))) this.#hasNews();
+  }
+
   /** What lanes are compared by has changed. */
   orderChanged(): void {
     this.#isOutOfDate = true;

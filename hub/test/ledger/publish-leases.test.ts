@@ -42,3 +42,31 @@ it("stores nothing under a lease that ended while it waited for the head (D4)", 
 
   expect(await publishing).toMatch("stale_fence");
 });
+
+it("waits for no job that somebody else waits with: jobs are locked in the order of their ids", async () => {
+  // Ids rise with the time.
+  const first = await desk.leased();
+  const last = await desk.leased();
+  const eye = new pg.Client({ connectionString: room.url });
+  await eye.connect();
+  await eye.query("set search_path = holdfast; begin");
+  await eye.query("select from job where id = $1 for update", [first.jobId]);
+
+  const progress = ({ jobId, fencingToken }: typeof first) => ({
+    jobId,
+    sessionId,
+    fencingToken,
+    percent: 1,
+    message: "",
+  });
+  const recording = ledger.recordProgress([progress(last), progress(first)]);
+  const isHeldUp = () =>
+    room.sql(`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+      and application_name = 'holdfast-writer'`);
+  await expect.poll(isHeldUp, { timeout: 4_000 }).toHaveLength(1);
+
+  await room.sql("select from job where id = $1 for update nowait", [last.jobId]);
+  await eye.query("commit");
+  await eye.end();
+  expect(await recording).toEqual([true, true]);
+});
