@@ -43,7 +43,7 @@ const ROWS = [
     name: "outputClosed",
     code: 141,
     meaning:
-      "Whoever read its output, such as `| head`, closed it before it was done; the rest was not done.",
+      "Its output could not be written: closed by `| head` or the like, and the rest was not done, or the disk is full.",
   },
   { name: "terminated", code: 143, meaning: "Terminated (SIGTERM) before it was done." },
 ] as const satisfies readonly ExitCodeRow[];

@@ -1,10 +1,15 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, existsSync, openSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
+import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { EXIT } from "../src/exit-codes.js";
 import { type FakeServices, jobNotFound, startFakeHub } from "./fake-hub.js";
-import { spawnHoldfast } from "./holdfast-process.js";
+import { PROGRAM, spawnHoldfast } from "./holdfast-process.js";
 
 let place = "";
 beforeAll(async () => {
@@ -65,3 +70,17 @@ test("a closed stderr keeps no command from its work, and does not change its co
   );
   expect([done.exitCode, failed.exitCode]).toEqual([EXIT.ok, EXIT.notFound]);
 });
+
+test.skipIf(!existsSync("/dev/full"))(
+  "a disk that is full fails a command whose output it does not take, in few words",
+  async () => {
+    const full = openSync("/dev/full", "w");
+    onTestFinished(() => closeSync(full));
+    const child = spawn(process.execPath, [PROGRAM, "exit-codes"], { stdio: ["ignore", full, "pipe"] });
+    const [exitCode, stderr] = await Promise.all([
+      once(child, "close").then(([code]) => code),
+      text(child.stderr as Readable),
+    ]);
+    expect({ exitCode, stderr }).toEqual({ exitCode: EXIT.outputClosed, stderr: "" });
+  },
+);

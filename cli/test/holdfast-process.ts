@@ -2,7 +2,7 @@ import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
-const PROGRAM = fileURLToPath(new URL("../bin/holdfast.js", import.meta.url));
+export const PROGRAM = fileURLToPath(new URL("../bin/holdfast.js", import.meta.url));
 
 export interface HoldfastProcess {
   readonly child: ChildProcess;

@@ -120,23 +120,30 @@ export async function startHub(options: HubOptions, log: (line: string) => void)
   const nats = config.natsUrl
     ? await startNatsLink({ ...defaultNatsLinkSettings, url: config.natsUrl, name: "holdfast hub" }, log)
     : null;
+  const opened: Opened = [];
   try {
-    return await startOn(config, postgres, nats, log);
+    return await startOn(config, postgres, nats, opened, log);
   } catch (error) {
+    for (const close of opened.reverse()) await close().catch(() => undefined);
     await nats?.close();
     await postgres?.stop();
     throw error;
   }
 }
 
+/** How to close what a start has opened, should it fail before all is there that closes it in order. */
+type Opened = (() => Promise<unknown>)[];
+
 async function startOn(
   config: HubConfig,
   postgres: EmbeddedPostgres | null,
   nats: NatsLink | null,
+  opened: Opened,
   log: (line: string) => void,
 ): Promise<RunningHub> {
   const databaseUrl = config.databaseUrl ?? (postgres as EmbeddedPostgres).url;
   const telemetry = startTelemetry(hubVersion);
+  opened.push(() => telemetry.stop());
   const onDefect = (error: unknown) => log(`error: ${error instanceof Error ? error.stack : String(error)}`);
   const onTrouble = (error: unknown) =>
     log(`warning: ${error instanceof Error ? error.message : String(error)}`);
@@ -175,6 +182,7 @@ async function startOn(
     },
     onReadError: onTrouble,
   });
+  opened.push(() => ledger.stop());
 
   const observer = busMetrics();
   const bus = nats ? createNatsBus(nats, config.natsPrefix, observer) : createMemoryExchange().join(observer);
@@ -188,6 +196,10 @@ async function startOn(
   const lanes = nats
     ? createJetstreamLanes(nats, jetstreamLanesSettings(config), laneCounts, log)
     : createMemoryLanes({ windowRefsMax: config.laneWindowRefsMax });
+  opened.push(
+    () => bus.close(),
+    () => lanes.stop(),
+  );
   const book = new LaneBook(ledger, config.lanesPerTenantMax);
   await book.load();
   const returnLeases = leaseReturner(ledger, lanes, feed, () => gates.meteredLeaseEnded());
@@ -376,6 +388,7 @@ async function startOn(
     await telemetry.stop();
     await postgres?.stop();
   };
+  opened.length = 0;
   try {
     if (exposed !== undefined) await refuseOpenHub(exposed, ledger);
     await forwarder?.start();

@@ -1,9 +1,10 @@
-// OpenTelemetry: metrics for Prometheus on the HTTP port, always; traces and metrics by OTLP when
+// OpenTelemetry: metrics for Prometheus on the HTTP port, always, and by OTLP over HTTP when
 // OTEL_EXPORTER_OTLP_ENDPOINT is set (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/).
 // Other rooms know @opentelemetry/api only.
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { OTLPMetricExporter } from "@opentelemetry/exporter-metrics-otlp-proto";
 import { PrometheusExporter } from "@opentelemetry/exporter-prometheus";
-import { NodeSDK, resources } from "@opentelemetry/sdk-node";
+import { metrics, NodeSDK, resources } from "@opentelemetry/sdk-node";
 
 export interface Telemetry {
   /** Answers a scrape in the Prometheus text format. */
@@ -14,19 +15,30 @@ export interface Telemetry {
 /** Starts the SDK. Instruments must be made after this: those made before stay silent. */
 export function startTelemetry(hubVersion: string): Telemetry {
   const exporter = new PrometheusExporter({ preventServerStart: true });
-  const isExporting = Boolean(process.env.OTEL_EXPORTER_OTLP_ENDPOINT);
+  const readers: metrics.IMetricReader[] = [exporter];
+  if (process.env.OTEL_EXPORTER_OTLP_ENDPOINT) readers.push(otlpReader());
   const sdk = new NodeSDK({
     resource: resources.resourceFromAttributes({
       "service.name": process.env.OTEL_SERVICE_NAME ?? "holdfast-hub",
       "service.version": hubVersion,
     }),
-    metricReaders: [exporter],
+    metricReaders: readers,
     autoDetectResources: false,
-    ...(!isExporting && { spanProcessors: [], logRecordProcessors: [] }),
+    spanProcessors: [],
+    logRecordProcessors: [],
   });
   sdk.start();
   return {
     serveMetrics: (request, response) => exporter.getMetricsRequestHandler(request, response),
     stop: () => sdk.shutdown(),
   };
+}
+
+function otlpReader(): metrics.IMetricReader {
+  const exportIntervalMillis = Number(process.env.OTEL_METRIC_EXPORT_INTERVAL) || 60_000;
+  return new metrics.PeriodicExportingMetricReader({
+    exporter: new OTLPMetricExporter(),
+    exportIntervalMillis,
+    exportTimeoutMillis: Math.min(exportIntervalMillis, 30_000),
+  });
 }

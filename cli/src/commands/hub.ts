@@ -47,7 +47,7 @@ async function runHub(flags: HubOptions, { io, output }: Invocation): Promise<Ex
     output.item({ event: "stopped" });
     return EXIT.ok;
   } catch (error) {
-    throw hubFailure(error);
+    throw shutdown.signal.aborted ? shutdown.signal.reason : hubFailure(error);
   } finally {
     shutdown.dispose();
   }

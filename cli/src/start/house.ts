@@ -65,7 +65,14 @@ export interface House {
 /** Resolves once every hub listens and every worker holds its stream; when that fails, no child is left. */
 export async function startHouse(options: HouseOptions): Promise<House> {
   const logs = join(options.dataDir, "logs");
-  await mkdir(logs, { recursive: true });
+  await mkdir(logs, { recursive: true }).catch((cause: Error) => {
+    throw new CliError(`The data directory cannot be used: ${cause.message}`, {
+      exitCode: EXIT.refused,
+      reason: "CANNOT_OPEN",
+      next: "Choose another --data-dir, or run as its owner.",
+      cause,
+    });
+  });
   const children = { nats: [] as Child[], hubs: new Map<string, Child>(), workers: [] as Child[] };
   let fail: (error: unknown) => void = () => undefined;
   const failure = new Promise<never>((_, reject) => {

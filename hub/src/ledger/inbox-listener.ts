@@ -4,6 +4,7 @@
 //
 // Nothing rests on it: hubs look into the inbox once a second besides.
 import pg from "pg";
+import { endClient } from "./end-client.js";
 
 const reopenMs = 1_000;
 
@@ -71,7 +72,7 @@ export class InboxListener {
     clearTimeout(this.#reopening);
     const client = this.#client;
     this.#client = undefined;
-    await client?.end().catch(() => undefined);
+    if (client) await endClient(client);
   }
 
   #reopen(): void {

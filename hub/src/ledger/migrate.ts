@@ -1,6 +1,9 @@
 import { readdir, readFile } from "node:fs/promises";
 import pg from "pg";
 
+/** A connection that is lost fails the statement under way, and the next; nobody listening would end the process. */
+export const heardByTheQuery = () => undefined;
+
 const migrationsFolder = new URL("../../migrations/", import.meta.url);
 
 /** Days of partitions made ahead of time. */
@@ -13,7 +16,12 @@ export const partitionDaysAhead = 3;
  * @throws when the database is newer than this program, is older than PostgreSQL 15, or a migration fails
  */
 export async function migrate(databaseUrl: string): Promise<number> {
-  const client = new pg.Client({ connectionString: databaseUrl, application_name: "holdfast-migrate" });
+  const client = new pg.Client({
+    connectionString: databaseUrl,
+    application_name: "holdfast-migrate",
+    connectionTimeoutMillis: 30_000,
+  });
+  client.on("error", heardByTheQuery);
   await client.connect();
   try {
     const version = await client.query<{ v: string }>("select current_setting('server_version_num') as v");

@@ -1,5 +1,6 @@
 import pg from "pg";
 import { Fault } from "../domain/fault.js";
+import { cutOff } from "./end-client.js";
 import { classifyFailure } from "./failure.js";
 import { durableCommits, plansByKey } from "./writer-connection.js";
 
@@ -16,6 +17,7 @@ const readSettings = `
 
 export class ReadPool {
   readonly #pool: pg.Pool;
+  readonly #clients = new Set<pg.PoolClient>();
 
   /** @param onError an idle connection was lost; the pool opens another */
   constructor(databaseUrl: string, connectionsMax: number, onError: (error: Error) => void) {
@@ -31,6 +33,8 @@ export class ReadPool {
       },
     });
     this.#pool.on("error", onError);
+    this.#pool.on("connect", (client) => this.#clients.add(client));
+    this.#pool.on("remove", (client) => this.#clients.delete(client));
   }
 
   /** @throws Fault LEDGER_UNAVAILABLE when the server is away */
@@ -51,7 +55,10 @@ export class ReadPool {
     }
   }
 
-  end(): Promise<void> {
-    return this.#pool.end();
+  async end(): Promise<void> {
+    const clients = [...this.#clients];
+    await this.#pool.end();
+    // Of a server that is frozen they would stay half open.
+    for (const client of clients) cutOff(client as unknown as pg.Client);
   }
 }

@@ -1,6 +1,7 @@
 import pg from "pg";
 import { OwnerType } from "../domain/channel.js";
 import { noJob } from "./effect-items.js";
+import { heardByTheQuery } from "./migrate.js";
 
 /** Of a partition of jobs that another took the place of. */
 const replacedSuffix = "_replaced";
@@ -43,6 +44,7 @@ export async function runRetention(options: RetentionOptions): Promise<Retention
     connectionString: options.databaseUrl,
     application_name: "holdfast-retention",
   });
+  client.on("error", heardByTheQuery);
   await client.connect();
   try {
     await client.query(`set search_path = holdfast; set lock_timeout = '${lockPatience}'`);

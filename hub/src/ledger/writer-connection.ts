@@ -10,6 +10,7 @@
 import { hostname } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
+import { endClient } from "./end-client.js";
 
 const fillPageText = "insert into event_page (at, writer_id, batch, items) values (now(), $1, $2, '{}')";
 
@@ -154,7 +155,7 @@ export class WriterConnection {
   async abandon(): Promise<void> {
     const client = this.#client;
     this.#client = undefined;
-    await client?.end().catch(() => undefined);
+    if (client) await endClient(client);
   }
 
   /** Ends this life of the hub: its writer number is never used again. */

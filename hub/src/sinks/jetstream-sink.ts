@@ -147,6 +147,8 @@ export class JetStreamSink implements EventSink {
     // An answer to a batch that was given up.
     if (!waiting) return;
     const refusal = refusalIn(message);
+    // Others may listen on the subjects, and answer: that stores nothing.
+    if (refusal === null && !message.string().includes(`"stream":"${streamName(this.#settings)}"`)) return;
     if (refusal === null) {
       waiting.missing -= 1;
       if (waiting.missing === 0) waiting.settle();
@@ -187,8 +189,12 @@ function waitFor(messages: number, timeoutMs: number): Waiting {
 const nanosecondsPerMs = 1_000_000;
 
 /** Makes the stream, or gives it the limits that are asked for; its number of replicas is left to the operator. */
+function streamName({ prefix }: JetStreamSinkSettings): string {
+  return `${prefix}_EVENTS`;
+}
+
 async function ensureStream(manager: JetStreamManager, settings: JetStreamSinkSettings): Promise<void> {
-  const name = `${settings.prefix}_EVENTS`;
+  const name = streamName(settings);
   const wanted = {
     subjects: [`${settings.prefix}.event.>`],
     max_age: settings.maxAgeMs * nanosecondsPerMs,

@@ -3,6 +3,7 @@ import { connect } from "@nats-io/transport-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { defaultNatsLinkSettings, type NatsLink, startNatsLink } from "../../src/nats/nats-link.js";
 import { JetStreamSink } from "../../src/sinks/jetstream-sink.js";
+import { SinkError } from "../../src/sinks/sink.js";
 import { readEventStream } from "../harness/event-stream.js";
 import { useNats } from "../harness/nats.js";
 import { describeSink, outgoing } from "./conformance.js";
@@ -97,5 +98,19 @@ describe("the stream of events", () => {
     });
     await connection.close();
     for (const one of [sink, other]) await one.close();
+  });
+
+  it("takes the answer of nobody else for its acknowledgement (D20)", async () => {
+    const sink = new JetStreamSink(link, { ...settings, ackTimeoutMs: 500, prefix: "own" });
+    await sink.publish([outgoing()]);
+    const connection = await connect({ servers: nats.url().split(",") });
+    connection.subscribe("own.event.>", { callback: (_, message) => void message.respond("thanks") });
+    await connection.flush();
+    await (await jetstreamManager(connection)).streams.delete("own_EVENTS");
+
+    await expect(sink.publish([outgoing()])).rejects.toBeInstanceOf(SinkError);
+
+    await connection.close();
+    await sink.close();
   });
 });
