@@ -115,6 +115,30 @@ describe("the embedded PostgreSQL", () => {
     expect(await query(url, "select n from kept order by n")).toEqual([{ n: 1 }, { n: 2 }]);
   });
 
+  it("whose hold was lost is held again, and not stopped by whoever comes and goes", async () => {
+    const dataDir = await folder();
+    const { url } = await start(dataDir);
+    const holders = "select pid from pg_locks where locktype = 'advisory' and mode = 'ShareLock' and granted";
+    const [before] = (await query(url, holders)) as { pid: number }[];
+    await query(url, `select pg_terminate_backend(${before?.pid})`);
+    const others = async () =>
+      ((await query(url, holders)) as { pid: number }[]).filter(({ pid }) => pid !== before?.pid).length;
+    await expect.poll(others, { timeout: 10_000 }).toBe(1);
+
+    const passing = await startHolder(dataDir);
+
+    expect(await passing.letGo()).toEqual(["PostgreSQL goes on: another process uses it"]);
+    expect(await query(url, "select 1 as alive")).toEqual([{ alive: 1 }]);
+  });
+
+  it("that was killed is started again under whoever holds it (D1)", async () => {
+    const { url, pid } = await start(await folder());
+    process.kill(pid, "SIGKILL");
+
+    const alive = () => query(url, "select 1 as alive").catch(String);
+    await expect.poll(alive, { timeout: 30_000, interval: 200 }).toEqual([{ alive: 1 }]);
+  }, 40_000);
+
   it("starts over the lock file of a dead server whose pid now belongs to another process", async () => {
     const dataDir = await folder();
     const server = await start(dataDir);

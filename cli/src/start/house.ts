@@ -89,9 +89,14 @@ export async function startHouse(options: HouseOptions): Promise<House> {
     const late = lateness(child, withinMs, join(logs, `${child.name}.log`));
     return Promise.race([child.up, late.failure, aborted(options.signal), failure]).finally(late.cancel);
   };
+  let isStopping = false;
+  let rolling: Promise<unknown> = Promise.resolve();
   const stop = async (why: "asked" | "failed") => {
+    isStopping = true;
     const withinMs = why === "asked" ? WORKER_STOP_WITHIN_MS : WORKER_STOP_AFTER_FAILURE_MS;
     await Promise.all(children.workers.map((worker) => worker.stop(withinMs)));
+    // It may have a hub to start yet, which would be left behind.
+    await rolling.catch(() => undefined);
     await Promise.all([...children.hubs.values()].map((hub) => hub.stop(HUB_STOP_WITHIN_MS)));
     await Promise.all(children.nats.map((nats) => nats.stop(NATS_STOP_WITHIN_MS)));
   };
@@ -109,6 +114,12 @@ export async function startHouse(options: HouseOptions): Promise<House> {
     children.hubs.set(place.name, hub);
     const { grpcAddress, httpAddress } = expectWord(await untilUp(hub, HUB_UP_WITHIN_MS), "listening");
     return { name: place.name, grpcAddress, hubUrl: `http://${httpAddress}` };
+  };
+  const roll = async ({ name, grpcAddress, hubUrl }: RunningHub, natsUrl: string | undefined) => {
+    await children.hubs.get(name)?.stop(HUB_STOP_WITHIN_MS);
+    if (isStopping) return;
+    const httpListen = hubUrl.replace("http://", "");
+    await startHub({ name, grpcListen: grpcAddress, httpListen }, natsUrl);
   };
 
   try {
@@ -131,10 +142,10 @@ export async function startHouse(options: HouseOptions): Promise<House> {
       logs,
       failure,
       stop,
-      roll: async ({ name, grpcAddress, hubUrl }) => {
-        await children.hubs.get(name)?.stop(HUB_STOP_WITHIN_MS);
-        const httpListen = hubUrl.replace("http://", "");
-        await startHub({ name, grpcListen: grpcAddress, httpListen }, natsUrl);
+      roll: (hub) => {
+        const rolled = roll(hub, natsUrl);
+        rolling = rolled;
+        return rolled;
       },
     };
   } catch (error) {

@@ -4,13 +4,15 @@
  * The server outlives a killed hub, by design of PostgreSQL and to the hub's good: the next hub adopts it. What must
  * hold:
  * - of any number of processes that start on one data directory at once, one starts the server, the others adopt it;
- * - the server stops when the last process that holds it stops, never under another one;
+ * - the server stops when the last process that holds it stops, never under another one: a hold that is lost, with its
+ *   connection or the whole server, is taken again, and the server is started again if it has to be;
  * - a cluster is whole or absent (see ensureCluster);
  * - durability is PostgreSQL's default, spelled out (D1).
  */
+import { setTimeout as delay } from "node:timers/promises";
 import { type MajorVersion, settleBinaries } from "./embedded-postgres-binaries.js";
 import { ensureCluster, readPassword, type Settings } from "./embedded-postgres-cluster.js";
-import { ensureDatabase, isLastHold, urlOf } from "./embedded-postgres-hold.js";
+import { ensureDatabase, isLastHold, takeHold, urlOf } from "./embedded-postgres-hold.js";
 import { settlePlace } from "./embedded-postgres-place.js";
 import { type HeldServer, startOrAdopt, stopServer } from "./embedded-postgres-server.js";
 
@@ -42,6 +44,8 @@ export interface EmbeddedPostgres {
 }
 
 const databaseName = "holdfast";
+const retakeAfterMs = 200;
+const retakePauseMsMax = 10_000;
 
 /** @throws EmbeddedPostgresError when the message is all that the operator needs */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
@@ -55,16 +59,53 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     throw error;
   });
   log(`PostgreSQL ${version} ${describe(server)}, data in ${place.clusterDir}`);
-  const url = urlOf(await readPassword(place), server.port, databaseName);
+  const password = await readPassword(place);
+  const url = urlOf(password, server.port, databaseName);
   let stopped: Promise<void> | undefined;
+  let isRestarting = false;
+  let retaking: Promise<void> = Promise.resolve();
+
+  function keepHold(): void {
+    server.hold.once("end", () => {
+      if (!stopped && !isRestarting) retaking = retake();
+    });
+  }
+
+  async function retake(): Promise<void> {
+    for (let pauseMs = retakeAfterMs; !stopped; pauseMs = Math.min(pauseMs * 2, retakePauseMsMax)) {
+      await delay(pauseMs, undefined, { ref: false });
+      if (stopped) return;
+      try {
+        server = await startOrAdopt({ place, binaries, settings, port: server.port, log });
+        log(`PostgreSQL ${describe(server)} again`);
+        return keepHold();
+      } catch (error) {
+        log(`warning: ${(error as Error).message}`);
+      }
+    }
+  }
+
+  /** Whether nobody else holds the server. Of one that does not answer nobody does. */
+  async function isLast(): Promise<boolean> {
+    try {
+      return await isLastHold(server.hold);
+    } catch {
+      const hold = await takeHold(server.port, password, place.clusterDir);
+      if (!hold) return true;
+      server.hold = hold;
+      return await isLastHold(hold);
+    }
+  }
 
   async function stop(): Promise<void> {
-    // A crash of the server takes every hold with it: nobody is known to hold it then.
-    const isLast = await isLastHold(server.hold).catch(() => true);
-    if (isLast) await stopServer(place, binaries);
+    await retaking;
+    const isAlone = await isLast();
+    if (isAlone) await stopServer(place, binaries);
     await server.hold.end().catch(() => {});
-    log(isLast ? "PostgreSQL stopped" : "PostgreSQL goes on: another process uses it");
+    log(isAlone ? "PostgreSQL stopped" : "PostgreSQL goes on: another process uses it");
   }
+
+  keepHold();
 
   return {
     url,
@@ -75,9 +116,16 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     },
     stop: () => (stopped ??= stop()),
     async restart() {
-      await stopServer(place, binaries);
-      await server.hold.end().catch(() => {});
-      server = await startOrAdopt({ place, binaries, settings, port: server.port, log });
+      await retaking;
+      isRestarting = true;
+      try {
+        await stopServer(place, binaries);
+        await server.hold.end().catch(() => {});
+        server = await startOrAdopt({ place, binaries, settings, port: server.port, log });
+        keepHold();
+      } finally {
+        isRestarting = false;
+      }
     },
   };
 }
