@@ -2,9 +2,12 @@
 // OTEL_EXPORTER_OTLP_ENDPOINT is set (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/).
 // Other rooms know @opentelemetry/api only.
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { setTimeout as delay } from "node:timers/promises";
 import { OTLPMetricExporter } from "@opentelemetry/exporter-metrics-otlp-proto";
 import { PrometheusExporter } from "@opentelemetry/exporter-prometheus";
 import { metrics, NodeSDK, resources } from "@opentelemetry/sdk-node";
+
+const shutdownPatienceMs = 2_000;
 
 export interface Telemetry {
   /** Answers a scrape in the Prometheus text format. */
@@ -30,7 +33,8 @@ export function startTelemetry(hubVersion: string): Telemetry {
   sdk.start();
   return {
     serveMetrics: (request, response) => exporter.getMetricsRequestHandler(request, response),
-    stop: () => sdk.shutdown(),
+    // A collector that is away would be tried again and again.
+    stop: () => Promise.race([sdk.shutdown(), delay(shutdownPatienceMs, undefined, { ref: false })]),
   };
 }
 

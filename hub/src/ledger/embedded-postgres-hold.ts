@@ -2,6 +2,7 @@ import { realpath } from "node:fs/promises";
 import pg from "pg";
 import { superuser } from "./embedded-postgres-cluster.js";
 import { EmbeddedPostgresError } from "./embedded-postgres-error.js";
+import { endClient } from "./end-client.js";
 
 /** The advisory lock that everyone who uses an embedded server shares: "hold" in ASCII. */
 const holdKey = 0x686f6c64;
@@ -53,7 +54,7 @@ export async function takeHold(
     }
     // Starting, stopping, or gone: the caller looks again.
   }
-  await client.end().catch(() => {});
+  await endClient(client);
   return undefined;
 }
 

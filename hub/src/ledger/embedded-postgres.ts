@@ -15,6 +15,7 @@ import { ensureCluster, readPassword, type Settings } from "./embedded-postgres-
 import { ensureDatabase, isLastHold, takeHold, urlOf } from "./embedded-postgres-hold.js";
 import { settlePlace } from "./embedded-postgres-place.js";
 import { type HeldServer, startOrAdopt, stopServer } from "./embedded-postgres-server.js";
+import { endClient } from "./end-client.js";
 
 export interface EmbeddedPostgresOptions {
   /** The hub's data directory. The cluster lives in its folder `postgres`, or where the log says. */
@@ -101,7 +102,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     await retaking;
     const isAlone = await isLast();
     if (isAlone) await stopServer(place, binaries);
-    await server.hold.end().catch(() => {});
+    await endClient(server.hold);
     log(isAlone ? "PostgreSQL stopped" : "PostgreSQL goes on: another process uses it");
   }
 
@@ -120,7 +121,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       isRestarting = true;
       try {
         await stopServer(place, binaries);
-        await server.hold.end().catch(() => {});
+        await endClient(server.hold);
         server = await startOrAdopt({ place, binaries, settings, port: server.port, log });
         keepHold();
       } finally {

@@ -1,4 +1,4 @@
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import { until } from "../../test/harness/raw-wait.js";
 import { idOf } from "../../test/harness/refs.js";
 import { Fault } from "../domain/fault.js";
@@ -83,4 +83,32 @@ it("a look that is under way ends with the session that it is at when the hub st
   await stopping;
 
   expect(taken).toEqual([idOf(1)]);
+});
+
+it("a session whose leases did not come back is left alone for a while", async () => {
+  vi.useFakeTimers();
+  let tries = 0;
+  let looks = 0;
+  const ledger = {
+    expireSessions: async () => [],
+    readExpiredSessions: async () => {
+      looks += 1;
+      return [{ sessionId: idOf(1), deliveries: [{ delivery: 1, jobIds: [idOf(1)], isDelivered: true }] }];
+    },
+    dropDeliveries: async () => true as const,
+  };
+  const ignore = () => undefined;
+  const refuse = async () => {
+    tries += 1;
+    throw new Fault("LEDGER_UNAVAILABLE", "Not now.");
+  };
+  const reaper = new Reaper(ledger, refuse, ignore, ignore);
+
+  reaper.start();
+  await vi.advanceTimersByTimeAsync(59_000);
+  expect([looks > 50, tries]).toEqual([true, 1]);
+  await vi.advanceTimersByTimeAsync(3_000);
+  expect(tries).toBe(2);
+  await reaper.stop();
+  vi.useRealTimers();
 });

@@ -67,6 +67,8 @@ export class Reaper {
     const expired = await this.#ledger.expireSessions(sessionsPerLookMax);
     if (expired.length > 0) this.#onExpired(expired);
     const sessions = await this.#ledger.readExpiredSessions(sessionsPerLookMax, deliveriesPerLookMax);
+    const listed = new Set(sessions.map(({ sessionId }) => sessionId));
+    for (const sessionId of this.#resting.keys()) if (!listed.has(sessionId)) this.#resting.delete(sessionId);
     let hasMore = false;
     for (const session of sessions) {
       if (this.#isStopped) break;

@@ -2,6 +2,7 @@ import { v7 as uuidv7 } from "uuid";
 import { describe, expect, it } from "vitest";
 import { JobEventType, JobState } from "../../src/domain/job-state.js";
 import type { Outcome } from "../../src/domain/outcome.js";
+import { failJobs } from "../harness/failing-jobs.js";
 import { done, failed, readRow, reportItem, submitOne, unrefused } from "../harness/ledger-acts.js";
 import { openLedgerDesk } from "../harness/ledger-desk.js";
 
@@ -181,6 +182,22 @@ describe("an operator's retry", () => {
     expect(await room.ledger.revive({ jobId: uuidv7(), tenantId: 1, reason: "" })).toEqual({
       type: "not_found",
     });
+  });
+
+  it("that meets a conflict answers for what it revived, and for nothing that was open before", async () => {
+    const lease = await leased();
+    unrefused(
+      await room.ledger.report([reportItem(sessionId, lease, { ...failed, permanent: true } as Outcome)]),
+    );
+    const open = await submitOne(room);
+    const mended = await failJobs(room, "update", ["40001"]);
+
+    const revived = await room.ledger.reviveAll(
+      [lease.jobId, open].map((jobId) => ({ jobId, tenantId: 1, reason: "" })),
+    );
+
+    await mended();
+    expect(revived).toMatchObject([{ type: "revived" }, { type: "not_dead", state: JobState.Ready }]);
   });
 
   it("is carried out although another tenant tried the same id in the same batch", async () => {

@@ -37,6 +37,7 @@ import type {
 } from "../signals/subscribe-options.js";
 import { HubSubscription, type Subscription } from "../signals/subscription.js";
 import type { Published } from "../signals/waiting-signals.js";
+import { timerMsMax } from "../timer-limit.js";
 import { HubConnection, type Repeat } from "./hub-connection.js";
 import { type JobInit, jobSpec } from "./job-init.js";
 import { type WatchTarget, watchJobs } from "./watch-jobs.js";
@@ -187,9 +188,6 @@ const failurePolicies = {
   continue: FailurePolicy.CONTINUE,
   "wait-for-all": FailurePolicy.WAIT_FOR_ALL,
 } as const;
-
-/** Timers of Node reach no further: one that is set for later ends at once. */
-const waitMsMax = 0x7fff_ffff;
 
 const terminal: ReadonlySet<JobState> = new Set([JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED]);
 
@@ -367,8 +365,8 @@ export function openClient(
     },
 
     async waitFor(jobId, { timeoutMs, signal } = {}) {
-      if (timeoutMs !== undefined && !(timeoutMs >= 0 && timeoutMs <= waitMsMax))
-        throw new RangeError(`timeoutMs must be from 0 to ${waitMsMax}, got ${timeoutMs}`);
+      if (timeoutMs !== undefined && !(timeoutMs >= 0 && timeoutMs <= timerMsMax))
+        throw new RangeError(`timeoutMs must be from 0 to ${timerMsMax}, got ${timeoutMs}`);
       const timeout = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
       const stop = AbortSignal.any([signal, timeout].filter((given) => given !== undefined));
       try {

@@ -1,5 +1,6 @@
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { type Metadata, status } from "@grpc/grpc-js";
+import { timerMsMax } from "../timer-limit.js";
 import type { CallFailure } from "./holdfast-error.js";
 
 /** The part of a grpc-js ServiceError that is read here. */
@@ -29,9 +30,6 @@ export function callFailure(failed: FailedStatus): CallFailure {
     return bare;
   }
 }
-
-/** A timer that is set further ahead fires at once. */
-const timerMsMax = 0x7fff_ffff;
 
 /** A duration as ErrorInfo metadata writes it: seconds with an "s", such as "0.5s". */
 function durationTextMs(text: string | undefined): number | undefined {
