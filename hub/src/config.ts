@@ -70,6 +70,14 @@ export const HUB_OPTION_TABLE = [
     help: "PEM private key of --tls-cert",
   },
   {
+    field: "auditKey",
+    flag: "audit-key",
+    env: "HOLDFAST_AUDIT_KEY",
+    unit: "file",
+    default: null,
+    help: "PEM private key (Ed25519) that seals what operators change, made by `holdfast audit keygen`; with the embedded ledger one is made in --data-dir",
+  },
+  {
     field: "natsUrl",
     flag: "nats-url",
     env: "HOLDFAST_NATS_URL",

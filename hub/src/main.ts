@@ -12,6 +12,7 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from "./ledger/embedded-
 import { type Ledger, openLedger } from "./ledger/ledger.js";
 import { defaultNatsLinkSettings, type NatsLink, startNatsLink } from "./nats/nats-link.js";
 import { accessService } from "./rpc/access-service.js";
+import { auditService } from "./rpc/audit-service.js";
 import { backfillService } from "./rpc/backfill-service.js";
 import { budgetService } from "./rpc/budget-service.js";
 import { startConnectors } from "./rpc/connectors.js";
@@ -31,6 +32,7 @@ import { workerService } from "./rpc/worker-service.js";
 import { Access } from "./services/access.js";
 import { Acknowledgements } from "./services/acknowledgements.js";
 import { Attachments } from "./services/attachments.js";
+import { Audits } from "./services/audits.js";
 import { ChangeRelay } from "./services/change-relay.js";
 import { DeadWriters } from "./services/dead-writers.js";
 import { DirectLeases } from "./services/direct-leases.js";
@@ -78,6 +80,7 @@ import { Reaper } from "./services/reaper.js";
 import { Replays } from "./services/replays.js";
 import { Runs } from "./services/runs.js";
 import { scheduleServices } from "./services/schedule-services.js";
+import { openSealing } from "./services/sealing.js";
 import { SessionLeases } from "./services/session-leases.js";
 import { SessionLiveness } from "./services/session-liveness.js";
 import type { RevokedLease } from "./services/session-messages.js";
@@ -293,6 +296,7 @@ async function startOn(
     closed: () => peers.configChanged("keys"),
   };
   const access = new Access(ledger, accessHooks, exposed !== undefined);
+  const sealing = await openSealing(ledger, { ...config, isEmbedded: postgres !== null }, log, onTrouble);
   const settledDeliveries = new SettledDeliveries(ledger, sessions, onTrouble);
   const leaseCheck = new LeaseCheck(config.heartbeatIntervalMs, ledger, sessions, onTrouble);
   const keyCheck = new KeyCheck(
@@ -364,6 +368,7 @@ async function startOn(
     budgetService(gates.budgets),
     productService(new Products(ledger, productBook, peers)),
     operationService(new Operations(ledger)),
+    auditService(new Audits(ledger, sealing)),
     signalService({ ...signals, limits: config, onDefect }),
   ];
   const stopServices = async () => {
@@ -374,7 +379,7 @@ async function startOn(
     await inbox.stop();
     await Promise.all([gates.stop(), productBook.stop()]);
     await Promise.all([timers.stop(), reaper.stop(), refill.stop(), maintenance.stop()]);
-    await deadWriters.stop();
+    await Promise.all([deadWriters.stop(), sealing?.sealer.stop()]);
     await Promise.all([settledDeliveries.stop(), leaseCheck.stop(), keyCheck.stop(), laneNews.stop()]);
     relay.stop();
     feed.stop();
@@ -399,6 +404,7 @@ async function startOn(
     reaper.start();
     maintenance.start();
     deadWriters.start();
+    sealing?.sealer.start();
     settledDeliveries.start();
     leaseCheck.start();
     keyCheck.start();

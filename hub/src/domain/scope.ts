@@ -12,6 +12,7 @@ export const scopes = [
   "signals:operate",
   "limits:operate",
   "fleet:read",
+  "audit:read",
   "access:admin",
 ] as const;
 export type Scope = (typeof scopes)[number];

@@ -172,4 +172,14 @@ export const contractClauses: readonly ContractClause[] = [
       where step <> 1 and (w.ended_at is not null or exists (
         select from pg_locks l where l.locktype = 'advisory' and l.classid::bigint = ${writerLockClass} and l.objid::bigint = s.writer_id))`,
   },
+  {
+    clause: "D22",
+    promise: "the seals of each tenant are numbered without a gap, and what is sealed is in one of them",
+    broken: `select tenant_id, number from (
+        select tenant_id, number, number - lag(number, 1, 0::bigint) over (partition by tenant_id order by number) as step
+        from audit_seal) s where step <> 1
+      union all select o.tenant_id, o.seal_number from operation o
+      left join audit_seal s on s.tenant_id = o.tenant_id and s.number = o.seal_number
+      where o.seal_number is not null and s.number is null`,
+  },
 ];

@@ -10,6 +10,7 @@ import type { Operator } from "../domain/operation.js";
 import type { WeightChange } from "../domain/product.js";
 import type { Woken } from "../domain/wait.js";
 import * as keys from "./api-keys.js";
+import * as audit from "./audit.js";
 import * as backfills from "./backfills.js";
 import * as budgets from "./budgets.js";
 import { type CancelItem, type CancelResult, cancelJobs } from "./cancel-job.js";
@@ -356,6 +357,11 @@ export async function openLedger(options: LedgerOptions) {
 
     listOperations: (tenantId: number, target: string, beforeId: string, limit: number) =>
       listOperations(db, tenantId, target, beforeId, limit),
+    readUnsealedTenants: (countMax: number) => audit.readUnsealedTenants(db, countMax),
+    readUnsealed: (tenantId: number, limit: number) => audit.readUnsealed(db, tenantId, limit),
+    writeSeal: (...seal: DropFirst<Parameters<typeof audit.writeSeal>>) => audit.writeSeal(db, ...seal),
+    readAuditHead: (tenantId: number, countMax: number) => audit.readAuditHead(db, tenantId, countMax),
+    readSeals: (tenantId: number, from: number, limit: number) => audit.readSeals(db, tenantId, from, limit),
 
     readSchedule: (tenantId: number, name: string) => schedules.readSchedule(db, tenantId, name),
     listSchedules: (tenantId: number, afterName: string, limit: number) =>

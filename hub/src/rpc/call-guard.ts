@@ -87,6 +87,8 @@ const methodScopes: Readonly<Record<string, Scope | readonly Scope[]>> = {
   "LimitService.Get": "jobs:read",
   "LimitService.List": "jobs:read",
   "OperationService.List": "fleet:read",
+  "AuditService.GetHead": "audit:read",
+  "AuditService.Export": "audit:read",
   "AccessService.CreateKey": "access:admin",
   "AccessService.ListKeys": "access:admin",
   "AccessService.RevokeKey": "access:admin",

@@ -274,3 +274,19 @@ export function waitMetrics(ledger: { countSuspended: () => Promise<number> }) {
     woken: (reason: string, jobs: number) => woken.add(jobs, { reason }),
   };
 }
+
+/** What the sealed history is watched by. */
+export function sealMetrics() {
+  const meter = metrics.getMeter("holdfast");
+  const sealed = meter.createCounter("holdfast.audit.sealed", {
+    description: "Operations that this hub has sealed",
+  });
+  const waits = meter.createGauge("holdfast.audit.waiting", {
+    description: "How long the oldest operation that is not sealed has waited",
+    unit: "s",
+  });
+  return {
+    sealed: (operations: number) => sealed.add(operations),
+    waited: (oldestMs: number) => waits.record(oldestMs / 1_000),
+  };
+}

@@ -7,6 +7,7 @@ import { createClient, type HoldfastClient } from "@holdfast/worker";
 import pg from "pg";
 import { onTestFinished } from "vitest";
 import type { EmbeddedPostgres } from "../../src/ledger/embedded-postgres.js";
+import { makeAuditKey } from "../../src/services/audit-key.js";
 import { startOwnPostgres } from "./postgres.js";
 import {
   freeAddress,
@@ -21,6 +22,8 @@ import { until } from "./raw-wait.js";
 
 export interface FaultHouse {
   readonly postgres: EmbeddedPostgres;
+  /** What all hubs seal with. */
+  readonly auditKey: string;
   /** The first of the hubs. */
   readonly hub: HubProcess;
   readonly hubs: readonly HubProcess[];
@@ -65,6 +68,8 @@ export async function openFaultHouse(hubCount = 1, ttlMs = sessionTtlMs): Promis
     await postgres.stop();
     await rm(journals, { recursive: true, force: true });
   });
+  const auditKey = join(journals, "audit-key.pem");
+  await makeAuditKey(auditKey);
   const addresses: string[] = [];
   while (addresses.length < hubCount) addresses.push(await freeAddress());
   const startHub = (at: number) =>
@@ -72,6 +77,7 @@ export async function openFaultHouse(hubCount = 1, ttlMs = sessionTtlMs): Promis
       databaseUrl: postgres.url,
       grpcListen: addresses[at] as string,
       sessionTtlMs: ttlMs,
+      auditKey,
     });
   const count = async (text: string, values: unknown[] = []) => {
     const client = new pg.Client({
@@ -91,6 +97,7 @@ export async function openFaultHouse(hubCount = 1, ttlMs = sessionTtlMs): Promis
   const hubs = await Promise.all(addresses.map((_, at) => startHub(at)));
   const house: FaultHouse = {
     postgres,
+    auditKey,
     hubs,
     get hub() {
       return hubs[0] as HubProcess;

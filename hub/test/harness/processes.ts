@@ -37,6 +37,8 @@ export interface HubProcessOptions {
   readonly sessionTtlMs: number;
   /** NATS for lanes, bus and events; without it the hub is alone. */
   readonly natsUrl?: string;
+  /** Without it the hub seals nothing. */
+  readonly auditKey?: string;
 }
 
 const cli = fileURLToPath(new URL("../../../cli/bin/holdfast.js", import.meta.url));
@@ -53,6 +55,7 @@ export async function startHubProcess(options: HubProcessOptions): Promise<HubPr
     ...["--session-ttl-ms", String(options.sessionTtlMs)],
     ...["--heartbeat-interval-ms", String(Math.floor(options.sessionTtlMs / 5))],
     ...["--drain-grace-ms", "500"],
+    ...(options.auditKey === undefined ? [] : ["--audit-key", options.auditKey]),
     ...(options.natsUrl === undefined ? [] : ["--nats-url", options.natsUrl, "--event-sink", "nats"]),
   ]);
   const listening = await until(

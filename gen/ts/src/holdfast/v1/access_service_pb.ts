@@ -44,7 +44,8 @@ export type ApiKey = Message<"holdfast.v1.ApiKey"> & {
   /**
    * What it may do: of jobs:submit, jobs:read, jobs:cancel, jobs:operate,
    * workers:attach, effects:claim, signals:publish, signals:subscribe,
-   * signals:read, signals:operate, limits:operate, fleet:read, access:admin.
+   * signals:read, signals:operate, limits:operate, fleet:read, audit:read,
+   * access:admin.
    *
    * @generated from field: repeated string scopes = 4;
    */

@@ -1,0 +1,50 @@
+import { join } from "node:path";
+import { type AuditSigner, isReadByOthers, makeAuditKey, openAuditSigner } from "./audit-key.js";
+import { sealMetrics } from "./hub-metrics.js";
+import { Sealer, type SealerObserver } from "./sealer.js";
+
+/** Signer and sealer of a hub that has an audit key. */
+export interface Sealing {
+  readonly signer: AuditSigner;
+  readonly sealer: Sealer;
+}
+
+/**
+ * The sealing of a hub; null when it has no key. With the embedded ledger a key is made in its folder.
+ *
+ * @throws when the key cannot be used
+ */
+export async function openSealing(
+  ledger: ConstructorParameters<typeof Sealer>[0],
+  { auditKey, dataDir, isEmbedded }: { auditKey: string | null; dataDir: string; isEmbedded: boolean },
+  log: (line: string) => void,
+  onError: (error: unknown) => void,
+): Promise<Sealing | null> {
+  const file = auditKey ?? (isEmbedded ? join(dataDir, "audit-key.pem") : null);
+  if (file === null) {
+    log("this hub has no --audit-key: it does not seal what operators change");
+    return null;
+  }
+  if (auditKey === null) await makeIfMissing(file, log);
+  const signer = await openAuditSigner(file);
+  if (await isReadByOthers(file)) log(`warning: others can read the audit key ${file}: chmod 600 it`);
+  const metrics = sealMetrics();
+  const observer: SealerObserver = {
+    // A line for each: whoever collects the log has the heads of the chain outside the ledger.
+    sealed: ({ tenant, number, operations }, digest) => {
+      metrics.sealed(operations.count);
+      log(`sealed ${operations.count} operations of tenant ${tenant}: seal ${number}, ${digest}`);
+    },
+    waited: metrics.waited,
+  };
+  return { signer, sealer: new Sealer(ledger, signer, observer, onError) };
+}
+
+async function makeIfMissing(file: string, log: (line: string) => void): Promise<void> {
+  try {
+    await makeAuditKey(file);
+    log(`made an audit key: ${file}; the public half is in ${file}.pub`);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  }
+}
