@@ -34,6 +34,8 @@ const LASTING_LIMITS: ReadonlySet<string> = new Set([
 const NEXT_BY_REASON: Readonly<Record<string, string>> = {
   JOB_NOT_FOUND: "Check the id: `holdfast list` shows the newest jobs.",
   KEY_NOT_FOUND: "`holdfast keys list` shows the keys of this tenant.",
+  SEAL_NOT_FOUND: "`holdfast audit head` shows the newest seal.",
+  AUDIT_KEY_MISSING: "`holdfast audit keygen FILE` makes a key; give it to the hubs with --audit-key FILE.",
   DEAD_LETTER_NOT_FOUND:
     "`holdfast dead ls` shows the dead letters; `holdfast get ID` what became of the job.",
   UNIQUE_KEY_HELD:

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
 import { createConnectTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { AccessService } from "@holdfast/gen/holdfast/v1/access_service_pb";
+import { AuditService } from "@holdfast/gen/holdfast/v1/audit_service_pb";
 import { BackfillService } from "@holdfast/gen/holdfast/v1/backfill_service_pb";
 import { BudgetService } from "@holdfast/gen/holdfast/v1/budget_service_pb";
 import { DeadLetterService } from "@holdfast/gen/holdfast/v1/dead_letter_service_pb";
@@ -44,6 +45,7 @@ export interface Connection {
   readonly fleet: Client<typeof FleetService>;
   readonly events: Client<typeof EventService>;
   readonly access: Client<typeof AccessService>;
+  readonly audit: Client<typeof AuditService>;
   readonly limits: Client<typeof LimitService>;
   readonly budgets: Client<typeof BudgetService>;
   readonly operations: Client<typeof OperationService>;
@@ -77,6 +79,7 @@ export function connect(options: ConnectionOptions): Connection {
     fleet: createClient(FleetService, transport),
     events: createClient(EventService, transport),
     access: createClient(AccessService, transport),
+    audit: createClient(AuditService, transport),
     limits: createClient(LimitService, transport),
     budgets: createClient(BudgetService, transport),
     operations: createClient(OperationService, transport),

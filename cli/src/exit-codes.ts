@@ -15,7 +15,7 @@ const ROWS = [
     name: "notFound",
     code: 3,
     meaning:
-      "There is no such job, dead letter, inbox entry, replay, effect, channel, cursor, limit, budget, schedule, backfill, source or key, or not for this tenant.",
+      "There is no such job, dead letter, inbox entry, replay, effect, channel, cursor, limit, budget, schedule, backfill, source, seal or key, or not for this tenant.",
   },
   {
     name: "refused",
@@ -38,6 +38,7 @@ const ROWS = [
     meaning: "A hub or worker that `start` or `fleet up` runs ended by itself.",
   },
   { name: "drifted", code: 11, meaning: "A job of a replay did not end as the one that it repeats." },
+  { name: "notVerified", code: 12, meaning: "An audit bundle is not what was signed." },
   { name: "interrupted", code: 130, meaning: "Interrupted by Ctrl-C (SIGINT) before it was done." },
   {
     name: "outputClosed",

@@ -1,5 +1,6 @@
 import { Command, CommanderError, Option } from "commander";
 import { usageError } from "./cli-error.js";
+import { addAuditCommand } from "./commands/audit.js";
 import { addBackfillsCommand } from "./commands/backfills.js";
 import { addBudgetsCommand } from "./commands/budgets.js";
 import { addCancelCommand } from "./commands/cancel.js";
@@ -71,6 +72,7 @@ const ADD_COMMANDS = [
   addSessionsCommand,
   addEventsCommand,
   addOperationsCommand,
+  addAuditCommand,
   addProductsCommand,
   addRetentionCommand,
   addDoctorCommand,

@@ -26,6 +26,7 @@ describe("the table of exit codes", () => {
       timedOut: 9,
       childFailed: 10,
       drifted: 11,
+      notVerified: 12,
       interrupted: 130,
       outputClosed: 141,
       terminated: 143,

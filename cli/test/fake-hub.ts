@@ -4,6 +4,7 @@ import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { AccessService } from "@holdfast/gen/holdfast/v1/access_service_pb";
+import { AuditService } from "@holdfast/gen/holdfast/v1/audit_service_pb";
 import { BackfillService } from "@holdfast/gen/holdfast/v1/backfill_service_pb";
 import { BudgetService } from "@holdfast/gen/holdfast/v1/budget_service_pb";
 import { DeadLetterService } from "@holdfast/gen/holdfast/v1/dead_letter_service_pb";
@@ -36,6 +37,7 @@ export interface FakeServices {
   readonly fleet?: Partial<ServiceImpl<typeof FleetService>>;
   readonly events?: Partial<ServiceImpl<typeof EventService>>;
   readonly access?: Partial<ServiceImpl<typeof AccessService>>;
+  readonly audit?: Partial<ServiceImpl<typeof AuditService>>;
   readonly limits?: Partial<ServiceImpl<typeof LimitService>>;
   readonly budgets?: Partial<ServiceImpl<typeof BudgetService>>;
   readonly operations?: Partial<ServiceImpl<typeof OperationService>>;
@@ -46,7 +48,7 @@ export interface FakeServices {
 export async function startFakeHub(services: FakeServices): Promise<FakeHub> {
   const { jobs, effects, inbox, deadLetters, fleet, events, access, limits, budgets, operations, products } =
     services;
-  const { schedules, backfills } = services;
+  const { schedules, backfills, audit } = services;
   const credentials: (string | null)[] = [];
   const server = createServer(
     connectNodeAdapter({
@@ -66,6 +68,7 @@ export async function startFakeHub(services: FakeServices): Promise<FakeHub> {
         router.service(FleetService, fleet ?? {});
         router.service(EventService, events ?? {});
         router.service(AccessService, access ?? {});
+        router.service(AuditService, audit ?? {});
         router.service(LimitService, limits ?? {});
         router.service(BudgetService, budgets ?? {});
         router.service(OperationService, operations ?? {});

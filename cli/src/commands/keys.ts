@@ -15,7 +15,7 @@ import { formatFields } from "../table.js";
 import { writeItems } from "./item-list.js";
 
 const SCOPES =
-  "jobs:submit, jobs:read, jobs:cancel, jobs:operate, workers:attach, effects:claim, signals:publish, signals:subscribe, signals:read, signals:operate, limits:operate, fleet:read, access:admin";
+  "jobs:submit, jobs:read, jobs:cancel, jobs:operate, workers:attach, effects:claim, signals:publish, signals:subscribe, signals:read, signals:operate, limits:operate, fleet:read, audit:read, access:admin";
 
 const AFTER_HELP = `
 While the ledger holds no key, everybody on this machine may do everything. The first key ends that, and must

@@ -2,6 +2,7 @@ import { ConnectError } from "@connectrpc/connect";
 import type { GetStatusResponse } from "@holdfast/gen/holdfast/v1/fleet_service_pb";
 import { callError, errorInfoOf } from "../call-error.js";
 import type { Connection } from "../connection.js";
+import { checkAudit } from "./audit.js";
 import { type Check, fail, ok, warn } from "./check.js";
 import { judgeClock } from "./clock.js";
 import type { GrpcHealth } from "./grpc-health.js";
@@ -9,7 +10,7 @@ import { judgeLedger } from "./ledger.js";
 
 const ANSWER_WITHIN_MS = 5_000;
 
-/** Asks the hub for its status over HTTP and judges what it says: the hub, its ledger, its clock. */
+/** Asks the hub for its status over HTTP and judges what it says: the hub, its ledger, its audit, its clock. */
 export async function checkHub(connection: Connection, nowMs: () => number): Promise<readonly Check[]> {
   const name = "hub (HTTP)";
   let dateHeader: string | null = null;
@@ -23,6 +24,7 @@ export async function checkHub(connection: Connection, nowMs: () => number): Pro
     return [
       ok(name, describe(connection, status)),
       ...(status.ledger ? judgeLedger(status.ledger) : []),
+      ...(await checkAudit(connection, nowMs(), ANSWER_WITHIN_MS)),
       clock,
     ];
   } catch (error) {

@@ -1,7 +1,9 @@
 import { create } from "@bufbuild/protobuf";
-import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { GetHeadResponseSchema } from "@holdfast/gen/holdfast/v1/audit_service_pb";
 import { type LedgerStatus, LedgerStatusSchema } from "@holdfast/gen/holdfast/v1/fleet_service_pb";
 import { describe, expect, test } from "vitest";
+import { judgeAudit } from "./audit.js";
 import { judgeClock } from "./clock.js";
 import { judgeGrpc } from "./hub.js";
 import { judgeLedger } from "./ledger.js";
@@ -32,6 +34,21 @@ test.each([
   ["", "fail"],
 ])('an open file limit of "%s" is %s', (limit, status) => {
   expect(judgeOpenFiles(limit).status).toBe(status);
+});
+
+test.each([
+  ["nothing waits", 0, undefined, false, "ok"],
+  ["a change waits for a moment", 3, 2_000, false, "ok"],
+  ["changes wait at a hub without a key", 3, 61_000, false, "warn"],
+  ["changes wait at a hub with a key", 3, 61_000, true, "fail"],
+])("an audit is judged when %s", (_when, waiting, waitedMs, hasKey, status) => {
+  const nowMs = 1_800_000_000_000;
+  const head = create(GetHeadResponseSchema, {
+    waiting,
+    ...(waitedMs !== undefined && { oldestWaitingAt: timestampFromMs(nowMs - waitedMs) }),
+    ...(hasKey && { key: { keyId: "k" } }),
+  });
+  expect(judgeAudit(head, nowMs).status).toBe(status);
 });
 
 describe("a ledger", () => {
