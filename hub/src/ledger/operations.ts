@@ -9,11 +9,17 @@ import { toMs } from "./sql-text.js";
  * @param first number of the first of three parameters: those of `operatorValues`
  */
 export function recordOperation(source: string, first: number): string {
+  return recordOperations(
+    `(select *, $${first}::text as subject, $${first + 1}::text as reason, $${first + 2}::text as ticket from ${source}) c`,
+  );
+}
+
+/** The same for a statement that several operators share: `source` also yields subject, reason and ticket. */
+export function recordOperations(source: string): string {
   return `
   operations as (
     insert into operation (operation_id, tenant_id, subject, action, target, reason, ticket, before, after)
-    select new_operation_id(), operation_tenant, $${first}, action, target, $${first + 1}, $${first + 2},
-      before::jsonb, after::jsonb
+    select new_operation_id(), operation_tenant, subject, action, target, reason, ticket, before::jsonb, after::jsonb
     from ${source}
   )`;
 }
