@@ -12,6 +12,13 @@ export function withReason(command: Command): Command {
     .option("--ticket <text>", "where it was agreed on");
 }
 
+/** The same where nobody has to say why. */
+export function withOptionalReason(command: Command): Command {
+  return command
+    .option("--reason <text>", "why; it is kept with the change")
+    .option("--ticket <text>", "where it was agreed on");
+}
+
 /** The same where an audit asks for both. */
 export function withReasonAndTicket(command: Command): Command {
   return command
@@ -19,6 +26,6 @@ export function withReasonAndTicket(command: Command): Command {
     .requiredOption("--ticket <text>", "where it was agreed on");
 }
 
-export function justification({ reason, ticket }: JustificationFlags) {
-  return { reason, ticket: ticket ?? "" };
+export function justification({ reason, ticket }: Partial<JustificationFlags>) {
+  return { reason: reason ?? "", ticket: ticket ?? "" };
 }

@@ -54,7 +54,7 @@ describe("keys", () => {
       },
     });
     const args =
-      "keys create --subject ops --scope access:admin,jobs:read --kind a --kind b --tenant t --expires +90d";
+      "keys create --subject ops --scope access:admin,jobs:read --kind a --kind b --tenant t --expires +90d --ticket OPS-3";
     const text = await cli(...args.split(" "));
     const json = await cli(...args.split(" "), "--json");
     expect(text.stdout.match(/hf_4k2m9x0a7c1d_secret/g)).toHaveLength(1);
@@ -68,6 +68,7 @@ describe("keys", () => {
       kinds: ["a", "b"],
       tenant: "t",
       expiresAt: { $typeName: "google.protobuf.Timestamp" },
+      justification: { reason: "", ticket: "OPS-3" },
     });
   });
 
@@ -92,13 +93,22 @@ describe("keys", () => {
     expect(states).toEqual(["good", "expired 1 min ago", "revoked 2 min ago"]);
   });
 
-  test("revoke answers with the key", async () => {
+  test("revoke passes why, and answers with the key", async () => {
+    const requests: unknown[] = [];
     const cli = await withHub({
       access: {
-        revokeKey: ({ keyId }) => ({ key: { ...key, keyId, revokedAt: timestampFromMs(Date.now()) } }),
+        revokeKey: (request) => {
+          requests.push(request);
+          return { key: { ...key, keyId: request.keyId, revokedAt: timestampFromMs(Date.now()) } };
+        },
       },
     });
     expect((await cli("keys", "revoke", "x")).stdout).toMatch(/key +x\n[\s\S]*state +revoked now/);
+    await cli("keys", "revoke", "x", "--reason", "the laptop was lost", "--ticket", "SEC-9");
+    expect(requests).toMatchObject([
+      { justification: { reason: "", ticket: "" } },
+      { justification: { reason: "the laptop was lost", ticket: "SEC-9" } },
+    ]);
   });
 });
 

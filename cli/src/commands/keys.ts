@@ -9,6 +9,7 @@ import { EXIT } from "../exit-codes.js";
 import { type Cli, perform } from "../invocation.js";
 import { JSON_OPTIONS } from "../job-json.js";
 import { relative, time } from "../job-text.js";
+import { type JustificationFlags, justification, withOptionalReason } from "../justification-options.js";
 import { takeItems } from "../pages.js";
 import type { Paint } from "../paint.js";
 import { formatFields } from "../table.js";
@@ -25,9 +26,9 @@ Examples:
   $ holdfast keys create --subject ops --scope access:admin,jobs:read,fleet:read
   $ holdfast keys create --subject line-3 --scope workers:attach --kind press.measure --expires +90d
   $ holdfast keys list
-  $ holdfast keys revoke 4k2m9x0a7c1d`;
+  $ holdfast keys revoke 4k2m9x0a7c1d --reason "the laptop was lost" --ticket SEC-9`;
 
-interface CreateFlags {
+interface CreateFlags extends Partial<JustificationFlags> {
   readonly subject: string;
   readonly scope: readonly string[];
   readonly kind?: readonly string[];
@@ -41,9 +42,7 @@ export function addKeysCommand(program: Command, cli: Cli): void {
     .description("create, list and revoke API keys")
     .addHelpText("after", AFTER_HELP);
 
-  keys
-    .command("create")
-    .description("make a key; its secret is shown once")
+  withOptionalReason(keys.command("create").description("make a key; its secret is shown once"))
     .requiredOption("--subject <name>", "who uses it")
     .requiredOption("--scope <scopes>", `what it may do: ${SCOPES}`, collectWords)
     .option("--kind <kinds>", "job kinds it is limited to; all when absent", collectWords)
@@ -57,6 +56,7 @@ export function addKeysCommand(program: Command, cli: Cli): void {
           scopes: [...flags.scope],
           kinds: [...(flags.kind ?? [])],
           tenant: flags.tenant ?? "",
+          justification: justification(flags),
           ...(flags.expires === undefined ? {} : { expiresAt: timestampFromDate(flags.expires) }),
         });
         const made = requireKey(key);
@@ -97,13 +97,12 @@ export function addKeysCommand(program: Command, cli: Cli): void {
       }),
     );
 
-  keys
-    .command("revoke")
-    .description("revoke a key, and end the streams that use it")
+  withOptionalReason(keys.command("revoke").description("revoke a key, and end the streams that use it"))
     .argument("<key id>", "public part of the key, 12 characters")
-    .action((keyId: string, _flags: object, command: Command) =>
+    .action((keyId: string, flags: Partial<JustificationFlags>, command: Command) =>
       perform(cli, command, async ({ io, output, connection }) => {
-        const key = requireKey((await connection().access.revokeKey({ keyId })).key);
+        const request = { keyId, justification: justification(flags) };
+        const key = requireKey((await connection().access.revokeKey(request)).key);
         output.document({ key: keyJson(key) }, () => keyText(key, io.nowMs(), output.paint));
         return EXIT.ok;
       }),

@@ -1,7 +1,9 @@
 import type { ApiKeyView } from "../domain/api-key.js";
+import type { Operator } from "../domain/operation.js";
 import type { Scope } from "../domain/scope.js";
+import { operatorValues, recordOperation } from "./operations.js";
 import type { ReadPool } from "./read-pool.js";
-import { toMs } from "./sql-text.js";
+import { isByKey, toMs } from "./sql-text.js";
 
 interface KeyRow {
   readonly key_id: string;
@@ -76,16 +78,33 @@ export interface NewKey {
   readonly expiresAtMs: number | null;
 }
 
+/** What is kept of a key `k` of tenant `t` among the operations: all but what its secret is told by. */
+const recordedKey = `jsonb_strip_nulls(jsonb_build_object('tenant', t.name, 'subject', k.subject, 'scopes', k.scopes,
+         'kinds', k.kinds, 'expiresAt', k.expires_at, 'revokedAt', k.revoked_at))`;
+
+/** The tenant of the operator, a parameter, where the key `k` is another's. */
+const byTenant = (operator: string) => `jsonb_strip_nulls(jsonb_build_object('byTenant',
+         (select name from tenant where tenant_id = ${operator} and tenant_id <> k.tenant_id)))`;
+
 /** Makes a key, and its tenant when it is new. */
-export async function insertKey(db: ReadPool, key: NewKey): Promise<ApiKeyView> {
+export async function insertKey(db: ReadPool, operator: Operator, key: NewKey): Promise<ApiKeyView> {
   await db.query("insert into tenant (name) values ($1) on conflict do nothing", [key.tenant]);
   const { rows } = await db.query<KeyRow>(
     `with k as (
        insert into api_key (key_id, tenant_id, subject, scopes, kinds, secret_hash, expires_at)
        select $1, tenant_id, $3, $4, $5, $6, to_timestamp($7::float8 / 1000) from tenant where name = $2
-       returning *)
+       returning *
+     ), changed as (
+       select tenant_id as operation_tenant, 'key.create' as action, 'key:' || key_id as target, null::jsonb as before,
+         ${recordedKey} || ${byTenant("$8")} as after
+       from k join tenant t using (tenant_id)
+     ), ${recordOperation("changed", 9)}
      select ${keyColumns} from k join tenant t using (tenant_id)`,
-    [key.keyId, key.tenant, key.subject, key.scopes, key.kinds, key.secretHash, key.expiresAtMs],
+    [
+      ...[key.keyId, key.tenant, key.subject, key.scopes, key.kinds, key.secretHash, key.expiresAtMs],
+      operator.tenantId,
+      ...operatorValues(operator),
+    ],
   );
   if (!rows[0]) throw new Error("The key was not written.");
   return toView(rows[0]);
@@ -107,18 +126,33 @@ export async function listKeys(
   return rows.map(toView);
 }
 
-/** @param tenantId whose key it must be; null: anybody's */
+/**
+ * Revokes a key that is not revoked; null when there is none.
+ *
+ * @param tenantId whose key it must be; null: anybody's
+ */
 export async function revokeKey(
   db: ReadPool,
+  operator: Operator,
   tenantId: number | null,
   keyId: string,
 ): Promise<ApiKeyView | null> {
   const { rows } = await db.query<KeyRow>(
-    `with k as (
-       update api_key set revoked_at = coalesce(revoked_at, now())
-       where key_id = $2 and tenant_id = coalesce($1, tenant_id) returning *)
-     select ${keyColumns} from k join tenant t using (tenant_id)`,
-    [tenantId, keyId],
+    `with found as materialized (
+       select * from api_key where key_id = $2 and tenant_id = coalesce($1, tenant_id) for no key update
+     ), revoked as (
+       update api_key k set revoked_at = now() from found f
+       where ${isByKey("k.key_id", "f.key_id")} and f.revoked_at is null
+       returning k.*
+     ), changed as (
+       select tenant_id as operation_tenant, 'key.revoke' as action, 'key:' || key_id as target,
+         ${recordedKey} - 'revokedAt' as before, ${recordedKey} || ${byTenant("$3")} as after
+       from revoked k join tenant t using (tenant_id)
+     ), ${recordOperation("changed", 4)}
+     select ${keyColumns}
+     from (select * from revoked union all select * from found where revoked_at is not null) k
+     join tenant t using (tenant_id)`,
+    [tenantId, keyId, operator.tenantId, ...operatorValues(operator)],
   );
   return rows[0] ? toView(rows[0]) : null;
 }

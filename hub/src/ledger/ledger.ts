@@ -427,10 +427,11 @@ export async function openLedger(options: LedgerOptions) {
     hasKeys: () => keys.hasKeys(db),
     readGoodKeys: (keyIds: readonly string[]) => keys.readGoodKeys(db, keyIds),
     findGoodKey: (keyId: string) => keys.findGoodKey(db, keyId),
-    insertKey: (key: keys.NewKey) => keys.insertKey(db, key),
+    insertKey: (operator: Operator, key: keys.NewKey) => keys.insertKey(db, operator, key),
     listKeys: (tenantId: number, before: Parameters<typeof keys.listKeys>[2], limit: number) =>
       keys.listKeys(db, tenantId, before, limit),
-    revokeKey: (tenantId: number | null, keyId: string) => keys.revokeKey(db, tenantId, keyId),
+    revokeKey: (operator: Operator, tenantId: number | null, keyId: string) =>
+      keys.revokeKey(db, operator, tenantId, keyId),
     findTenant: (name: string) => keys.findTenant(db, name),
 
     /** Finishes what is queued, then ends this life's writer number and every connection. */

@@ -10,6 +10,7 @@ import type { Access, KeyRequest } from "../services/access.js";
 import { checkCount, checkName, checkPageSize, checkText, checkTime, invalid } from "./check.js";
 import { type ImplementedService, implement } from "./implementation.js";
 import { optionalTime } from "./job-messages.js";
+import { toOperator } from "./operation-service.js";
 import { decodePageToken, encodePageToken } from "./page-token.js";
 
 const tenantForm = /^[a-z0-9-]{1,63}$/;
@@ -18,7 +19,8 @@ const keyIdForm = /^[0-9a-z]{12}$/;
 export function accessService(access: Access): ImplementedService {
   return implement(AccessService, {
     async createKey(request, { principal }) {
-      const { key, credential } = await access.create(principal, toKeyRequest(request));
+      const operator = toOperator(principal, request.justification, "optional");
+      const { key, credential } = await access.create(principal, operator, toKeyRequest(request));
       return { key: toKeyMessage(key), apiKey: credential };
     },
 
@@ -43,7 +45,8 @@ export function accessService(access: Access): ImplementedService {
 
     async revokeKey(request, { principal }) {
       if (!keyIdForm.test(request.keyId)) throw invalid("key_id", "must be 12 characters of 0-9 a-z");
-      return { key: toKeyMessage(await access.revoke(principal, request.keyId)) };
+      const operator = toOperator(principal, request.justification, "optional");
+      return { key: toKeyMessage(await access.revoke(principal, operator, request.keyId)) };
     },
   });
 }

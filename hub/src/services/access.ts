@@ -3,6 +3,7 @@
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import type { ApiKeyView } from "../domain/api-key.js";
 import { Fault } from "../domain/fault.js";
+import type { Operator } from "../domain/operation.js";
 import { type Principal, type Scope, scopes } from "../domain/scope.js";
 import type { Ledger } from "../ledger/ledger.js";
 
@@ -82,7 +83,11 @@ export class Access {
     return principal;
   }
 
-  async create(caller: Principal, request: KeyRequest): Promise<{ key: ApiKeyView; credential: string }> {
+  async create(
+    caller: Principal,
+    operator: Operator,
+    request: KeyRequest,
+  ): Promise<{ key: ApiKeyView; credential: string }> {
     const tenant = nameTenant(caller, request.tenant);
     if (caller.keyId === "" && !(request.scopes.includes("access:admin") && tenant === caller.tenant))
       throw new Fault(
@@ -94,7 +99,8 @@ export class Access {
       throw new Fault("INVALID_FIELD", "expires_at must be in the future.", { field: "expires_at" });
     const keyId = [...randomBytes(12)].map((byte) => alphabet[byte % alphabet.length]).join("");
     const secret = randomBytes(32).toString("base64url");
-    const key = await this.#ledger.insertKey({ ...request, keyId, tenant, secretHash: sha256(secret) });
+    const secretHash = sha256(secret);
+    const key = await this.#ledger.insertKey(operator, { ...request, keyId, tenant, secretHash });
     this.#everybody = { principal: null, untilMs: Date.now() + trustKeyMs };
     if (caller.keyId === "") this.#hooks.closed();
     return { key, credential: `hf_${keyId}_${secret}` };
@@ -113,8 +119,9 @@ export class Access {
   }
 
   /** Who makes keys for all tenants revokes them, too. */
-  async revoke(caller: Principal, keyId: string): Promise<ApiKeyView> {
-    const key = await this.#ledger.revokeKey(isOverTenants(caller) ? null : caller.tenantId, keyId);
+  async revoke(caller: Principal, operator: Operator, keyId: string): Promise<ApiKeyView> {
+    const tenantId = isOverTenants(caller) ? null : caller.tenantId;
+    const key = await this.#ledger.revokeKey(operator, tenantId, keyId);
     if (!key) throw new Fault("KEY_NOT_FOUND", "There is no such key.", { key_id: keyId });
     this.#trusted.clear();
     this.#hooks.revoked(keyId);

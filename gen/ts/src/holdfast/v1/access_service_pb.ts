@@ -6,13 +6,15 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Justification } from "./operation_service_pb.js";
+import { file_holdfast_v1_operation_service } from "./operation_service_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file holdfast/v1/access_service.proto.
  */
 export const file_holdfast_v1_access_service: GenFile = /*@__PURE__*/
-  fileDesc("CiBob2xkZmFzdC92MS9hY2Nlc3Nfc2VydmljZS5wcm90bxILaG9sZGZhc3QudjEi6AEKBkFwaUtleRIOCgZrZXlfaWQYASABKAkSDgoGdGVuYW50GAIgASgJEg8KB3N1YmplY3QYAyABKAkSDgoGc2NvcGVzGAQgAygJEg0KBWtpbmRzGAUgAygJEi4KCmNyZWF0ZWRfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnJldm9rZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIoIBChBDcmVhdGVLZXlSZXF1ZXN0Eg8KB3N1YmplY3QYASABKAkSDgoGc2NvcGVzGAIgAygJEg0KBWtpbmRzGAMgAygJEg4KBnRlbmFudBgEIAEoCRIuCgpleHBpcmVzX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJGChFDcmVhdGVLZXlSZXNwb25zZRIgCgNrZXkYASABKAsyEy5ob2xkZmFzdC52MS5BcGlLZXkSDwoHYXBpX2tleRgCIAEoCSJICg9MaXN0S2V5c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSDgoGdGVuYW50GAMgASgJIk4KEExpc3RLZXlzUmVzcG9uc2USIQoEa2V5cxgBIAMoCzITLmhvbGRmYXN0LnYxLkFwaUtleRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiIgoQUmV2b2tlS2V5UmVxdWVzdBIOCgZrZXlfaWQYASABKAkiNQoRUmV2b2tlS2V5UmVzcG9uc2USIAoDa2V5GAEgASgLMhMuaG9sZGZhc3QudjEuQXBpS2V5MvABCg1BY2Nlc3NTZXJ2aWNlEkoKCUNyZWF0ZUtleRIdLmhvbGRmYXN0LnYxLkNyZWF0ZUtleVJlcXVlc3QaHi5ob2xkZmFzdC52MS5DcmVhdGVLZXlSZXNwb25zZRJHCghMaXN0S2V5cxIcLmhvbGRmYXN0LnYxLkxpc3RLZXlzUmVxdWVzdBodLmhvbGRmYXN0LnYxLkxpc3RLZXlzUmVzcG9uc2USSgoJUmV2b2tlS2V5Eh0uaG9sZGZhc3QudjEuUmV2b2tlS2V5UmVxdWVzdBoeLmhvbGRmYXN0LnYxLlJldm9rZUtleVJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("CiBob2xkZmFzdC92MS9hY2Nlc3Nfc2VydmljZS5wcm90bxILaG9sZGZhc3QudjEi6AEKBkFwaUtleRIOCgZrZXlfaWQYASABKAkSDgoGdGVuYW50GAIgASgJEg8KB3N1YmplY3QYAyABKAkSDgoGc2NvcGVzGAQgAygJEg0KBWtpbmRzGAUgAygJEi4KCmNyZWF0ZWRfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnJldm9rZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIrUBChBDcmVhdGVLZXlSZXF1ZXN0Eg8KB3N1YmplY3QYASABKAkSDgoGc2NvcGVzGAIgAygJEg0KBWtpbmRzGAMgAygJEg4KBnRlbmFudBgEIAEoCRIuCgpleHBpcmVzX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCg1qdXN0aWZpY2F0aW9uGAYgASgLMhouaG9sZGZhc3QudjEuSnVzdGlmaWNhdGlvbiJGChFDcmVhdGVLZXlSZXNwb25zZRIgCgNrZXkYASABKAsyEy5ob2xkZmFzdC52MS5BcGlLZXkSDwoHYXBpX2tleRgCIAEoCSJICg9MaXN0S2V5c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSDgoGdGVuYW50GAMgASgJIk4KEExpc3RLZXlzUmVzcG9uc2USIQoEa2V5cxgBIAMoCzITLmhvbGRmYXN0LnYxLkFwaUtleRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiVQoQUmV2b2tlS2V5UmVxdWVzdBIOCgZrZXlfaWQYASABKAkSMQoNanVzdGlmaWNhdGlvbhgCIAEoCzIaLmhvbGRmYXN0LnYxLkp1c3RpZmljYXRpb24iNQoRUmV2b2tlS2V5UmVzcG9uc2USIAoDa2V5GAEgASgLMhMuaG9sZGZhc3QudjEuQXBpS2V5MvABCg1BY2Nlc3NTZXJ2aWNlEkoKCUNyZWF0ZUtleRIdLmhvbGRmYXN0LnYxLkNyZWF0ZUtleVJlcXVlc3QaHi5ob2xkZmFzdC52MS5DcmVhdGVLZXlSZXNwb25zZRJHCghMaXN0S2V5cxIcLmhvbGRmYXN0LnYxLkxpc3RLZXlzUmVxdWVzdBodLmhvbGRmYXN0LnYxLkxpc3RLZXlzUmVzcG9uc2USSgoJUmV2b2tlS2V5Eh0uaG9sZGZhc3QudjEuUmV2b2tlS2V5UmVxdWVzdBoeLmhvbGRmYXN0LnYxLlJldm9rZUtleVJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp, file_holdfast_v1_operation_service]);
 
 /**
  * An API key, without its secret.
@@ -128,6 +130,13 @@ export type CreateKeyRequest = Message<"holdfast.v1.CreateKeyRequest"> & {
    * @generated from field: google.protobuf.Timestamp expires_at = 5;
    */
   expiresAt?: Timestamp | undefined;
+
+  /**
+   * Why. Optional.
+   *
+   * @generated from field: holdfast.v1.Justification justification = 6;
+   */
+  justification?: Justification | undefined;
 };
 
 /**
@@ -241,6 +250,13 @@ export type RevokeKeyRequest = Message<"holdfast.v1.RevokeKeyRequest"> & {
    * @generated from field: string key_id = 1;
    */
   keyId: string;
+
+  /**
+   * Why. Optional.
+   *
+   * @generated from field: holdfast.v1.Justification justification = 2;
+   */
+  justification?: Justification | undefined;
 };
 
 /**
@@ -274,7 +290,8 @@ export const RevokeKeyResponseSchema: GenMessage<RevokeKeyResponse> = /*@__PURE_
 /**
  * API keys: who may call, as which tenant and subject, with which scopes.
  * While the ledger holds no key at all the hub serves everybody on loopback as
- * tenant "default" with every scope; the first key ends that.
+ * tenant "default" with every scope; the first key ends that. What is made and
+ * revoked is kept as an operation of the key's tenant.
  *
  * Errors of every call: UNAUTHENTICATED, SCOPE_MISSING (scope access:admin),
  * LEDGER_UNAVAILABLE.
