@@ -1,8 +1,10 @@
 // Dead letters: which jobs died when, and what operators said of them. Rows come and go with the jobs' states, by a
 // trigger of migration 0008; retrying one is revive-job.ts.
 import type { DeadJob, DeadLetterFilter, DeadLetterPlace } from "../domain/dead-letter.js";
+import type { Operator } from "../domain/operation.js";
 import type { Outcome } from "../domain/outcome.js";
 import { isUuid } from "../domain/uuid.js";
+import { operatorValues, recordOperation } from "./operations.js";
 import type { ReadPool } from "./read-pool.js";
 import { fromMs, isByKey, toMs } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
@@ -134,19 +136,34 @@ export async function readDeadLetters(
   return rows.map(toDeadJob);
 }
 
-/** Notes that these dead letters are dealt with; answers those that it found. Resolving again replaces the note. */
+/**
+ * Notes that these dead letters are dealt with, for the operator's reason; answers those that it found. Resolving again
+ * replaces the note; the same note of the same operator changes nothing.
+ */
 export async function resolveDeadLetters(
   db: ReadPool,
-  tenantId: number,
+  operator: Operator,
   jobIds: readonly string[],
-  by: string,
-  note: string,
 ): Promise<ReadonlySet<string>> {
   const { rows } = await db.query<{ job_id: string }>({
     name: "resolve_dead_letters",
-    text: `update dead_letter set resolved_at = now(), resolved_by = $3, note = $4
-      where job_id = any($2) and tenant_id = $1 returning job_id`,
-    values: [tenantId, uuidArray(jobIds), by, note],
+    text: `
+      with found as materialized (
+        select job_id, resolved_by, note from dead_letter where job_id = any($2) and tenant_id = $1
+        order by job_id for no key update
+      ), resolved as (
+        update dead_letter d set resolved_at = now(), resolved_by = $3, note = $4 from found f
+        where ${isByKey("d.job_id", "f.job_id")} and (f.resolved_by is distinct from $3 or f.note is distinct from $4)
+        returning d.*, f.resolved_by as by_before, f.note as note_before
+      ), changed as (
+        select tenant_id as operation_tenant, 'dead_letter.resolve' as action, 'job:' || job_id as target,
+          case when note_before is not null
+            then jsonb_build_object('resolvedBy', by_before, 'note', note_before) end as before,
+          jsonb_build_object('resolvedBy', resolved_by, 'note', note) as after
+        from resolved
+      ), ${recordOperation("changed", 3)}
+      select job_id from found`,
+    values: [operator.tenantId, uuidArray(jobIds), ...operatorValues(operator)],
   });
   return new Set(rows.map((row) => row.job_id));
 }

@@ -213,8 +213,8 @@ export async function openLedger(options: LedgerOptions) {
       deadLetters.walkDeadLetters(db, tenantId, filter, after, scanMax),
     readDeadLetters: (tenantId: number, jobIds: readonly string[]) =>
       deadLetters.readDeadLetters(db, tenantId, jobIds),
-    resolveDeadLetters: (tenantId: number, jobIds: readonly string[], by: string, note: string) =>
-      deadLetters.resolveDeadLetters(db, tenantId, jobIds, by, note),
+    resolveDeadLetters: (operator: Operator, jobIds: readonly string[]) =>
+      deadLetters.resolveDeadLetters(db, operator, jobIds),
     fireReadyTimers: (limit: number): Promise<FiredReady> =>
       one(writes.commit(fireReadyTimers, [limit], patience.callMs)),
     fireDeadlines: (limit: number): Promise<FiredEnds> =>

@@ -4,13 +4,15 @@
 // Invariants
 //  1. A run is repeated whole: as many jobs as it counts, all of which have ended.
 //  2. A request_id makes one replay; what comes again is answered with that one.
-//  3. What the originals had come to is written down in the same transaction that repeats them.
+//  3. What the originals had come to, and who asked for it and why, is written down in the same transaction that repeats
+//     them.
 import pg from "pg";
 import { EffectState } from "../domain/effect.js";
 import { JobEventType, JobState } from "../domain/job-state.js";
 import type { Ref } from "../domain/lane.js";
 import { lockRuns } from "./advance-runs.js";
 import type { BatchContext, BatchStatement } from "./group-commit.js";
+import { recordOperations } from "./operations.js";
 import { type RefRow, toRef } from "./ref-row.js";
 import { isByKey, numberArray, rowsByKey, toMs, writePage } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
@@ -70,8 +72,13 @@ with source as materialized (
   from (select count(*)::integer as found, min(state) as lowest from source) s
   where s.found = cardinality($1::uuid[]) and s.lowest >= ${JobState.Succeeded}
     and ($7 is null or exists (select from run r where r.run_id = $7 and r.jobs = s.found))
-  returning replay_id
-)
+  returning *
+), changed as (
+  select tenant_id as operation_tenant, 'job.replay' as action, 'job:' || original_id as target, null::jsonb as before,
+    jsonb_build_object('replayId', replay_id, 'isRun', is_run, 'jobs', jobs, 'repeatEffects', repeats_effects) as after,
+    requested_by as subject, reason, '' as ticket
+  from replays
+), ${recordOperations("changed")}
 insert into replay_job (replay_id, job_id, original_id, origin_id, state, digest)
 select $4, id, original_id, origin_id, state, digest from source where exists (select from replays)`;
 

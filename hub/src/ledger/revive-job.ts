@@ -1,9 +1,11 @@
 import type pg from "pg";
 import { JobEventType, JobState } from "../domain/job-state.js";
 import type { Ref } from "../domain/lane.js";
+import type { Operator } from "../domain/operation.js";
 import { lockRuns } from "./advance-runs.js";
 import { distinctItems, tenantJobKey } from "./distinct-items.js";
 import type { BatchStatement } from "./group-commit.js";
+import { recordOperations } from "./operations.js";
 import { type RefRow, refColumns, toRef } from "./ref-row.js";
 import {
   isByKey,
@@ -17,10 +19,8 @@ import {
 } from "./sql-text.js";
 import { uuidArray } from "./uuid-array.js";
 
-export interface ReviveItem {
+export interface ReviveItem extends Operator {
   readonly jobId: string;
-  readonly tenantId: number;
-  readonly reason: string;
 }
 
 export type ReviveResult =
@@ -35,7 +35,8 @@ export type ReviveResult =
 // A deadline that has passed would end the job again at once, so reviving drops it.
 const reviveText = `
 with input as (
-  select * from unnest($3::uuid[], $4::integer[], $5::text[], $6::bigint[]) as i (id, tenant_id, reason, ready_key)
+  select * from unnest($3::uuid[], $4::integer[], $5::text[], $6::text[], $7::text[], $8::bigint[])
+    as i (id, tenant_id, subject, reason, ticket, ready_key)
 ), locked as (
   select j.id, u.tenant_id, u.key, u.job_id, u.turn
   from input i join job j on ${isByKey("j.id", "i.id")} and j.tenant_id = i.tenant_id and j.state = ${JobState.Dead}
@@ -57,13 +58,22 @@ with input as (
         || jsonb_build_object('retried', jsonb_build_object('atMs', floor(${toMs("now()")}), 'reason', i.reason)),
       ${linkHistory}
   from input i
+  cross join lateral (select attempt as attempts from job b where ${isByKey("b.id", "i.id")} offset 0) b
   where ${isByKey("j.id", "i.id")} and j.tenant_id = i.tenant_id and j.state = ${JobState.Dead}
     and j.id not in (select id from barred)
-  returning j.*, ${JobEventType.Revived}::smallint as event, null::uuid as event_session, nullif(i.reason, '') as reason
+  returning j.*, ${JobEventType.Revived}::smallint as event, null::uuid as event_session, nullif(i.reason, '') as reason,
+    i.subject, i.ticket, b.attempts
 ), taken as (
   update unique_key u set job_id = r.id, turn = u.turn + 1
   from revived r where ${isByKey("u.tenant_id", "r.tenant_id")} and ${isByKey("u.key", "r.options #>> '{unique,key}'")}
-), ${writePage("revived")}
+), changed as (
+  select tenant_id as operation_tenant, 'dead_letter.retry' as action, 'job:' || id as target,
+    jsonb_strip_nulls(jsonb_build_object('state', 'dead', 'attempts', attempts, 'failureCode', outcome ->> 'code'))
+      as before,
+    jsonb_build_object('state', 'ready', 'fencingToken', fencing_token) as after,
+    subject, coalesce(reason, '') as reason, ticket
+  from revived
+), ${recordOperations("changed")}, ${writePage("revived")}
 select tenant_id, ${refColumns} from revived`;
 
 // Locks and looks as in advance-runs.ts: a job may have joined a run since the lock. Whoever waits for the job, or waited
@@ -105,7 +115,7 @@ export const reviveJobs: BatchStatement<ReviveItem, ReviveResult> = {
   name: "revive_jobs",
   itemsMax: 200,
   bytesMax: 1 << 20,
-  bytesOf: (item) => 64 + item.reason.length,
+  bytesOf: (item) => 64 + item.subject.length + item.reason.length + item.ticket.length,
   run: async (on, items) => {
     const distinct = [...distinctItems(items, tenantJobKey).values()];
     const ids = distinct.map((item) => item.jobId);
@@ -121,7 +131,9 @@ export const reviveJobs: BatchStatement<ReviveItem, ReviveResult> = {
           on.batch,
           uuidArray(ids),
           numberArray(distinct.map((item) => item.tenantId)),
+          distinct.map((item) => item.subject),
           distinct.map((item) => item.reason),
+          distinct.map((item) => item.ticket),
           numberArray(distinct.map((_, at) => firstKey + at)),
         ],
       },

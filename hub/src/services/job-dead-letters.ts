@@ -11,6 +11,7 @@ import {
 } from "../domain/dead-letter.js";
 import { Fault } from "../domain/fault.js";
 import type { Ref } from "../domain/lane.js";
+import { operatorBecause } from "../domain/operation.js";
 import type { Principal } from "../domain/scope.js";
 import type { Lanes } from "../lanes/lanes.js";
 import type { Ledger } from "../ledger/ledger.js";
@@ -145,7 +146,8 @@ export class JobDeadLetters {
       }));
       return { answers, next: page.next };
     }
-    const results = await this.#ledger.reviveAll(page.jobIds.map((jobId) => ({ jobId, tenantId, reason })));
+    const operator = operatorBecause(principal, reason);
+    const results = await this.#ledger.reviveAll(page.jobIds.map((jobId) => ({ jobId, ...operator })));
     const refs: Ref[] = [];
     const answers = page.jobIds.map((jobId, at): DeadLetterAnswer => {
       const result = results[at];
@@ -163,8 +165,7 @@ export class JobDeadLetters {
 
   /** Notes that dead letters are dealt with: they stay, and no retry by filter takes them. */
   async resolve(principal: Principal, jobIds: readonly string[], note: string): Promise<DeadLetterAnswer[]> {
-    const { tenantId, subject } = principal;
-    const resolved = await this.#ledger.resolveDeadLetters(tenantId, jobIds, subject, note);
+    const resolved = await this.#ledger.resolveDeadLetters(operatorBecause(principal, note), jobIds);
     this.#count("resolved", resolved.size);
     return jobIds.map((jobId) => ({ jobId, fault: resolved.has(jobId) ? null : notFound(jobId) }));
   }

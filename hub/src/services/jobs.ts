@@ -5,6 +5,7 @@ import { isTerminal } from "../domain/job-state.js";
 import type { JobEvent, JobFilter, JobPage, JobView } from "../domain/job-view.js";
 import type { Lane, Ref } from "../domain/lane.js";
 import { jobsLimit } from "../domain/meter.js";
+import { operatorBecause } from "../domain/operation.js";
 import type { Principal } from "../domain/scope.js";
 import type { Lanes } from "../lanes/lanes.js";
 import type { CancelItem, CancelResult } from "../ledger/cancel-job.js";
@@ -199,7 +200,7 @@ export class Jobs {
   }
 
   async retry(principal: Principal, jobId: string, reason: string): Promise<JobView> {
-    const result = await this.#ledger.revive({ jobId, tenantId: principal.tenantId, reason });
+    const result = await this.#ledger.revive({ jobId, ...operatorBecause(principal, reason) });
     if (result.type === "not_found") throw jobNotFound(jobId);
     if (result.type === "key_held") throw keyHeld(result.heldBy);
     if (result.type === "not_dead")

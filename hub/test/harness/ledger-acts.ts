@@ -2,6 +2,7 @@ import { v7 as uuidv7 } from "uuid";
 import { Fault } from "../../src/domain/fault.js";
 import type { JobSpec } from "../../src/domain/job-spec.js";
 import type { GrantedLease } from "../../src/domain/lease.js";
+import type { Operator } from "../../src/domain/operation.js";
 import { decideOutcome, type Outcome } from "../../src/domain/outcome.js";
 import { defaultRetryPolicy } from "../../src/domain/retry.js";
 import type { Ledger } from "../../src/ledger/ledger.js";
@@ -21,6 +22,11 @@ export const failed: Outcome = {
 /** Of a ledger in which nobody has set a gate. */
 export const firstGateEpoch = 1;
 export const quickRetry = { ...defaultRetryPolicy, initialBackoffMs: 0 };
+
+/** Somebody without a key who changes something. */
+export function operator(reason = "", tenantId = 1): Operator {
+  return { tenantId, subject: "", reason, ticket: "" };
+}
 
 export function submitItem(room: LedgerRoom, overrides: Partial<JobSpec> = {}): SubmitItem {
   return { jobId: uuidv7(), tenantId: 1, laneId: room.lane.laneId, spec: jobSpec(overrides), leaseTo: null };

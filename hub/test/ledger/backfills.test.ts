@@ -283,7 +283,7 @@ describe("a window", () => {
     await step();
     expect((await read(backfillId)).state).toBe(BackfillState.Finished);
 
-    await room.ledger.revive({ jobId: jobId as string, tenantId: 1, reason: "mended" });
+    await room.ledger.revive({ jobId: jobId as string, ...operator });
     expect(await counts(backfillId)).toEqual({ submitted: 1 });
     await end(jobId as string);
     expect(await counts(backfillId)).toEqual({ done: 1 });

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { JobEventType, JobState } from "../../src/domain/job-state.js";
 import type { Outcome } from "../../src/domain/outcome.js";
 import { failJobs } from "../harness/failing-jobs.js";
-import { done, failed, readRow, reportItem, submitOne, unrefused } from "../harness/ledger-acts.js";
+import { done, failed, operator, readRow, reportItem, submitOne, unrefused } from "../harness/ledger-acts.js";
 import { openLedgerDesk } from "../harness/ledger-desk.js";
 
 const { room, sessionId, claim, leased, takeBack } = await openLedgerDesk();
@@ -152,7 +152,7 @@ describe("an operator's retry", () => {
     await fired(() => room.ledger.fireDeadlines(10));
     const before = await readRow(room, jobId);
 
-    const revived = await room.ledger.revive({ jobId, tenantId: 1, reason: "fixed" });
+    const revived = await room.ledger.revive({ jobId, ...operator("fixed") });
 
     expect(revived).toMatchObject({
       type: "revived",
@@ -174,12 +174,12 @@ describe("an operator's retry", () => {
   it("of what is not dead changes nothing and says why", async () => {
     const jobId = await submitOne(room);
 
-    expect(await room.ledger.revive({ jobId, tenantId: 1, reason: "" })).toEqual({
+    expect(await room.ledger.revive({ jobId, ...operator() })).toEqual({
       type: "not_dead",
       state: JobState.Ready,
     });
-    expect(await room.ledger.revive({ jobId, tenantId: 2, reason: "" })).toEqual({ type: "not_found" });
-    expect(await room.ledger.revive({ jobId: uuidv7(), tenantId: 1, reason: "" })).toEqual({
+    expect(await room.ledger.revive({ jobId, ...operator("", 2) })).toEqual({ type: "not_found" });
+    expect(await room.ledger.revive({ jobId: uuidv7(), ...operator() })).toEqual({
       type: "not_found",
     });
   });
@@ -193,7 +193,7 @@ describe("an operator's retry", () => {
     const mended = await failJobs(room, "update", ["40001"]);
 
     const revived = await room.ledger.reviveAll(
-      [lease.jobId, open].map((jobId) => ({ jobId, tenantId: 1, reason: "" })),
+      [lease.jobId, open].map((jobId) => ({ jobId, ...operator() })),
     );
 
     await mended();
@@ -205,7 +205,8 @@ describe("an operator's retry", () => {
     unrefused(
       await room.ledger.report([reportItem(sessionId, lease, { ...failed, permanent: true } as Outcome)]),
     );
-    const revive = (tenantId: number) => room.ledger.revive({ jobId: lease.jobId, tenantId, reason: "" });
+    const revive = (tenantId: number) =>
+      room.ledger.revive({ jobId: lease.jobId, ...operator("", tenantId) });
 
     const [theirs, mine] = await Promise.all([revive(2), revive(1)]);
 

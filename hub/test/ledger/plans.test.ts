@@ -1,6 +1,7 @@
 import { v7 as uuidv7 } from "uuid";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { JobEventType } from "../../src/domain/job-state.js";
+import type { Outcome } from "../../src/domain/outcome.js";
 import type { Ledger } from "../../src/ledger/ledger.js";
 import { patienceMs } from "../harness/effect-acts.js";
 import {
@@ -8,6 +9,7 @@ import {
   done,
   failed,
   openSession,
+  operator,
   reportItem,
   submitItem,
   submitMany,
@@ -16,6 +18,7 @@ import { type LedgerRoom, openLedgerRoom } from "../harness/ledger-room.js";
 import { openChannel, waitItem } from "../harness/wait-acts.js";
 
 const loadedJobs = 200_000;
+const died: Outcome = { ...failed, permanent: true } as Outcome;
 
 let room: LedgerRoom;
 beforeEach(async () => {
@@ -36,9 +39,12 @@ async function liveThrough(ledger: Ledger, sessionId: string, jobIds: readonly s
   await ledger.returnLeases(
     returned.map((lease) => ({ ...lease, event: JobEventType.Released, isStarted: true })),
   );
-  await ledger.report(
-    reported.map((lease, at) => reportItem(sessionId, lease, at % 10 === 0 ? failed : done)),
-  );
+  const isDead = (at: number) => at < 90 && at % 20 === 0;
+  const outcomeAt = (at: number) => (isDead(at) ? died : at % 10 === 0 ? failed : done);
+  await ledger.report(reported.map((lease, at) => reportItem(sessionId, lease, outcomeAt(at))));
+  const dead = reported.filter((_, at) => isDead(at));
+  for (const answer of await ledger.reviveAll(dead.map(({ jobId }) => ({ jobId, ...operator("mended") }))))
+    expect(answer).toMatchObject({ type: "revived" });
   await ledger.submit(jobIds.map((id) => submitItem(room, { idempotencyKey: `again-${id}` })));
   await adoptSome(ledger);
   const unique = (n: number) => submitItem(room, { options: { unique: { key: `key-${n}`, policy: 3 } } });
@@ -114,9 +120,12 @@ async function doEffects(
   await ledger.claimEffects(claims, patienceMs);
   await ledger.renewEffects(items, patienceMs);
   await ledger.giveBackEffects(
-    items.slice(0, 2).map((item) => ({ ...item, reason: "no" })),
+    items.slice(0, 1).map((item) => ({ ...item, reason: "no" })),
     patienceMs,
   );
+  const taken = items.slice(1, 2).map((item) => ({ ...item, lease: null, effectToken: null, reason: "no" }));
+  for (const answer of await ledger.giveBackEffects(taken, patienceMs))
+    expect(answer).toEqual({ type: "written", isExisting: false });
   await ledger.completeEffects(
     items.map((item) => ({ ...item, result: Buffer.from("sent"), contentType: "" })),
     patienceMs,

@@ -17,6 +17,7 @@ import {
   done,
   failed,
   openSession,
+  operator,
   quickRetry,
   readRow,
   reportItem,
@@ -91,7 +92,7 @@ describe("on PostgreSQL 15, the oldest version supported,", () => {
     expect(
       await Promise.all([waiting, graceful.jobId, late].map(async (id) => (await readRow(room, id)).state)),
     ).toEqual([JobState.Cancelled, JobState.Cancelled, JobState.Dead]);
-    expect(await room.ledger.revive({ jobId: late, tenantId: 1, reason: "" })).toMatchObject({
+    expect(await room.ledger.revive({ jobId: late, ...operator() })).toMatchObject({
       type: "revived",
     });
   });

@@ -10,6 +10,7 @@ import {
   claimOne,
   done,
   openSession,
+  operator,
   readRow,
   reportItem,
   submitItem,
@@ -205,7 +206,7 @@ describe("a unique key of an open job", () => {
     const failure = { type: "failure", code: "X", message: "", permanent: true, retryAfterMs: 0 } as const;
     await room.ledger.report([reportItem(sessionId, lease, failure)]);
     const holder = await accepted("g");
-    const revive = () => room.ledger.revive({ jobId: dead, tenantId: 1, reason: "" });
+    const revive = () => room.ledger.revive({ jobId: dead, ...operator() });
 
     expect(await revive()).toEqual({ type: "key_held", heldBy: holder });
     await end(holder);
@@ -224,9 +225,7 @@ describe("a unique key of an open job", () => {
       ids.push(id);
     }
 
-    const results = unrefused(
-      await room.ledger.reviveAll(ids.map((jobId) => ({ jobId, tenantId: 1, reason: "" }))),
-    );
+    const results = unrefused(await room.ledger.reviveAll(ids.map((jobId) => ({ jobId, ...operator() }))));
 
     expect(results.map(({ type }) => type).sort()).toEqual(["key_held", "key_held", "revived"]);
     expect(await doubles()).toEqual([]);
@@ -271,7 +270,7 @@ describe("several hubs", () => {
             }
           }
           const revived = round % 5 === 0 ? dead.pop() : undefined;
-          if (revived) await hub.revive({ jobId: revived, tenantId: 1, reason: "" });
+          if (revived) await hub.revive({ jobId: revived, ...operator() });
         }
       }),
     );

@@ -13,6 +13,7 @@ import {
   done,
   failed,
   openSession,
+  operator,
   readRow,
   reportItem,
   submitOne,
@@ -105,7 +106,7 @@ describe("a replay", () => {
   it("begins in the lane in which the job began, also when it ended as a retried one", async () => {
     const jobId = await submitOne(room);
     await finishAll([jobId], fatal);
-    await room.ledger.revive({ jobId, tenantId: 1, reason: "once more" });
+    await room.ledger.revive({ jobId, ...operator("once more") });
     await finishAll([jobId]);
     expect((await readRow(room, jobId)).lane_id).not.toBe(room.lane.laneId);
 

@@ -4,7 +4,7 @@ import type { Outcome } from "../../src/domain/outcome.js";
 import { RunPolicy } from "../../src/domain/run.js";
 import { firstUuid } from "../../src/domain/uuid.js";
 import type { Ledger } from "../../src/ledger/ledger.js";
-import { claimAll, done, failed, openSession, reportItem } from "../harness/ledger-acts.js";
+import { claimAll, done, failed, openSession, operator, reportItem } from "../harness/ledger-acts.js";
 import { type LedgerRoom, openLedgerRoom } from "../harness/ledger-room.js";
 import {
   addChildren,
@@ -56,7 +56,7 @@ async function liveThrough(ledger: Ledger): Promise<void> {
     const replay = await ledger.replay(await replayItem(ledger, runId));
     if (replay.type === "accepted") await ledger.readReplayedJobs(replay.replayId, firstUuid, 500);
     await ledger.readReplay(1, runId);
-    await ledger.revive({ jobId: childIds[0] as string, tenantId: 1, reason: "" });
+    await ledger.revive({ jobId: childIds[0] as string, ...operator() });
     await ledger.readDag(1, runId, firstUuid, 1_000);
     await ledger.readChildren(1, runId, { afterId: firstUuid, childrenMax: 50, bytesMax: 1 << 20 });
     const cancelled = await submitRun(on, children);

@@ -11,6 +11,7 @@ import {
   done,
   failed,
   openSession,
+  operator,
   quickRetry,
   reportItem,
   unrefused,
@@ -192,7 +193,7 @@ async function act(model: Model, given: Command): Promise<void> {
         given.pick,
       );
       if (!jobId) return;
-      await room.ledger.revive({ jobId, tenantId: 1, reason: "" });
+      await room.ledger.revive({ jobId, ...operator() });
       model.run = reopenNode(model.run, jobId);
       return;
     }

@@ -10,6 +10,7 @@ import {
   done,
   failed,
   openSession,
+  operator,
   readRow,
   reportItem,
   submitOne,
@@ -364,7 +365,7 @@ describe("a parent", () => {
 
 describe("a dead letter that is sent back", () => {
   const revive = async (jobId: string) =>
-    expect(await room.ledger.revive({ jobId, tenantId: 1, reason: "" })).toMatchObject({ type: "revived" });
+    expect(await room.ledger.revive({ jobId, ...operator() })).toMatchObject({ type: "revived" });
 
   it("is waited for by what is submitted behind it, hard or soft, until it ends again (D3)", async () => {
     for (const outcome of [done, fatal]) {
@@ -405,7 +406,7 @@ describe("a dead letter that is sent back", () => {
 
       const [lax] = await Promise.all([
         submitAfter(room, (id) => [soft(first, id)]),
-        other.revive({ jobId: first, tenantId: 1, reason: "" }),
+        other.revive({ jobId: first, ...operator() }),
       ]);
       const strict = await submitAfter(room, (id) => [hard(first, id)]);
       await finish(first);
@@ -487,7 +488,7 @@ describe("a compensation", () => {
 
     const made = (await madeFor(jobId)) as string;
     expect(await room.ledger.readJob(1, made)).toMatchObject({ state: Ready, payload: Buffer.from("undo") });
-    await room.ledger.revive({ jobId, tenantId: 1, reason: "" });
+    await room.ledger.revive({ jobId, ...operator() });
     await finish(jobId, fatal);
     expect(await madeFor(jobId)).toBe(made);
     await finish(made);
@@ -531,7 +532,7 @@ describe("a compensation", () => {
     const [bad, undone] = childIds as [string, string];
     await finish(bad, fatal);
     expect(await stateOf(undone)).toBe(Dead);
-    await room.ledger.revive({ jobId: undone, tenantId: 1, reason: "" });
+    await room.ledger.revive({ jobId: undone, ...operator() });
     await finish(undone);
     expect(await madeFor(undone)).toBeNull();
 

@@ -724,7 +724,7 @@ export const DeadLetterService: GenService<{
   /**
    * Notes that dead letters are dealt with. They stay, visible as resolved, and
    * no retry by filter takes them; a retry by id does. Resolving again replaces
-   * the note.
+   * the note; with the same note, by the same subject, it changes nothing.
    *
    * Refusals of items: DEAD_LETTER_NOT_FOUND.
    *
