@@ -5,6 +5,8 @@ import {
   type ChannelPolicy,
   OwnerType,
 } from "../domain/channel.js";
+import type { Operator } from "../domain/operation.js";
+import { operatorValues, recordOperation } from "./operations.js";
 import type { ReadPool } from "./read-pool.js";
 import { isByKey, numberArray, toMs } from "./sql-text.js";
 
@@ -60,6 +62,15 @@ function policyValues(policy: ChannelPolicy): unknown[] {
   ];
 }
 
+/** Name of the channel `c` among the operations, as people write it. */
+export const channelTarget = `case c.owner_type when ${OwnerType.Job} then 'job:' when ${OwnerType.Run} then 'run:' else '' end
+          || c.owner || '/' || c.name`;
+
+const recordedPolicy = (channel: string) => `jsonb_build_object(
+          'delivery', case when ${channel}.is_best_effort then 'best_effort' else 'at_least_once' end,
+          'maxAgeMs', ${channel}.max_age_ms, 'maxBytes', ${channel}.max_bytes, 'trimConsumed', ${channel}.trim_consumed,
+          'trimPastCursors', ${channel}.trim_past_cursors, 'redeliveriesMax', ${channel}.redeliveries_max)`;
+
 /** A channel, or null: absent and another tenant's look the same. */
 export async function readChannel(
   db: ReadPool,
@@ -74,55 +85,82 @@ export async function readChannel(
   return rows[0] ? toChannel(rows[0]) : null;
 }
 
-/** Makes a channel with its partitions, when it is not there and its job, if it has one, is. */
-export async function insertChannel(
-  db: ReadPool,
-  tenantId: number,
-  channel: ChannelName,
-  partitions: number,
-  policy: ChannelPolicy,
-): Promise<void> {
-  await db.query({
-    name: "insert_channel",
-    text: `
+const insertText = (recording: string) => `
       with made as (
         insert into channel (tenant_id, owner_type, owner, name, partitions, is_best_effort, max_age_ms, max_bytes,
           trim_consumed, trim_past_cursors, redeliveries_max)
         select $1, $2::smallint, $3, $4, $5, $6, $7, $8, $9, $10, $11
         where $12::uuid is null or exists (select from job where id = $12 and tenant_id = $1)
         on conflict do nothing
-        returning channel_id, partitions, max_bytes
-      )
+        returning *
+      )${recording}
       insert into channel_partition (channel_id, partition, max_bytes)
-      select channel_id, n, max_bytes from made cross join generate_series(0, partitions - 1) as n`,
+      select channel_id, n, max_bytes from made cross join generate_series(0, partitions - 1) as n`;
+
+const makeText = insertText("");
+
+const setNewText = insertText(`, changed as (
+        select tenant_id as operation_tenant, 'channel.set' as action, 'channel:' || ${channelTarget} as target,
+          null::jsonb as before, ${recordedPolicy("c")} || jsonb_build_object('partitions', partitions) as after
+        from made c
+      ), ${recordOperation("changed", 13)}`);
+
+/**
+ * Makes a channel with its partitions, when it is not there and its job, if it has one, is.
+ *
+ * @param operator null: it is made because somebody publishes or subscribes
+ */
+export async function insertChannel(
+  db: ReadPool,
+  tenantId: number,
+  channel: ChannelName,
+  partitions: number,
+  policy: ChannelPolicy,
+  operator: Operator | null,
+): Promise<void> {
+  await db.query({
+    name: operator ? "set_new_channel" : "insert_channel",
+    text: operator ? setNewText : makeText,
     values: [
       ...nameValues(tenantId, channel),
       partitions,
       ...policyValues(policy),
       channel.ownerType === OwnerType.Name ? null : channel.owner,
+      ...(operator ? operatorValues(operator) : []),
     ],
   });
 }
 
-/** Changes the policy of a channel and of its partitions; answers the channel. */
+/** Changes the policy of a channel and of its partitions, if it is another; answers the channel. */
 export async function configureChannel(
   db: ReadPool,
+  operator: Operator,
   channelId: number,
   policy: ChannelPolicy,
 ): Promise<Channel> {
   const { rows } = await db.query<ChannelRow>({
     name: "configure_channel",
     text: `
-      with changed as (
-        update channel set is_best_effort = $2, max_age_ms = $3, max_bytes = $4, trim_consumed = $5,
+      with found as materialized (
+        select * from channel where channel_id = $1 for no key update
+      ), made as (
+        update channel c set is_best_effort = $2, max_age_ms = $3, max_bytes = $4, trim_consumed = $5,
           trim_past_cursors = $6, redeliveries_max = $7
-        where channel_id = $1 returning *
+        from found f
+        where ${isByKey("c.channel_id", "f.channel_id")} and (f.is_best_effort, f.max_age_ms, f.max_bytes,
+          f.trim_consumed, f.trim_past_cursors, f.redeliveries_max) is distinct from ($2, $3, $4, $5, $6, $7)
+        returning c.*, ${recordedPolicy("f")} as stood
       ), admitted as (
-        update channel_partition p set max_bytes = c.max_bytes from changed c
+        update channel_partition p set max_bytes = c.max_bytes from made c
         where ${isByKey("p.channel_id", "c.channel_id")}
-      )
-      select ${columns} from changed`,
-    values: [channelId, ...policyValues(policy)],
+      ), changed as (
+        select tenant_id as operation_tenant, 'channel.set' as action, 'channel:' || ${channelTarget} as target,
+          stood as before, ${recordedPolicy("c")} as after
+        from made c
+      ), ${recordOperation("changed", 8)}
+      select ${columns} from made
+      union all select ${columns} from found where not exists (select from made)`,
+    values: [channelId, ...policyValues(policy), ...operatorValues(operator)],
   });
   if (!rows[0]) throw new Error(`Channel ${channelId} is gone.`);
   return toChannel(rows[0]);

@@ -1,4 +1,7 @@
 import type { CursorView } from "../domain/cursor.js";
+import type { Operator } from "../domain/operation.js";
+import { channelTarget } from "./channels.js";
+import { operatorValues, recordOperation } from "./operations.js";
 import type { ReadPool } from "./read-pool.js";
 import { isByKey, numberArray, toMs } from "./sql-text.js";
 
@@ -159,13 +162,12 @@ export async function listCursors(
  */
 export async function resetCursor(
   db: ReadPool,
+  operator: Operator,
   reset: {
     readonly channelId: number;
     readonly partition: number;
     readonly consumer: string;
     readonly ackedThrough: number;
-    readonly reason: string;
-    readonly subject: string;
   },
 ): Promise<CursorView | null> {
   const { rows } = await db.query<ViewRow>({
@@ -174,15 +176,24 @@ export async function resetCursor(
       with head as materialized (
         select last_sequence from channel_partition
         where channel_id = $1 and partition = $2 and $4::bigint between first_sequence - 1 and last_sequence for share
+      ), found as materialized (
+        select c.cursor_id, c.acked_through, h.last_sequence from head h cross join signal_cursor c
+        where c.channel_id = $1 and c.partition = $2 and c.consumer = $3 for no key update of c
       ), c as (
         update signal_cursor c set epoch = c.epoch + 1, acked_through = $4,
           delivered_through = greatest(c.delivered_through, $4),
           checkpoint_sequence = case when c.checkpoint_sequence = $4 then c.checkpoint_sequence end,
-          touched_at = now(), reset_at = now(), reset_reason = $5, reset_by = $6
-        from head h
-        where c.channel_id = $1 and c.partition = $2 and c.consumer = $3
-        returning c.*, h.last_sequence - $4 as lag
-      ), dropped as (
+          touched_at = now(), reset_at = now(), reset_by = $5, reset_reason = $6
+        from found f
+        where ${isByKey("c.cursor_id", "f.cursor_id")}
+        returning c.*, f.last_sequence - $4 as lag, f.acked_through as acked_before
+      ), moved as (
+        select c.tenant_id as operation_tenant, 'cursor.reset' as action,
+          'cursor:' || ${channelTarget} || '/' || m.consumer as target,
+          jsonb_build_object('partition', m.partition, 'ackedThrough', m.acked_before) as before,
+          jsonb_build_object('partition', m.partition, 'ackedThrough', m.acked_through) as after
+        from c m join channel c on ${isByKey("c.channel_id", "m.channel_id")}
+      ), ${recordOperation("moved", 5)}, dropped as (
         delete from signal_checkpoint s using c
         where ${isByKey("s.cursor_id", "c.cursor_id")} and c.checkpoint_sequence is null
       ), forgotten as (
@@ -194,8 +205,7 @@ export async function resetCursor(
       reset.partition,
       reset.consumer,
       reset.ackedThrough,
-      reset.reason,
-      reset.subject,
+      ...operatorValues(operator),
     ],
   });
   return rows[0] ? toView(rows[0]) : null;

@@ -1,6 +1,7 @@
 // What the ledger does for signals: statements that many streams share go through the group commit, the others
 // through the pool.
 import type { ChannelName, ChannelPolicy } from "../domain/channel.js";
+import type { Operator } from "../domain/operation.js";
 import * as channels from "./channels.js";
 import { burySignals, type FailItem, type FailResult, noteFailures } from "./fail-signals.js";
 import type { GroupCommit } from "./group-commit.js";
@@ -24,10 +25,15 @@ export function signalLedger(
     (await results)[0] as Result;
   return {
     readChannel: (tenantId: number, channel: ChannelName) => channels.readChannel(db, tenantId, channel),
-    insertChannel: (tenantId: number, channel: ChannelName, partitions: number, policy: ChannelPolicy) =>
-      channels.insertChannel(db, tenantId, channel, partitions, policy),
-    configureChannel: (channelId: number, policy: ChannelPolicy) =>
-      channels.configureChannel(db, channelId, policy),
+    insertChannel: (
+      tenantId: number,
+      channel: ChannelName,
+      partitions: number,
+      policy: ChannelPolicy,
+      operator: Operator | null,
+    ) => channels.insertChannel(db, tenantId, channel, partitions, policy, operator),
+    configureChannel: (operator: Operator, channelId: number, policy: ChannelPolicy) =>
+      channels.configureChannel(db, operator, channelId, policy),
     listChannels: (tenantId: number, afterId: number, limit: number) =>
       channels.listChannels(db, tenantId, afterId, limit),
     countOwned: (tenantId: number, owner: Pick<ChannelName, "ownerType" | "owner">, limit: number) =>
@@ -51,7 +57,8 @@ export function signalLedger(
       cursors.findSuperseded(db, attached),
     listCursors: (channelId: number, after: Parameters<typeof cursors.listCursors>[2], limit: number) =>
       cursors.listCursors(db, channelId, after, limit),
-    resetCursor: (reset: Parameters<typeof cursors.resetCursor>[1]) => cursors.resetCursor(db, reset),
+    resetCursor: (operator: Operator, reset: Parameters<typeof cursors.resetCursor>[2]) =>
+      cursors.resetCursor(db, operator, reset),
     moveCursor: (item: MoveItem): Promise<MoveResult> =>
       one(writes.commit(moveCursors, [item], patience.streamMs)) as Promise<MoveResult>,
     failSignal: (item: FailItem): Promise<FailResult> =>

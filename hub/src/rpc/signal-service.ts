@@ -12,6 +12,7 @@ import type { SignalOperations } from "../services/signal-operations.js";
 import { checkDuration, checkEnum, checkInteger, checkPageSize, checkText, invalid } from "./check.js";
 import { type ImplementedService, implement } from "./implementation.js";
 import { dayMs } from "./limits.js";
+import { toOperator } from "./operation-service.js";
 import { decodePageNumber, decodePageToken, encodePageToken } from "./page-token.js";
 import { type PublishParts, publish } from "./publish.js";
 import { checkPartition, checkSequence, toChannelName, toPageMessage } from "./signal-messages.js";
@@ -37,7 +38,8 @@ export function signalService(
       const name = toChannelName(request.channel, "channel");
       const partitions =
         request.partitions === 0 ? null : checkInteger("partitions", request.partitions, 1, partitionsMax);
-      const held = await channels.configure(principal, name, partitions, toPolicy(request.policy));
+      const operator = toOperator(principal, request.justification, "optional");
+      const held = await channels.configure(operator, name, partitions, toPolicy(request.policy));
       return { channel: toChannelMessage(held) };
     },
 

@@ -7,6 +7,7 @@ import {
   OwnerType,
 } from "../domain/channel.js";
 import { Fault } from "../domain/fault.js";
+import type { Operator } from "../domain/operation.js";
 import type { Principal } from "../domain/scope.js";
 import type { SignalLedger } from "../ledger/signal-ledger.js";
 
@@ -28,6 +29,8 @@ type ChannelLedger = Pick<
   | "readHeads"
 >;
 
+type Tenant = Pick<Principal, "tenantId">;
+
 export interface HeldChannel {
   readonly channel: Channel;
   readonly heads: readonly ChannelHead[];
@@ -47,7 +50,9 @@ export class SignalChannels {
 
   /** The channel, made with default policy and one partition when it is not there. */
   async ensure(principal: Principal, name: ChannelName): Promise<Channel> {
-    return (await this.#lookUp(principal, name)) ?? (await this.#make(principal, name, 1, defaultPolicy));
+    return (
+      (await this.#lookUp(principal, name)) ?? (await this.#make(principal, name, 1, defaultPolicy, null))
+    );
   }
 
   /** @throws Fault CHANNEL_NOT_FOUND */
@@ -61,21 +66,21 @@ export class SignalChannels {
   }
 
   async configure(
-    principal: Principal,
+    operator: Operator,
     name: ChannelName,
     partitions: number | null,
     policy: ChannelPolicy,
   ): Promise<HeldChannel> {
-    const found = await this.#ledger.readChannel(principal.tenantId, name);
-    const channel = found ?? (await this.#make(principal, name, partitions ?? 1, policy));
+    const found = await this.#ledger.readChannel(operator.tenantId, name);
+    const channel = found ?? (await this.#make(operator, name, partitions ?? 1, policy, operator));
     if (partitions !== null && channel.partitions !== partitions)
       throw new Fault(
         "INVALID_FIELD",
         `The channel has ${channel.partitions} partitions; their number never changes.`,
         { field: "partitions", value: String(channel.partitions) },
       );
-    const configured = await this.#ledger.configureChannel(channel.channelId, policy);
-    this.#trusted.delete(keyOf(principal, name));
+    const configured = await this.#ledger.configureChannel(operator, channel.channelId, policy);
+    this.#trusted.delete(keyOf(operator, name));
     return { channel: configured, heads: await this.#ledger.readHeads([configured.channelId]) };
   }
 
@@ -104,22 +109,25 @@ export class SignalChannels {
     return channel;
   }
 
+  /** @param operator null: nobody asked for it but who publishes or subscribes */
   async #make(
-    principal: Principal,
+    tenant: Tenant,
     name: ChannelName,
     partitions: number,
     policy: ChannelPolicy,
+    operator: Operator | null,
   ): Promise<Channel> {
-    if (name.ownerType === OwnerType.Name) await this.#admit(principal);
-    else await this.#admitOwned(principal, name);
-    await this.#ledger.insertChannel(principal.tenantId, name, partitions, policy);
-    const channel = await this.#ledger.readChannel(principal.tenantId, name);
+    const { tenantId } = tenant;
+    if (name.ownerType === OwnerType.Name) await this.#admit(tenant);
+    else await this.#admitOwned(tenant, name);
+    await this.#ledger.insertChannel(tenantId, name, partitions, policy, operator);
+    const channel = await this.#ledger.readChannel(tenantId, name);
     if (channel) return channel;
     if (name.ownerType === OwnerType.Name) throw new Error("A channel was neither made nor found.");
     throw new Fault("JOB_NOT_FOUND", "There is no such job.", { job_id: name.owner });
   }
 
-  async #admitOwned({ tenantId }: Principal, name: ChannelName): Promise<void> {
+  async #admitOwned({ tenantId }: Tenant, name: ChannelName): Promise<void> {
     if ((await this.#ledger.countOwned(tenantId, name, ownedChannelsMax)) < ownedChannelsMax) return;
     throw new Fault("CHANNEL_LIMIT", `The job or run has ${ownedChannelsMax} channels.`, {
       limit: "ownedChannelsMax",
@@ -128,7 +136,7 @@ export class SignalChannels {
   }
 
   /** The count is looked up now and then, so hubs together may pass the limit by what they make meanwhile. */
-  async #admit({ tenantId }: Principal): Promise<void> {
+  async #admit({ tenantId }: Tenant): Promise<void> {
     let count = this.#counts.get(tenantId);
     if (!count || count.untilMs < Date.now()) {
       const channels = await this.#ledger.countChannels(tenantId, this.#channelsMax);
@@ -144,6 +152,6 @@ export class SignalChannels {
   }
 }
 
-function keyOf({ tenantId }: Principal, { ownerType, owner, name }: ChannelName): string {
+function keyOf({ tenantId }: Tenant, { ownerType, owner, name }: ChannelName): string {
   return `${tenantId}/${ownerType}/${owner}/${name}`;
 }

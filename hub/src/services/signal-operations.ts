@@ -1,6 +1,7 @@
 import type { ChannelName } from "../domain/channel.js";
 import type { CursorView } from "../domain/cursor.js";
 import { Fault } from "../domain/fault.js";
+import { operatorBecause } from "../domain/operation.js";
 import type { Principal } from "../domain/scope.js";
 import type { SignalPage } from "../domain/signal-page.js";
 import type { SignalLedger } from "../ledger/signal-ledger.js";
@@ -55,7 +56,8 @@ export class SignalOperations {
         sequence: String(reset.ackedThrough),
         last: String(head.lastSequence),
       });
-    const moved = await this.#ledger.resetCursor({ channelId, ...reset, subject: principal.subject });
+    const operator = operatorBecause(principal, reset.reason);
+    const moved = await this.#ledger.resetCursor(operator, { channelId, ...reset });
     if (!moved)
       throw new Fault("CURSOR_NOT_FOUND", `Consumer ${reset.consumer} has no cursor in this partition.`, {
         consumer: reset.consumer,

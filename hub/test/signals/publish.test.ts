@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Ledger } from "../../src/ledger/ledger.js";
 import type { SignalPublisher } from "../../src/services/signal-publisher.js";
+import { operator } from "../harness/ledger-acts.js";
 import { type LedgerRoom, openLedgerRoom } from "../harness/ledger-room.js";
 import { anybody, named, openSignalStack, recordOf, type SignalStack } from "../harness/signal-stack.js";
 
@@ -55,7 +56,7 @@ it("gives each number one place, and leaves no gap, over every history (D11, D12
       const channel = `published-${++channels}`;
       const { channels: made } = openSignalStack(room.ledger);
       const policy = (await made.ensure(anybody, named(`${channel}.policy`))) as never;
-      await made.configure(anybody, named(channel), partitions, policy);
+      await made.configure(operator(), named(channel), partitions, policy);
       const all: Producer[] = [];
       for (let at = 0; at < producers; at += 1)
         all.push({ ...(await openOn(at === 0 ? room.ledger : other, channel, at)), numbers: [] });
