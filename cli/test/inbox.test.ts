@@ -54,10 +54,14 @@ test("inbox retry and discard show the entry", async () => {
   };
   const cli = await withHub({ inbox: { retry: answer, discard: answer } });
   const text = await cli("inbox", "retry", entry.jobId);
-  const json = await cli("inbox", "discard", entry.jobId, "--json");
+  const why = ["--reason", "sold out", "--ticket", "OPS-4"];
+  const json = await cli("inbox", "discard", entry.jobId, ...why, "--json");
   expect(text.stdout).toContain("PAYLOAD_TOO_LARGE");
   expect(JSON.parse(json.stdout).entry).toMatchObject({ jobId: entry.jobId, submittedBy: "shop" });
-  expect(requests).toMatchObject([{ jobId: entry.jobId }, { jobId: entry.jobId }]);
+  expect(requests).toMatchObject([
+    { jobId: entry.jobId, justification: { reason: "", ticket: "" } },
+    { jobId: entry.jobId, justification: { reason: "sold out", ticket: "OPS-4" } },
+  ]);
 });
 
 test.each([

@@ -4,6 +4,7 @@ import { CliError } from "../cli-error.js";
 import { EXIT, type ExitCode } from "../exit-codes.js";
 import { INBOX_HEADINGS, inboxJson, inboxRow, inboxText } from "../inbox-text.js";
 import { type Cli, type Invocation, perform } from "../invocation.js";
+import { type JustificationFlags, justification, withOptionalReason } from "../justification-options.js";
 import { takeItems } from "../pages.js";
 import { writeItems } from "./item-list.js";
 
@@ -14,7 +15,7 @@ cannot adopt stays there, with the reason.
 Examples:
   $ holdfast inbox ls --refused
   $ holdfast inbox retry 0198c7f0-…
-  $ holdfast inbox discard 0198c7f0-…`;
+  $ holdfast inbox discard 0198c7f0-… --reason "the order was cancelled"`;
 
 export function addInboxCommand(program: Command, cli: Cli): void {
   const inbox = program
@@ -44,24 +45,24 @@ export function addInboxCommand(program: Command, cli: Cli): void {
       }),
     );
 
-  inbox
-    .command("retry")
-    .description("let hubs try a refused entry again")
+  withOptionalReason(inbox.command("retry").description("let hubs try a refused entry again"))
     .argument("<id>", "id of the job to be")
-    .action((jobId: string, _flags: unknown, command: Command) =>
-      perform(cli, command, async (invocation) =>
-        answerWithEntry((await invocation.connection().inbox.retry({ jobId })).entry, invocation),
-      ),
+    .action((jobId: string, flags: Partial<JustificationFlags>, command: Command) =>
+      perform(cli, command, async (invocation) => {
+        const request = { jobId, justification: justification(flags) };
+        return answerWithEntry((await invocation.connection().inbox.retry(request)).entry, invocation);
+      }),
     );
 
-  inbox
-    .command("discard")
-    .description("remove a refused entry for good; shows what it was")
+  withOptionalReason(
+    inbox.command("discard").description("remove a refused entry for good; shows what it was"),
+  )
     .argument("<id>", "id of the job to be")
-    .action((jobId: string, _flags: unknown, command: Command) =>
-      perform(cli, command, async (invocation) =>
-        answerWithEntry((await invocation.connection().inbox.discard({ jobId })).entry, invocation),
-      ),
+    .action((jobId: string, flags: Partial<JustificationFlags>, command: Command) =>
+      perform(cli, command, async (invocation) => {
+        const request = { jobId, justification: justification(flags) };
+        return answerWithEntry((await invocation.connection().inbox.discard(request)).entry, invocation);
+      }),
     );
 }
 

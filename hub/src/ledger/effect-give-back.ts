@@ -15,6 +15,7 @@ import { type JudgedEffect, judgeEffects } from "./effect-judge.js";
 import { answerToAct, type EffectRefusal, type EffectWritten } from "./effect-refusal.js";
 import type { BatchStatement } from "./group-commit.js";
 import { writeNotes } from "./job-notes.js";
+import { recordOperations } from "./operations.js";
 import { numberArray } from "./sql-text.js";
 
 export interface GiveBackEffectItem extends EffectItem {
@@ -38,8 +39,16 @@ with input as (
   from input i
   where ${isNamed} and e.state = ${EffectState.Held} and (i.effect_token is null
     or (e.effect_token = i.effect_token and e.subject = i.subject and ${isFenced}))
-  returning i.ordinal, e.job_id, e.key, i.reason
-), told as (
+  returning i.ordinal, e.tenant_id, e.job_id, e.scope, e.key, e.effect_token, e.subject as holder, e.expires_at,
+    i.subject, i.reason, i.effect_token is null as is_taken_away
+), changed as (
+  select tenant_id as operation_tenant, 'effect.abandon' as action,
+    'effect:' || case when job_id = ${noJob} then scope else 'job:' || job_id end || '/' || key as target,
+    jsonb_build_object('state', 'held', 'holder', holder, 'effectToken', effect_token, 'heldUntil', expires_at) as before,
+    jsonb_build_object('state', 'open', 'effectToken', effect_token) as after,
+    subject, reason, '' as ticket
+  from opened where is_taken_away
+), ${recordOperations("changed")}, told as (
   select job_id, ${JobNoteType.EffectAbandoned}::smallint as type, key as name, 0 as bytes
   from opened where reason is not null and job_id <> ${noJob}
 ), ${writeNotes("told")}

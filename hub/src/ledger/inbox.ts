@@ -1,8 +1,10 @@
 // What was submitted from SQL, as it waits to be adopted or, refused, for an operator. Becoming a job is submit-jobs.ts.
 import type { InboxEntry, InboxRefusal, InboxView } from "../domain/inbox.js";
 import type { JobOptions, Priority } from "../domain/job-spec.js";
+import type { Operator } from "../domain/operation.js";
 import type { RetryPolicy } from "../domain/retry.js";
 import { lastUuid } from "../domain/uuid.js";
+import { operatorValues, recordOperation } from "./operations.js";
 import type { ReadPool } from "./read-pool.js";
 import { isByKey, toMs } from "./sql-text.js";
 import { closeDiscarded } from "./submit-windows.js";
@@ -141,17 +143,34 @@ export async function listInbox(
   return rows.map(toView);
 }
 
+/** What is kept of an entry among the operations; of a refusal its reason alone, for its message may quote the job. */
+const recordedEntry = (entry: string) => `jsonb_strip_nulls(jsonb_build_object('kind', ${entry}.kind,
+          'product', ${entry}.product, 'queue', ${entry}.queue, 'submittedBy', ${entry}.submitted_by,
+          'payloadBytes', octet_length(${entry}.payload), 'refusal', ${entry}.refusal ->> 'reason'))`;
+
 /** A refused entry waits again; one that waits already stays so. Null: there is none. */
 export async function retryInboxEntry(
   db: ReadPool,
-  tenantId: number,
+  operator: Operator,
   jobId: string,
 ): Promise<InboxView | null> {
   const { rows } = await db.query<ViewRow>({
     name: "retry_inbox_entry",
-    text: `update inbox set refused_at = null, refusal = null where tenant_id = $1 and job_id = $2
-      returning ${viewColumns}`,
-    values: [tenantId, jobId],
+    text: `
+      with found as materialized (
+        select * from inbox where tenant_id = $1 and job_id = $2 for no key update
+      ), retried as (
+        update inbox i set refused_at = null, refusal = null from found f
+        where ${isByKey("i.job_id", "f.job_id")} and f.refused_at is not null
+        returning i.*, ${recordedEntry("f")} as stood
+      ), changed as (
+        select tenant_id as operation_tenant, 'inbox.retry' as action, 'inbox:' || job_id as target, stood as before,
+          ${recordedEntry("r")} as after
+        from retried r
+      ), ${recordOperation("changed", 3)}
+      select ${viewColumns} from retried
+      union all select ${viewColumns} from found where refused_at is null`,
+    values: [operator.tenantId, jobId, ...operatorValues(operator)],
   });
   return rows[0] ? toView(rows[0]) : null;
 }
@@ -159,16 +178,20 @@ export async function retryInboxEntry(
 /** Removes a refused entry; answers what it was. Null: there is none that is refused. */
 export async function discardInboxEntry(
   db: ReadPool,
-  tenantId: number,
+  operator: Operator,
   jobId: string,
 ): Promise<InboxView | null> {
   const { rows } = await db.query<ViewRow>({
     name: "discard_inbox_entry",
     text: `
       with gone as (delete from inbox where tenant_id = $1 and job_id = $2 and refused_at is not null returning *),
-      ${closeDiscarded("gone")}
+      changed as (
+        select tenant_id as operation_tenant, 'inbox.discard' as action, 'inbox:' || job_id as target,
+          ${recordedEntry("g")} as before, null::jsonb as after
+        from gone g
+      ), ${recordOperation("changed", 3)}, ${closeDiscarded("gone")}
       select ${viewColumns} from gone`,
-    values: [tenantId, jobId],
+    values: [operator.tenantId, jobId, ...operatorValues(operator)],
   });
   return rows[0] ? toView(rows[0]) : null;
 }

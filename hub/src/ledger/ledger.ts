@@ -314,8 +314,8 @@ export async function openLedger(options: LedgerOptions) {
       new InboxListener(options.databaseUrl, onWake, onError),
     listInbox: (tenantId: number, refusedOnly: boolean, beforeId: string, limit: number) =>
       inbox.listInbox(db, tenantId, refusedOnly, beforeId, limit),
-    retryInboxEntry: (tenantId: number, jobId: string) => inbox.retryInboxEntry(db, tenantId, jobId),
-    discardInboxEntry: (tenantId: number, jobId: string) => inbox.discardInboxEntry(db, tenantId, jobId),
+    retryInboxEntry: (operator: Operator, jobId: string) => inbox.retryInboxEntry(db, operator, jobId),
+    discardInboxEntry: (operator: Operator, jobId: string) => inbox.discardInboxEntry(db, operator, jobId),
     hasInboxEntry: (tenantId: number, jobId: string) => inbox.hasInboxEntry(db, tenantId, jobId),
 
     readJob: (tenantId: number, jobId: string) => jobs.readJob(db, tenantId, jobId),

@@ -6,6 +6,7 @@ import type { Inbox } from "../services/inbox.js";
 import { checkPageSize, checkUuid, invalid } from "./check.js";
 import { type ImplementedService, implement } from "./implementation.js";
 import { optionalFairness, optionalTime } from "./job-messages.js";
+import { toOperator } from "./operation-service.js";
 import { decodePageToken, encodePageToken } from "./page-token.js";
 
 export function inboxService(inbox: Inbox): ImplementedService {
@@ -24,15 +25,13 @@ export function inboxService(inbox: Inbox): ImplementedService {
     },
 
     async retry(request, { principal }) {
-      return {
-        entry: toEntryMessage(await inbox.retry(principal, checkUuid("job_id", request.jobId))),
-      };
+      const operator = toOperator(principal, request.justification, "optional");
+      return { entry: toEntryMessage(await inbox.retry(operator, checkUuid("job_id", request.jobId))) };
     },
 
     async discard(request, { principal }) {
-      return {
-        entry: toEntryMessage(await inbox.discard(principal, checkUuid("job_id", request.jobId))),
-      };
+      const operator = toOperator(principal, request.justification, "optional");
+      return { entry: toEntryMessage(await inbox.discard(operator, checkUuid("job_id", request.jobId))) };
     },
   });
 }

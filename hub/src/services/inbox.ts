@@ -12,6 +12,7 @@
 import { Fault } from "../domain/fault.js";
 import { type InboxEntry, type InboxRefusal, type InboxView, specOfEntry } from "../domain/inbox.js";
 import type { Ref } from "../domain/lane.js";
+import type { Operator } from "../domain/operation.js";
 import type { Principal } from "../domain/scope.js";
 import type { Lanes } from "../lanes/lanes.js";
 import type { Ledger } from "../ledger/ledger.js";
@@ -110,8 +111,8 @@ export class Inbox {
    *
    * @throws Fault INBOX_ENTRY_NOT_FOUND
    */
-  async retry(principal: Principal, jobId: string): Promise<InboxView> {
-    const entry = await this.#ledger.retryInboxEntry(principal.tenantId, jobId);
+  async retry(operator: Operator, jobId: string): Promise<InboxView> {
+    const entry = await this.#ledger.retryInboxEntry(operator, jobId);
     if (!entry) throw notFound(jobId);
     this.#wake();
     return entry;
@@ -122,10 +123,10 @@ export class Inbox {
    *
    * @throws Fault INBOX_ENTRY_NOT_FOUND, NOT_REFUSED
    */
-  async discard(principal: Principal, jobId: string): Promise<InboxView> {
-    const entry = await this.#ledger.discardInboxEntry(principal.tenantId, jobId);
+  async discard(operator: Operator, jobId: string): Promise<InboxView> {
+    const entry = await this.#ledger.discardInboxEntry(operator, jobId);
     if (entry) return entry;
-    if (await this.#ledger.hasInboxEntry(principal.tenantId, jobId))
+    if (await this.#ledger.hasInboxEntry(operator.tenantId, jobId))
       throw new Fault("NOT_REFUSED", "The entry is not refused: a hub is about to adopt it.", {
         job_id: jobId,
       });

@@ -297,7 +297,7 @@ describe("a window", () => {
     const jobId = window?.jobId as string;
     const refusal = { reason: "PAYLOAD_TOO_LARGE", message: "too large", metadata: {} };
     await room.ledger.settleInbox([], [{ jobId, refusal }]);
-    expect(await room.ledger.discardInboxEntry(1, jobId)).toMatchObject({ jobId });
+    expect(await room.ledger.discardInboxEntry(operator, jobId)).toMatchObject({ jobId });
     expect(await counts(backfillId)).toEqual({ cancelled: 1 });
     expect(await room.ledger.previewBackfill(1, rangeOf("discarded", 0, 1))).toMatchObject({
       open: 0,

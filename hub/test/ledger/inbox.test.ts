@@ -7,7 +7,14 @@ import { JobState } from "../../src/domain/job-state.js";
 import type { Ledger } from "../../src/ledger/ledger.js";
 import type { SubmitItem } from "../../src/ledger/submit-jobs.js";
 import { failJobs } from "../harness/failing-jobs.js";
-import { firstGateEpoch, openSession, readRow, submitItem, unrefused } from "../harness/ledger-acts.js";
+import {
+  firstGateEpoch,
+  openSession,
+  operator,
+  readRow,
+  submitItem,
+  unrefused,
+} from "../harness/ledger-acts.js";
 import { expectBooksInOrder } from "../harness/ledger-books.js";
 import { type LedgerRoom, openLedgerRoom } from "../harness/ledger-room.js";
 
@@ -266,8 +273,8 @@ describe("adopting", () => {
     await room.ledger.settleInbox([], [{ jobId: other, refusal }]);
     expect(await waiting()).toBe(0);
     expect(await room.ledger.listInbox(1, true, "", 10)).toMatchObject([{ jobId: other, refusal }]);
-    expect(await room.ledger.discardInboxEntry(2, other)).toBeNull();
-    expect(await room.ledger.discardInboxEntry(1, other)).toMatchObject({ jobId: other });
+    expect(await room.ledger.discardInboxEntry(operator("", 2), other)).toBeNull();
+    expect(await room.ledger.discardInboxEntry(operator(), other)).toMatchObject({ jobId: other });
   });
 
   it("of an entry that the server does not take just now waits, and is not refused for good", async () => {

@@ -10,13 +10,15 @@ import type { Fairness, Priority } from "./job_pb.js";
 import { file_holdfast_v1_job } from "./job_pb.js";
 import type { Refusal } from "./job_service_pb.js";
 import { file_holdfast_v1_job_service } from "./job_service_pb.js";
+import type { Justification } from "./operation_service_pb.js";
+import { file_holdfast_v1_operation_service } from "./operation_service_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file holdfast/v1/inbox_service.proto.
  */
 export const file_holdfast_v1_inbox_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9ob2xkZmFzdC92MS9pbmJveF9zZXJ2aWNlLnByb3RvEgtob2xkZmFzdC52MSKRAwoKSW5ib3hFbnRyeRIOCgZqb2JfaWQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRIMCgRraW5kGAQgASgJEicKCHByaW9yaXR5GAUgASgOMhUuaG9sZGZhc3QudjEuUHJpb3JpdHkSFAoMY2FwYWJpbGl0aWVzGAYgAygJEhcKD2lkZW1wb3RlbmN5X2tleRgHIAEoCRIUCgxzdWJtaXR0ZWRfYnkYCCABKAkSMAoMc3VibWl0dGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1wYXlsb2FkX2J5dGVzGAogASgFEiUKB3JlZnVzYWwYCyABKAsyFC5ob2xkZmFzdC52MS5SZWZ1c2FsEi4KCnJlZnVzZWRfYXQYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnNvdXJjZRgNIAEoCRInCghmYWlybmVzcxgOIAEoCzIVLmhvbGRmYXN0LnYxLkZhaXJuZXNzIlYKF0luYm94U2VydmljZUxpc3RSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEhQKDHJlZnVzZWRfb25seRgDIAEoCCJdChhJbmJveFNlcnZpY2VMaXN0UmVzcG9uc2USKAoHZW50cmllcxgBIAMoCzIXLmhvbGRmYXN0LnYxLkluYm94RW50cnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIioKGEluYm94U2VydmljZVJldHJ5UmVxdWVzdBIOCgZqb2JfaWQYASABKAkiQwoZSW5ib3hTZXJ2aWNlUmV0cnlSZXNwb25zZRImCgVlbnRyeRgBIAEoCzIXLmhvbGRmYXN0LnYxLkluYm94RW50cnkiLAoaSW5ib3hTZXJ2aWNlRGlzY2FyZFJlcXVlc3QSDgoGam9iX2lkGAEgASgJIkUKG0luYm94U2VydmljZURpc2NhcmRSZXNwb25zZRImCgVlbnRyeRgBIAEoCzIXLmhvbGRmYXN0LnYxLkluYm94RW50cnkymQIKDEluYm94U2VydmljZRJTCgRMaXN0EiQuaG9sZGZhc3QudjEuSW5ib3hTZXJ2aWNlTGlzdFJlcXVlc3QaJS5ob2xkZmFzdC52MS5JbmJveFNlcnZpY2VMaXN0UmVzcG9uc2USVgoFUmV0cnkSJS5ob2xkZmFzdC52MS5JbmJveFNlcnZpY2VSZXRyeVJlcXVlc3QaJi5ob2xkZmFzdC52MS5JbmJveFNlcnZpY2VSZXRyeVJlc3BvbnNlElwKB0Rpc2NhcmQSJy5ob2xkZmFzdC52MS5JbmJveFNlcnZpY2VEaXNjYXJkUmVxdWVzdBooLmhvbGRmYXN0LnYxLkluYm94U2VydmljZURpc2NhcmRSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp, file_holdfast_v1_job, file_holdfast_v1_job_service]);
+  fileDesc("Ch9ob2xkZmFzdC92MS9pbmJveF9zZXJ2aWNlLnByb3RvEgtob2xkZmFzdC52MSKRAwoKSW5ib3hFbnRyeRIOCgZqb2JfaWQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRINCgVxdWV1ZRgDIAEoCRIMCgRraW5kGAQgASgJEicKCHByaW9yaXR5GAUgASgOMhUuaG9sZGZhc3QudjEuUHJpb3JpdHkSFAoMY2FwYWJpbGl0aWVzGAYgAygJEhcKD2lkZW1wb3RlbmN5X2tleRgHIAEoCRIUCgxzdWJtaXR0ZWRfYnkYCCABKAkSMAoMc3VibWl0dGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1wYXlsb2FkX2J5dGVzGAogASgFEiUKB3JlZnVzYWwYCyABKAsyFC5ob2xkZmFzdC52MS5SZWZ1c2FsEi4KCnJlZnVzZWRfYXQYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnNvdXJjZRgNIAEoCRInCghmYWlybmVzcxgOIAEoCzIVLmhvbGRmYXN0LnYxLkZhaXJuZXNzIlYKF0luYm94U2VydmljZUxpc3RSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEhQKDHJlZnVzZWRfb25seRgDIAEoCCJdChhJbmJveFNlcnZpY2VMaXN0UmVzcG9uc2USKAoHZW50cmllcxgBIAMoCzIXLmhvbGRmYXN0LnYxLkluYm94RW50cnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIl0KGEluYm94U2VydmljZVJldHJ5UmVxdWVzdBIOCgZqb2JfaWQYASABKAkSMQoNanVzdGlmaWNhdGlvbhgCIAEoCzIaLmhvbGRmYXN0LnYxLkp1c3RpZmljYXRpb24iQwoZSW5ib3hTZXJ2aWNlUmV0cnlSZXNwb25zZRImCgVlbnRyeRgBIAEoCzIXLmhvbGRmYXN0LnYxLkluYm94RW50cnkiXwoaSW5ib3hTZXJ2aWNlRGlzY2FyZFJlcXVlc3QSDgoGam9iX2lkGAEgASgJEjEKDWp1c3RpZmljYXRpb24YAiABKAsyGi5ob2xkZmFzdC52MS5KdXN0aWZpY2F0aW9uIkUKG0luYm94U2VydmljZURpc2NhcmRSZXNwb25zZRImCgVlbnRyeRgBIAEoCzIXLmhvbGRmYXN0LnYxLkluYm94RW50cnkymQIKDEluYm94U2VydmljZRJTCgRMaXN0EiQuaG9sZGZhc3QudjEuSW5ib3hTZXJ2aWNlTGlzdFJlcXVlc3QaJS5ob2xkZmFzdC52MS5JbmJveFNlcnZpY2VMaXN0UmVzcG9uc2USVgoFUmV0cnkSJS5ob2xkZmFzdC52MS5JbmJveFNlcnZpY2VSZXRyeVJlcXVlc3QaJi5ob2xkZmFzdC52MS5JbmJveFNlcnZpY2VSZXRyeVJlc3BvbnNlElwKB0Rpc2NhcmQSJy5ob2xkZmFzdC52MS5JbmJveFNlcnZpY2VEaXNjYXJkUmVxdWVzdBooLmhvbGRmYXN0LnYxLkluYm94U2VydmljZURpc2NhcmRSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp, file_holdfast_v1_job, file_holdfast_v1_job_service, file_holdfast_v1_operation_service]);
 
 /**
  * A job to be.
@@ -206,6 +208,13 @@ export type InboxServiceRetryRequest = Message<"holdfast.v1.InboxServiceRetryReq
    * @generated from field: string job_id = 1;
    */
   jobId: string;
+
+  /**
+   * Why. Optional.
+   *
+   * @generated from field: holdfast.v1.Justification justification = 2;
+   */
+  justification?: Justification | undefined;
 };
 
 /**
@@ -248,6 +257,13 @@ export type InboxServiceDiscardRequest = Message<"holdfast.v1.InboxServiceDiscar
    * @generated from field: string job_id = 1;
    */
   jobId: string;
+
+  /**
+   * Why. Optional.
+   *
+   * @generated from field: holdfast.v1.Justification justification = 2;
+   */
+  justification?: Justification | undefined;
 };
 
 /**
@@ -281,8 +297,8 @@ export const InboxServiceDiscardResponseSchema: GenMessage<InboxServiceDiscardRe
 /**
  * What was submitted from SQL, by holdfast.submit(), and is no job yet. Hubs
  * adopt an entry within milliseconds of its commit; one that they cannot adopt
- * stays here with the reason until an operator retries or discards it. Nothing
- * leaves it in silence.
+ * stays here with the reason until an operator retries or discards it, which is
+ * kept as an operation. Nothing leaves it in silence.
  *
  * Errors of every call: UNAUTHENTICATED, SCOPE_MISSING, LEDGER_UNAVAILABLE.
  *
