@@ -9,11 +9,12 @@ import { takeItems } from "../pages.js";
 import { writeItems } from "./item-list.js";
 
 const AFTER_HELP = `
-Every change that an operator makes to limits, products, schedules and the like is kept with who made it and why, and
-with what stood there before (--json shows it).
+Every change that an operator makes, to limits, schedules, dead letters, keys and all the rest, is kept with who made it
+and why, and with what stood there before (--json shows it). docs/operations.md lists the actions.
 
 Examples:
   $ holdfast operations
+  $ holdfast operations --target key:4k2m9x0a7c1d
   $ holdfast operations --target queue:default/mail`;
 
 export function addOperationsCommand(program: Command, cli: Cli): void {

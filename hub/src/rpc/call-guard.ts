@@ -7,7 +7,7 @@ import { type Access, requireScope } from "../services/access.js";
 const effectHolders: readonly Scope[] = ["effects:claim", "workers:attach"];
 
 /** The scope that each method needs, or any of several. A method that is missing here cannot be called. */
-const methodScopes: Readonly<Record<string, Scope | readonly Scope[]>> = {
+export const methodScopes: Readonly<Record<string, Scope | readonly Scope[]>> = {
   "JobService.Submit": "jobs:submit",
   "JobService.SubmitBatch": "jobs:submit",
   "JobService.SubmitRun": "jobs:submit",

@@ -71,21 +71,31 @@ export type Operation = Message<"holdfast.v1.Operation"> & {
   subject: string;
 
   /**
-   * What was done, like "pause.set".
+   * What was done: key.create, key.revoke; dead_letter.retry,
+   * dead_letter.resolve; job.replay; effect.abandon (by an operator);
+   * inbox.retry, inbox.discard; channel.set; cursor.reset; TYPE.set and
+   * TYPE.remove for each type of limit, like pause.set, and for budgets, whose
+   * pause and resume are budget.set; product.weights; schedule.set, .pause,
+   * .resume, .delete, .trigger; backfill.start, .pause, .resume, .cancel. By
+   * the hubs themselves, as subject "holdfast": budget.alert, budget.spent.
+   * Others may come.
    *
    * @generated from field: string action = 4;
    */
   action: string;
 
   /**
-   * Name of what was changed.
+   * Name of what was changed: key:ID, job:ID, effect:SCOPE/KEY or
+   * effect:job:ID/KEY, inbox:ID, channel:OWNER/NAME, cursor:OWNER/NAME/CONSUMER
+   * (OWNER of a job or run is job:ID or run:ID), schedule:NAME, backfill:ID, or
+   * the target of a limit, like queue:PRODUCT/QUEUE.
    *
    * @generated from field: string target = 5;
    */
   target: string;
 
   /**
-   * Why.
+   * Why, as the call said: its justification, or its own reason or note.
    *
    * @generated from field: holdfast.v1.Justification justification = 6;
    */
@@ -178,7 +188,9 @@ export const OperationServiceListResponseSchema: GenMessage<OperationServiceList
 
 /**
  * What operators changed, when and why. Written in the transaction of the
- * change itself, so nothing is changed without it.
+ * change itself, so nothing is changed without it, and only where something
+ * was changed: what is refused, or repeated in vain, is not here. Never holds
+ * payloads, results, checkpoints, signals or secrets.
  *
  * Errors of every call: UNAUTHENTICATED, SCOPE_MISSING, LEDGER_UNAVAILABLE.
  *
