@@ -36,6 +36,7 @@ import {
   fireDeadlines,
   fireReadyTimers,
   fireStartDeadlines,
+  readDueTimers,
 } from "./fire-timers.js";
 import { fireWaitTimeouts } from "./fire-wait-timeouts.js";
 import * as cursors from "./forward-cursors.js";
@@ -215,6 +216,7 @@ export async function openLedger(options: LedgerOptions) {
       deadLetters.readDeadLetters(db, tenantId, jobIds),
     resolveDeadLetters: (operator: Operator, jobIds: readonly string[]) =>
       deadLetters.resolveDeadLetters(db, operator, jobIds),
+    readDueTimers: () => readDueTimers(db),
     fireReadyTimers: (limit: number): Promise<FiredReady> =>
       one(writes.commit(fireReadyTimers, [limit], patience.callMs)),
     fireDeadlines: (limit: number): Promise<FiredEnds> =>

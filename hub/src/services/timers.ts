@@ -1,7 +1,7 @@
 // Fires what is due: scheduled jobs become ready, waits are over, deadlines and cancel graces end jobs. The times are rows in the
 // ledger; this only knows when to look next, and looks every second in any case, for other hubs' rows.
 import type { Lanes } from "../lanes/lanes.js";
-import type { FiredEnds } from "../ledger/fire-timers.js";
+import type { FiredEnds, FiredReady, TimerPurpose } from "../ledger/fire-timers.js";
 import type { Ledger } from "../ledger/ledger.js";
 import type { FiredGraces } from "../ledger/preempt.js";
 import type { JobFeed } from "./job-feed.js";
@@ -13,14 +13,21 @@ const timersPerLookMax = 1_000;
 /** Looks are at least this far apart, however many times are noted. */
 const lookSpacingMs = 5;
 
+type TimersLedger = Pick<
+  Ledger,
+  | "readDueTimers"
+  | "fireReadyTimers"
+  | "fireDeadlines"
+  | "fireStartDeadlines"
+  | "fireCancelGraces"
+  | "firePreemptGraces"
+>;
+
 export class Timers {
-  readonly #ledger: Pick<
-    Ledger,
-    "fireReadyTimers" | "fireDeadlines" | "fireStartDeadlines" | "fireCancelGraces" | "firePreemptGraces"
-  >;
+  readonly #ledger: TimersLedger;
   readonly #lanes: Lanes;
   readonly #feed: JobFeed;
-  readonly #wakes: Pick<Wakes, "look">;
+  readonly #wakes: Pick<Wakes, "timedOut" | "left">;
   readonly #revoke: (sessionId: string, lease: RevokedLease) => void;
   readonly #onError: (error: unknown) => void;
   #nextLook: NodeJS.Timeout | undefined;
@@ -29,13 +36,10 @@ export class Timers {
   #looking: Promise<void> = Promise.resolve();
 
   constructor(
-    ledger: Pick<
-      Ledger,
-      "fireReadyTimers" | "fireDeadlines" | "fireStartDeadlines" | "fireCancelGraces" | "firePreemptGraces"
-    >,
+    ledger: TimersLedger,
     lanes: Lanes,
     feed: JobFeed,
-    wakes: Pick<Wakes, "look">,
+    wakes: Pick<Wakes, "timedOut" | "left">,
     revoke: (sessionId: string, lease: RevokedLease) => void,
     onError: (error: unknown) => void,
   ) {
@@ -77,20 +81,10 @@ export class Timers {
 
   async #look(): Promise<void> {
     try {
-      const ready = await this.#ledger.fireReadyTimers(timersPerLookMax);
-      this.#lanes.offer(ready.refs);
-      for (const ref of ready.refs) this.#feed.changed(ref.jobId);
-      const deadlines = await this.#ledger.fireDeadlines(timersPerLookMax);
-      this.#ended(deadlines, "deadline", "The job's deadline passed.");
-      const lateStarts = await this.#ledger.fireStartDeadlines(timersPerLookMax);
-      this.#ended(lateStarts, "deadline", "The job's time to start passed.");
-      const cancels = await this.#ledger.fireCancelGraces(timersPerLookMax);
-      this.#ended(cancels, "cancelled", "The cancel's grace period is over.");
-      const graces = await this.#ledger.firePreemptGraces(timersPerLookMax);
-      this.#preempted(graces);
-      const isMoreToWake = await this.#wakes.look(timersPerLookMax);
-      const fired = [ready, deadlines, lateStarts, cancels, graces];
-      const isMore = isMoreToWake || fired.some(({ taken }) => taken === timersPerLookMax);
+      let isMore = false;
+      for (const purpose of await this.#ledger.readDueTimers())
+        isMore = (await this.#fire(purpose)) || isMore;
+      isMore = (await this.#wakes.left()) || isMore;
       this.noteDue(isMore ? Date.now() : Date.now() + lookIntervalMs);
     } catch (error) {
       this.#onError(error);
@@ -98,18 +92,49 @@ export class Timers {
     }
   }
 
-  #preempted({ ended }: FiredGraces): void {
+  /** Answers whether there may be more. */
+  async #fire(purpose: TimerPurpose): Promise<boolean> {
+    const limit = timersPerLookMax;
+    switch (purpose) {
+      case "ready":
+        return this.#readied(await this.#ledger.fireReadyTimers(limit));
+      case "deadline":
+        return this.#ended(await this.#ledger.fireDeadlines(limit), "deadline", "The job's deadline passed.");
+      case "startDeadline": {
+        const fired = await this.#ledger.fireStartDeadlines(limit);
+        return this.#ended(fired, "deadline", "The job's time to start passed.");
+      }
+      case "cancelGrace": {
+        const fired = await this.#ledger.fireCancelGraces(limit);
+        return this.#ended(fired, "cancelled", "The cancel's grace period is over.");
+      }
+      case "preemptGrace":
+        return this.#preempted(await this.#ledger.firePreemptGraces(limit));
+      case "waitTimeout":
+        return await this.#wakes.timedOut(limit);
+    }
+  }
+
+  #readied({ refs, taken }: FiredReady): boolean {
+    this.#lanes.offer(refs);
+    for (const ref of refs) this.#feed.changed(ref.jobId);
+    return taken === timersPerLookMax;
+  }
+
+  #preempted({ ended, taken }: FiredGraces): boolean {
     const message = "The grace of the preempted lease is over.";
     this.#lanes.offer(ended.map(({ ref }) => ref));
     for (const { lease } of ended) {
       this.#revoke(lease.sessionId, { ...lease, reason: "preempted", graceMs: 0, message });
       this.#feed.changed(lease.jobId);
     }
+    return taken === timersPerLookMax;
   }
 
-  #ended(fired: FiredEnds, reason: RevokedLease["reason"], message: string): void {
+  #ended(fired: FiredEnds, reason: RevokedLease["reason"], message: string): boolean {
     for (const { jobId, sessionId, fencingToken } of fired.leases)
       this.#revoke(sessionId, { jobId, fencingToken, reason, graceMs: 0, message });
     for (const jobId of fired.endedJobIds) this.#feed.changed(jobId);
+    return fired.taken === timersPerLookMax;
   }
 }

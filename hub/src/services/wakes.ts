@@ -32,14 +32,19 @@ export class Wakes {
     for (const { jobId } of refs) this.#feed.changed(jobId);
   }
 
-  /** Wakes some of those that are due; answers whether there are more. */
-  async look(timersMax: number): Promise<boolean> {
-    const timedOut = await this.#ledger.fireWaitTimeouts(timersMax);
-    this.woken(timedOut);
+  /** Wakes some of those whose time is over; answers whether there are more. */
+  async timedOut(timersMax: number): Promise<boolean> {
+    const woken = await this.#ledger.fireWaitTimeouts(timersMax);
+    this.woken(woken);
+    return woken.isMore;
+  }
+
+  /** Wakes some of those that a publish left; answers whether there are more. */
+  async left(): Promise<boolean> {
     const partitions = await this.#ledger.readWaking();
-    if (partitions.length === 0) return timedOut.isMore;
+    if (partitions.length === 0) return false;
     const woken = await this.#ledger.wakeOn(partitions);
     this.woken(woken);
-    return timedOut.isMore || woken.isMore;
+    return woken.isMore;
   }
 }
