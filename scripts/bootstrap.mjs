@@ -6,6 +6,7 @@ import { spawn } from "node:child_process";
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { withLock } from "./checkout-lock.mjs";
 
 export const root = fileURLToPath(new URL("../", import.meta.url));
 
@@ -45,14 +46,26 @@ const remedies = [
 ];
 
 export async function bootstrap() {
-  await bootstrapDependencies();
-  const outcome = await build();
-  if (!outcome.ok) throw new Foreseen(`the build failed (tsc -b).\n${outcome.output}`);
+  checkNode();
+  await alone(async () => {
+    await installDependencies();
+    const outcome = await build();
+    if (!outcome.ok) throw new Foreseen(`the build failed (tsc -b).\n${outcome.output}`);
+  });
 }
 
 export async function bootstrapDependencies() {
   checkNode();
-  await installDependencies();
+  await alone(installDependencies);
+}
+
+/** Two of these scripts may be started in one checkout, `npm start` here and `npm test` there. */
+async function alone(act) {
+  await withLock(
+    join(root, ".cache/bootstrap.lock"),
+    (pid) => say(`process ${pid} installs or builds here; waiting for it`),
+    act,
+  );
 }
 
 /** Incremental, and quick when nothing changed. */
