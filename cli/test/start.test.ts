@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { type AddressInfo, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -146,6 +146,14 @@ describe("holdfast start", { timeout: 180_000 }, () => {
     running.child.kill("SIGINT");
     expect(await running.ended).toBe(EXIT.interrupted);
     expect(await processesOf(place)).toEqual(new Map());
+  });
+
+  test("says which log it cannot write, and starts nothing", async () => {
+    const dataDir = join(place, "taken");
+    await mkdir(join(dataDir, "logs", "hub.log"), { recursive: true });
+    const result = await run(["start", project.root, "--data-dir", dataDir, ...FREE_PORTS]);
+    expect(result.exitCode).toBe(EXIT.refused);
+    expect(result.stderr).toMatch(/CANNOT_OPEN: The log .*hub\.log cannot be written.*\n.*--data-dir/);
   });
 });
 

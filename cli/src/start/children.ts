@@ -35,8 +35,9 @@ export interface Child {
   stop(withinMs: number): Promise<void>;
 }
 
+/** @throws CliError when its log cannot be written */
 export function startChild(options: ChildOptions): Child {
-  const log = openSync(options.logFile, "w");
+  const log = openLog(options.logFile);
   const child = spawn(process.execPath, [PROGRAM, ...options.args], {
     stdio: ["ignore", log, log, "ipc"],
     env: options.env,
@@ -76,6 +77,19 @@ export function startChild(options: ChildOptions): Child {
       await endWithin(child, ended, withinMs);
     },
   };
+}
+
+function openLog(file: string): number {
+  try {
+    return openSync(file, "w");
+  } catch (cause) {
+    throw new CliError(`The log ${file} cannot be written: ${(cause as Error).message}`, {
+      exitCode: EXIT.refused,
+      reason: "CANNOT_OPEN",
+      next: "Choose another --data-dir, or run as its owner.",
+      cause,
+    });
+  }
 }
 
 function disconnect(child: ChildProcess): void {
