@@ -32,6 +32,7 @@ import { workerService } from "./rpc/worker-service.js";
 import { Access } from "./services/access.js";
 import { Acknowledgements } from "./services/acknowledgements.js";
 import { Attachments } from "./services/attachments.js";
+import type { AuditSigner } from "./services/audit-key.js";
 import { Audits } from "./services/audits.js";
 import { ChangeRelay } from "./services/change-relay.js";
 import { DeadWriters } from "./services/dead-writers.js";
@@ -80,7 +81,7 @@ import { Reaper } from "./services/reaper.js";
 import { Replays } from "./services/replays.js";
 import { Runs } from "./services/runs.js";
 import { scheduleServices } from "./services/schedule-services.js";
-import { openSealing } from "./services/sealing.js";
+import { provideAuditSigner, sealingBy } from "./services/sealing.js";
 import { SessionLeases } from "./services/session-leases.js";
 import { SessionLiveness } from "./services/session-liveness.js";
 import type { RevokedLease } from "./services/session-messages.js";
@@ -119,13 +120,14 @@ export async function startHub(options: HubOptions, log: (line: string) => void)
   const config = readHubConfig(options);
   log(`holdfast hub ${hubVersion}`);
   for (const line of describeConfig(config)) log(`  ${line}`);
+  const signer = await provideAuditSigner(config, log);
   const postgres = config.databaseUrl ? null : await startEmbeddedPostgres({ dataDir: config.dataDir, log });
   const nats = config.natsUrl
     ? await startNatsLink({ ...defaultNatsLinkSettings, url: config.natsUrl, name: "holdfast hub" }, log)
     : null;
   const opened: Opened = [];
   try {
-    return await startOn(config, postgres, nats, opened, log);
+    return await startOn(config, signer, postgres, nats, opened, log);
   } catch (error) {
     for (const close of opened.reverse()) await close().catch(() => undefined);
     await nats?.close();
@@ -139,6 +141,7 @@ type Opened = (() => Promise<unknown>)[];
 
 async function startOn(
   config: HubConfig,
+  signer: AuditSigner | null,
   postgres: EmbeddedPostgres | null,
   nats: NatsLink | null,
   opened: Opened,
@@ -245,6 +248,10 @@ async function startOn(
     },
     starved: (laneId) => refill.starved(laneId),
   });
+  opened.push(async () => {
+    liveness.stop();
+    dispatcher.stop();
+  });
   sessions.connect(dispatcher);
   lanes.onChange((laneId) => {
     refill.laneChanged(laneId);
@@ -296,7 +303,7 @@ async function startOn(
     closed: () => peers.configChanged("keys"),
   };
   const access = new Access(ledger, accessHooks, exposed !== undefined);
-  const sealing = await openSealing(ledger, { ...config, isEmbedded: postgres !== null }, log, onTrouble);
+  const sealing = signer && sealingBy(signer, ledger, log, onTrouble);
   const settledDeliveries = new SettledDeliveries(ledger, sessions, onTrouble);
   const leaseCheck = new LeaseCheck(config.heartbeatIntervalMs, ledger, sessions, onTrouble);
   const keyCheck = new KeyCheck(

@@ -1,5 +1,11 @@
 // The key that seals are signed with: Ed25519, in a PEM file, which is best kept where the ledger is not.
-import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from "node:crypto";
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomUUID,
+} from "node:crypto";
 import { link, open, readFile, stat, unlink, writeFile } from "node:fs/promises";
 import { CompactSign, calculateJwkThumbprint, compactVerify, decodeProtectedHeader, exportJWK } from "jose";
 import type { SignedType } from "../domain/audit.js";
@@ -105,7 +111,7 @@ async function readPrivateKey(file: string): Promise<KeyObject> {
 
 /** Never a part of a file: nobody could tell it from a whole one that was damaged. */
 async function writeNew(file: string, text: string | Buffer, mode: number): Promise<void> {
-  const part = `${file}.${process.pid}.part`;
+  const part = `${file}.${randomUUID()}.part`;
   const handle = await open(part, "w", mode);
   try {
     await handle.writeFile(text);

@@ -1,4 +1,5 @@
-import { join } from "node:path";
+import { mkdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { type AuditSigner, isReadByOthers, makeAuditKey, openAuditSigner } from "./audit-key.js";
 import { sealMetrics } from "./hub-metrics.js";
 import { Sealer, type SealerObserver } from "./sealer.js";
@@ -10,17 +11,19 @@ export interface Sealing {
 }
 
 /**
- * The sealing of a hub; null when it has no key. With the embedded ledger a key is made in its folder.
+ * What a hub signs with; null when it has no key. With the embedded ledger one is made in its folder.
  *
  * @throws when the key cannot be used
  */
-export async function openSealing(
-  ledger: ConstructorParameters<typeof Sealer>[0],
-  { auditKey, dataDir, isEmbedded }: { auditKey: string | null; dataDir: string; isEmbedded: boolean },
+export async function provideAuditSigner(
+  {
+    auditKey,
+    databaseUrl,
+    dataDir,
+  }: { auditKey: string | null; databaseUrl: string | null; dataDir: string },
   log: (line: string) => void,
-  onError: (error: unknown) => void,
-): Promise<Sealing | null> {
-  const file = auditKey ?? (isEmbedded ? join(dataDir, "audit-key.pem") : null);
+): Promise<AuditSigner | null> {
+  const file = auditKey ?? (databaseUrl === null ? join(dataDir, "audit-key.pem") : null);
   if (file === null) {
     log("this hub has no --audit-key: it does not seal what operators change");
     return null;
@@ -28,6 +31,15 @@ export async function openSealing(
   if (auditKey === null) await makeIfMissing(file, log);
   const signer = await openAuditSigner(file);
   if (await isReadByOthers(file)) log(`warning: others can read the audit key ${file}: chmod 600 it`);
+  return signer;
+}
+
+export function sealingBy(
+  signer: AuditSigner,
+  ledger: ConstructorParameters<typeof Sealer>[0],
+  log: (line: string) => void,
+  onError: (error: unknown) => void,
+): Sealing {
   const metrics = sealMetrics();
   const observer: SealerObserver = {
     // A line for each: whoever collects the log has the heads of the chain outside the ledger.
@@ -41,6 +53,8 @@ export async function openSealing(
 }
 
 async function makeIfMissing(file: string, log: (line: string) => void): Promise<void> {
+  // PostgreSQL may have its files elsewhere: then nobody has made this folder.
+  await mkdir(dirname(file), { recursive: true });
   try {
     await makeAuditKey(file);
     log(`made an audit key: ${file}; the public half is in ${file}.pub`);
