@@ -25,7 +25,7 @@ export async function awaitJobs(
   jobIds: readonly string[],
   options: AwaitOptions,
 ): Promise<ReadonlyMap<string, JobState>> {
-  const shutdown = listenForShutdown();
+  const shutdown = listenForShutdown({ drains: false });
   const timeout = new AbortController();
   const stopTimer =
     options.timeoutMs === undefined ? undefined : callAfter(options.timeoutMs, () => timeout.abort());

@@ -9,7 +9,8 @@ import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { EXIT } from "../src/exit-codes.js";
 import { type FakeServices, jobNotFound, startFakeHub } from "./fake-hub.js";
-import { PROGRAM, spawnHoldfast } from "./holdfast-process.js";
+import { PROGRAM, processesOf, spawnHoldfast } from "./holdfast-process.js";
+import { run } from "./run-cli.js";
 
 let place = "";
 beforeAll(async () => {
@@ -58,6 +59,19 @@ test("a command that was done has the code that it ends with when somebody reads
     exitCode: EXIT.ok,
   });
 });
+
+test("a hub stops in order when nobody reads its log any more", async () => {
+  const ports = ["--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"];
+  const hub = spawnHoldfast(["hub", "--data-dir", join(place, "hub"), ...ports], { cwd: place });
+  const [, address = ""] = await hub.says(/HTTP on (\S+)/);
+  hub.child.stdout?.destroy();
+  // Whatever an operator does, the hub logs that it is sealed.
+  const act = await run(["limits", "pause", "tenant", "--reason", "test", "--hub", `http://${address}`]);
+  expect(act.exitCode, act.stderr).toBe(EXIT.ok);
+  expect(await hub.ended).toBe(EXIT.outputClosed);
+  // PostgreSQL, which a hub that just ends leaves running.
+  expect(await processesOf(place)).toEqual(new Map());
+}, 120_000);
 
 test("a closed stderr keeps no command from its work, and does not change its code", async () => {
   const retry = () => ({ results: [letter] });
