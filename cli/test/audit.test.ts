@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
@@ -26,6 +26,15 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "holdfast-audit-"));
   onTestFinished(() => rm(folder, { recursive: true }));
 });
+
+/** The lines of a bundle without seals. */
+async function emptyBundle(first: number, head: string): Promise<string[]> {
+  const signer = await openAuditSigner(inFolder("key.pem"));
+  const place = { tenant: "default", first, last: first - 1 };
+  const start = startLine({ bundle: bundleFormat, ...place });
+  const end = { ...place, head, sha256: new LinesDigest().add(start).toString(), exportedAt: "now" };
+  return [start, endLine(await signer.sign("holdfast-bundle", end))];
+}
 
 /** A bundle of one seal, which a key that `audit keygen` made signed; answers its lines. */
 async function bundle(number = 1, previous = ""): Promise<string[]> {
@@ -68,6 +77,16 @@ test("audit keygen makes a key that nobody else can read, and never over another
   expect(again.exitCode).toBe(EXIT.usage);
   expect(await readFile(inFolder("key.pem"), "utf8")).toBe(key);
   expect((await openAuditSigner(inFolder("key.pem"))).keyId).toBe(JSON.parse(made.stdout).keyId);
+});
+
+test("audit keygen never writes over a public key whose private one has moved on", async () => {
+  await run(["audit", "keygen", inFolder("key.pem")]);
+  const publicKey = await readFile(inFolder("key.pem.pub"), "utf8");
+  await rename(inFolder("key.pem"), inFolder("elsewhere.pem"));
+  const again = await run(["audit", "keygen", inFolder("key.pem")]);
+  expect(again.exitCode).toBe(EXIT.usage);
+  expect(await readFile(inFolder("key.pem.pub"), "utf8")).toBe(publicKey);
+  await expect(stat(inFolder("key.pem"))).rejects.toThrow();
 });
 
 describe("with a key", () => {
@@ -136,7 +155,12 @@ describe("with a key", () => {
       `${inFolder("other.pem.pub")},${inFolder("key.pem.pub")}`,
     ]);
     expect(both.exitCode).toBe(EXIT.ok);
-    for (const args of [["--key", file], ["--key", inFolder("absent")], []])
+    const pems = await Promise.all(
+      ["other.pem.pub", "key.pem.pub"].map((name) => readFile(inFolder(name), "utf8")),
+    );
+    await writeFile(inFolder("ours.pem"), pems.join(""));
+    expect((await run(["audit", "verify", file, "--key", inFolder("ours.pem")])).exitCode).toBe(EXIT.ok);
+    for (const args of [["--key", file], ["--key", inFolder("absent")], ["--key", inFolder("key.pem")], []])
       expect((await run(["audit", "verify", file, ...args])).exitCode).toBe(EXIT.usage);
   });
 
@@ -151,9 +175,24 @@ describe("with a key", () => {
     expect((await verify(one, "--head", kept)).exitCode).toBe(EXIT.notVerified);
     expect((await verify(one, two, "--head", `2:${digestIn(first)}`)).exitCode).toBe(EXIT.notVerified);
     expect((await verify(two, "--head", `1:${digestIn(second)}`)).exitCode).toBe(EXIT.notVerified);
+    expect((await verify(two, "--head", `1:${digestIn(first)}`)).exitCode).toBe(EXIT.ok);
     expect((await verify(two, one)).exitCode).toBe(EXIT.usage);
     expect((await verify(one, "--head", "2")).exitCode).toBe(EXIT.usage);
   });
+});
+
+test("a week without changes is a bundle, too, and hides no other history", async () => {
+  await run(["audit", "keygen", inFolder("key.pem")]);
+  const first = await bundle();
+  const files = [first, await emptyBundle(2, digestIn(first)), await bundle(2, digestIn(first))];
+  const names = files.map((_, at) => inFolder(`${at}.jsonl`));
+  for (const [at, lines] of files.entries()) await writeFile(names[at] ?? "", textOf(lines));
+  const verify = (...args: string[]) => run(["audit", "verify", ...args, "--key", inFolder("key.pem.pub")]);
+  expect((await verify(...names)).exitCode).toBe(EXIT.ok);
+  const [, quiet = ""] = names;
+  expect((await verify(quiet, "--head", `1:${digestIn(first)}`)).exitCode).toBe(EXIT.ok);
+  expect((await verify(quiet, "--head", `1:${digestOfSeal("another")}`)).exitCode).toBe(EXIT.notVerified);
+  expect((await verify(quiet, "--head", `0:${digestOfSeal("another")}`)).exitCode).toBe(EXIT.usage);
 });
 
 test("audit head shows the seal to keep, and what is not sealed", async () => {

@@ -34,7 +34,9 @@ export async function checkBundle(
       exitCode: EXIT.notVerified,
       reason: "NOT_VERIFIED",
       metadata: { file, line: String(error.line) },
-      next: "Do not rely on this bundle. Export it again; if that one is not good either, the ledger was changed by hand.",
+      next: error.isUntrusted
+        ? "Give --key all public keys that you trust, former ones too. If its key is none of them, do not rely on this bundle."
+        : "Do not rely on this bundle. Export it again; if that one is not good either, the ledger was changed by hand.",
     });
   }
 }

@@ -1,5 +1,5 @@
 import { createWriteStream, existsSync } from "node:fs";
-import { link, rm } from "node:fs/promises";
+import { rename, rm } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
 import { toJson } from "@bufbuild/protobuf";
 import { type GetHeadResponse, GetHeadResponseSchema } from "@holdfast/gen/holdfast/v1/audit_service_pb";
@@ -68,13 +68,9 @@ export function addAuditCommand(program: Command, cli: Cli): void {
     .addHelpText("after", AFTER_HELP)
     .action((file: string, flags: ExportFlags, command: Command) =>
       perform(cli, command, async ({ output, connection }) => {
-        if (existsSync(file))
-          throw usageError(`${file} is there already.`, "Name a file that is not there yet.");
-        await download(connection(), flags, file);
-        const { readUnverified } = await import("@holdfast/hub/audit-key");
-        const { checkBundle } = await import("../audit/check-bundle.js");
-        const bundle = await checkBundle(file, readUnverified, []);
-        output.document({ file, ...bundle }, () => bundleText(file, bundle));
+        if (existsSync(file)) throw isThere(file);
+        const bundle = await download(connection(), flags, file);
+        output.document({ file, ...bundleJson(bundle) }, () => bundleText(file, bundle));
         output.remark("It is whole. That it was signed, `holdfast audit verify` tells, with the public key.");
         return EXIT.ok;
       }),
@@ -93,23 +89,19 @@ export function addAuditCommand(program: Command, cli: Cli): void {
         const { checkBundle } = await import("../audit/check-bundle.js");
         const readSigned = await readTrustedKeys(flags.key);
         const checked: CheckedBundle[] = [];
+        const known: KnownSeal[] = flags.head ? [flags.head] : [];
         for (const file of files) {
-          const before = checked.at(-1);
-          const known = [
-            ...(before ? [{ number: before.last, digest: before.head }] : []),
-            ...(flags.head ? [flags.head] : []),
-          ];
           const bundle = await checkBundle(file, readSigned, known);
-          if (before && (bundle.first !== before.last + 1 || bundle.tenant !== before.tenant))
-            throw usageError(
-              `${file} begins with seal ${bundle.first} of tenant ${bundle.tenant}; the bundle before it ends with seal ${before.last} of tenant ${before.tenant}.`,
-              "Name bundles in their order, none left out.",
-            );
+          requireNext(checked.at(-1), bundle, file);
           checked.push(bundle);
+          if (bundle.last > 0) known.push({ number: bundle.last, digest: bundle.head });
         }
-        if (flags.head) checkHolds(checked, flags.head);
+        if (flags.head) requireHead(checked, flags.head);
         output.document(
-          { verified: true, bundles: checked.map((bundle, at) => ({ file: files[at] ?? "", ...bundle })) },
+          {
+            verified: true,
+            bundles: checked.map((bundle, at) => ({ file: files[at] ?? "", ...bundleJson(bundle) })),
+          },
           () =>
             checked
               .map((bundle, at) => `${output.paint.good("verified")}  ${bundleText(files[at] ?? "", bundle)}`)
@@ -146,21 +138,39 @@ export function addAuditCommand(program: Command, cli: Cli): void {
     );
 }
 
-/** Under another name until it is whole. */
-async function download(hub: Connection, { first = 0, last = 0 }: ExportFlags, file: string): Promise<void> {
-  const part = `${file}.part`;
+/** Under another name until it is there, and whole. */
+async function download(
+  hub: Connection,
+  { first = 0, last = 0 }: ExportFlags,
+  file: string,
+): Promise<CheckedBundle> {
+  const { readUnverified } = await import("@holdfast/hub/audit-key");
+  const { checkBundle } = await import("../audit/check-bundle.js");
+  const part = `${file}.${process.pid}.part`;
   const chunks = async function* () {
     const request = { first: BigInt(first), last: BigInt(last) };
     for await (const { chunk } of hub.audit.export(request, NO_TIMEOUT)) yield chunk;
   };
+  const out = createWriteStream(part, { flags: "wx" });
+  let isOurs = false;
+  out.once("open", () => {
+    isOurs = true;
+  });
   try {
-    await pipeline(chunks, createWriteStream(part));
-    await link(part, file);
+    await pipeline(chunks, out);
+    const bundle = await checkBundle(part, readUnverified, []);
+    if (existsSync(file)) throw isThere(file);
+    await rename(part, file);
+    return bundle;
   } catch (error) {
     throw asFileError(error);
   } finally {
-    await rm(part, { force: true });
+    if (isOurs) await rm(part, { force: true });
   }
+}
+
+function isThere(file: string): CliError {
+  return usageError(`${file} is there already.`, "Name a file that is not there yet.");
 }
 
 function asFileError(error: unknown): unknown {
@@ -173,31 +183,43 @@ function asFileError(error: unknown): unknown {
     : error;
 }
 
-/** That the bundles agree with the seal as far as they hold it is known by now. */
-function checkHolds(bundles: readonly CheckedBundle[], head: KnownSeal): void {
+function requireNext(before: CheckedBundle | undefined, bundle: CheckedBundle, file: string): void {
+  if (!before || (bundle.first === before.last + 1 && bundle.tenant === before.tenant)) return;
+  throw usageError(
+    `${file} begins with seal ${bundle.first} of tenant ${bundle.tenant}; the bundle before it ends with seal ${before.last} of tenant ${before.tenant}.`,
+    "Name bundles in their order, none left out.",
+  );
+}
+
+/** A bundle in which the known seal is another was refused by now; here it must be in one, or right before the first. */
+function requireHead(bundles: readonly CheckedBundle[], head: KnownSeal): void {
+  if (bundles.some(({ agreesWith }) => agreesWith.includes(head.number))) return;
   const first = bundles[0]?.first ?? 1;
   const last = bundles.at(-1)?.last ?? 0;
-  if (head.number < first - 1)
+  if (head.number < first)
     throw usageError(
       `The bundles begin with seal ${first}, so seal ${head.number} cannot be compared.`,
       "Name the bundles before them, too.",
     );
-  if (head.number > last)
-    throw new CliError(`The bundles end with seal ${last}, and seal ${head.number} is known.`, {
-      exitCode: EXIT.notVerified,
-      reason: "NOT_VERIFIED",
-      next: "Export what is newer. If the hub has no such seal any more, the end of its history was cut off.",
-    });
+  throw new CliError(`The bundles end with seal ${last}, and seal ${head.number} is known.`, {
+    exitCode: EXIT.notVerified,
+    reason: "NOT_VERIFIED",
+    next: "Export what is newer. If the hub has no such seal any more, the end of its history was cut off.",
+  });
 }
 
 function parseHead(text: string): KnownSeal {
-  const [, number = "", digest = ""] = /^(\d{1,15}):([A-Za-z0-9_-]{43})$/.exec(text) ?? [];
+  const [, number = "", digest = ""] = /^([1-9]\d{0,14}):([A-Za-z0-9_-]{43})$/.exec(text) ?? [];
   if (number === "")
     throw new InvalidArgumentError(`"${text}" is not NUMBER:DIGEST, as \`holdfast audit head\` shows it.`);
   return { number: Number(number), digest };
 }
 
-function headText({ head, waiting, oldestWaitingAt, key }: GetHeadResponse, io: Io, paint: Paint): string {
+function headText(
+  { head, waiting, oldestWaitingAt, key, changed }: GetHeadResponse,
+  io: Io,
+  paint: Paint,
+): string {
   return formatFields(
     [
       ["head", head ? `${head.number}:${head.digest}` : "nothing is sealed yet"],
@@ -213,10 +235,14 @@ function headText({ head, waiting, oldestWaitingAt, key }: GetHeadResponse, io: 
           ? "nothing"
           : `${waiting} changes, the oldest since ${time(oldestWaitingAt, io.nowMs())}`,
       ],
-      ["this hub", key ? `seals with key ${key.keyId}` : "seals nothing: it has no --audit-key"],
+      ["this hub", changed || (key ? `seals with key ${key.keyId}` : "seals nothing: it has no --audit-key")],
     ],
     paint,
   );
+}
+
+function bundleJson({ agreesWith: _, ...bundle }: CheckedBundle) {
+  return bundle;
 }
 
 function bundleText(

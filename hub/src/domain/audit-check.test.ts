@@ -63,7 +63,7 @@ function bundleOf(counts: readonly number[], first = 1, previous = ""): string[]
     head = digestOfSeal(seal);
   }
   const sha256 = lines.reduce((digest, line) => digest.add(line), new LinesDigest()).toString();
-  const end = { tenant: "acme", first, last, head: counts.length > 0 ? head : "", sha256, exportedAt: "now" };
+  const end = { tenant: "acme", first, last, head, sha256, exportedAt: "now" };
   return [...lines, endLine(signed("holdfast-bundle", end))];
 }
 
@@ -147,9 +147,26 @@ describe("a bundle", () => {
     });
     const stranger = digestOfSeal("another");
     await expect(check(bundleOf([1], 4, stranger), [{ number: 3, digest: head }])).rejects.toThrow(
-      "Seal 4 does not follow the seal before it.",
+      "Seal 3 is another than the one that is known.",
     );
-    await expect(check(bundleOf([1], 1, stranger))).rejects.toThrow("Seal 1 does not follow");
+    await expect(check(bundleOf([1], 1, stranger))).rejects.toThrow("Seal 1 does not begin the chain.");
+  });
+
+  it("without seals says which one it comes after, and is told from what is known of that", async () => {
+    const { head } = await check(whole);
+    const known = [{ number: 3, digest: head }];
+    expect(await check(bundleOf([], 4, head), known)).toMatchObject({
+      previous: head,
+      head,
+      agreesWith: [3],
+    });
+    await expect(check(bundleOf([], 4, digestOfSeal("another")), known)).rejects.toThrow("Seal 3 is another");
+  });
+
+  it("says which of the known seals it agrees with, and not of those that it does not reach", async () => {
+    const { head } = await check(whole);
+    const far = { number: 9, digest: head };
+    expect(await check(whole, [{ number: 3, digest: head }, far])).toMatchObject({ agreesWith: [3] });
   });
 
   it("of which a signed part is of another type, tenant or place is not verified", async () => {

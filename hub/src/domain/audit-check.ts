@@ -15,10 +15,13 @@ import {
 export class BundleDefect extends Error {
   override readonly name = "BundleDefect";
   readonly line: number;
+  /** It names a key that is not trusted, or was not signed by the one that it names. */
+  readonly isUntrusted: boolean;
 
-  constructor(line: number, message: string) {
+  constructor(line: number, message: string, isUntrusted = false) {
     super(message);
     this.line = line;
+    this.isUntrusted = isUntrusted;
   }
 }
 
@@ -32,8 +35,10 @@ export interface CheckedBundle {
   readonly operations: number;
   /** Digest of the seal before the first one; empty at the beginning of the chain. */
   readonly previous: string;
-  /** Digest of the last seal, or `previous` where there is none. */
+  /** Digest of seal `last`, whether it is in the bundle or before it; empty for 0. */
   readonly head: string;
+  /** Numbers of the known seals that the bundle agrees with. */
+  readonly agreesWith: readonly number[];
   /** When the last seal was made; null where there is none. */
   readonly sealedAt: string | null;
   readonly exportedAt: string;
@@ -59,6 +64,7 @@ export class BundleCheck {
   #previous = "";
   #head: string | undefined;
   #end: BundleEnd | undefined;
+  readonly #agreesWith: number[] = [];
 
   constructor(readSigned: ReadSigned, known: readonly KnownSeal[] = []) {
     this.#readSigned = readSigned;
@@ -93,6 +99,7 @@ export class BundleCheck {
       operations: this.#operations,
       previous: this.#previous,
       head: this.#head ?? this.#previous,
+      agreesWith: this.#agreesWith,
       sealedAt: this.#seal?.sealedAt ?? null,
       exportedAt: this.#end.exportedAt,
     };
@@ -115,18 +122,29 @@ export class BundleCheck {
     if (seal.number !== number)
       throw this.#defect(`Seal ${number} should stand here, and seal ${seal.number} does.`);
     if (seal.tenant !== tenant) throw this.#defect(`Seal ${number} is of tenant ${seal.tenant}.`);
-    const before = this.#head ?? (number === 1 ? "" : this.#known.get(number - 1)) ?? seal.previous;
-    if (seal.previous !== before) throw this.#defect(`Seal ${number} does not follow the seal before it.`);
-    const digest = digestOfSeal(jws);
-    if ((this.#known.get(number) ?? digest) !== digest)
-      throw this.#defect(`Seal ${number} is another than the one that is known.`);
-    if (this.#head === undefined) this.#previous = seal.previous;
-    this.#head = digest;
+    if (this.#head === undefined) this.#previous = this.#compare(number - 1, seal.previous);
+    else if (seal.previous !== this.#head)
+      throw this.#defect(`Seal ${number} does not follow the seal before it.`);
+    this.#head = this.#compare(number, digestOfSeal(jws));
     this.#seal = seal;
     this.#nextNumber += 1;
     this.#operationsLeft = seal.operations.count;
     this.#operationsDigest = new LinesDigest();
     this.#checkOperations();
+  }
+
+  /** The digest of a seal of the chain, as the bundle says it. */
+  #compare(number: number, digest: string): string {
+    const known = number === 0 ? "" : this.#known.get(number);
+    if (known === undefined) return digest;
+    if (known !== digest)
+      throw this.#defect(
+        number === 0
+          ? "Seal 1 does not begin the chain."
+          : `Seal ${number} is another than the one that is known.`,
+      );
+    if (number > 0) this.#agreesWith.push(number);
+    return digest;
   }
 
   #takeOperation(value: object, bytes: Uint8Array): void {
@@ -153,9 +171,10 @@ export class BundleCheck {
       end.tenant === start.tenant &&
       end.first === start.first &&
       end.last === start.last &&
-      end.head === (this.#head ?? "") &&
+      end.head === (this.#head ?? end.head) &&
       end.sha256 === this.#whole.toString();
     if (!isOfThis) throw this.#defect("The end was signed for another bundle than this.");
+    if (this.#head === undefined) this.#previous = this.#compare(start.last, end.head);
     this.#end = end;
   }
 
@@ -173,7 +192,8 @@ export class BundleCheck {
     try {
       return [jws, (await this.#readSigned(jws, type)) as Payload];
     } catch (error) {
-      throw this.#defect(`The ${field} is not signed by a key that is trusted: ${(error as Error).message}`);
+      const why = `The ${field} is not signed by a key that is trusted: ${(error as Error).message}`;
+      throw new BundleDefect(this.#line, why, true);
     }
   }
 

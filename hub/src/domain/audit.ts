@@ -39,7 +39,7 @@ export interface BundleEnd {
   readonly tenant: string;
   readonly first: number;
   readonly last: number;
-  /** Digest of the JWS of the last seal; empty where there is none. */
+  /** Digest of the JWS of the seal `last`, whether it is in the bundle or before it; empty for 0. */
   readonly head: string;
   /** Digest of all lines before this one, each with its line feed. */
   readonly sha256: string;

@@ -3,7 +3,6 @@ import type { Ref } from "../domain/lane.js";
 import type { EndedLease } from "../domain/lease.js";
 import { endJobs } from "./advance-runs.js";
 import type { BatchStatement } from "./group-commit.js";
-import type { ReadPool } from "./read-pool.js";
 import { type RefRow, refColumns, toRef } from "./ref-row.js";
 import { isByKey, isByKeyOf, linkHistory, retryLane, rowsByKey, writePage } from "./sql-text.js";
 
@@ -21,15 +20,25 @@ const purposes = [
 ] as const;
 export type TimerPurpose = (typeof purposes)[number];
 
-/** Which timers are due. Firing goes over the writer's connection, where everybody else waits meanwhile. */
-export async function readDueTimers(db: ReadPool): Promise<readonly TimerPurpose[]> {
-  const { rows } = await db.query<{ purpose: number }>({
-    name: "read_due_timers",
-    text: `select p.purpose from generate_series(1, ${purposes.length}) p (purpose)
-      where exists (select from timer t where t.purpose = p.purpose::smallint and t.due_at <= now()) order by p.purpose`,
-  });
-  return rows.map(({ purpose }) => purposes[purpose - 1] as TimerPurpose);
-}
+/**
+ * Which timers are due: one look instead of a statement or transaction for each purpose, behind which everybody else on this
+ * connection waits. On this one, because deadlines must not wait for readers.
+ */
+export const readDueTimers: BatchStatement<null, readonly TimerPurpose[]> = {
+  name: "read_due_timers",
+  itemsMax: 1_000,
+  bytesMax: 1 << 20,
+  bytesOf: () => 16,
+  run: async (on, items) => {
+    const { rows } = await on.connection.query<{ purpose: number }>({
+      name: "read_due_timers",
+      text: `select p.purpose from generate_series(1, ${purposes.length}) p (purpose)
+        where exists (select from timer t where t.purpose = p.purpose::smallint and t.due_at <= now()) order by p.purpose`,
+    });
+    const due = rows.map(({ purpose }) => purposes[purpose - 1] as TimerPurpose);
+    return { results: items.map(() => due), wrotePage: false };
+  },
+};
 
 // Due timers are taken whoever wrote them; skip locked lets hubs share them.
 export const takeDue = (purpose: number, limit: string) => `

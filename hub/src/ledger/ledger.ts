@@ -37,6 +37,7 @@ import {
   fireReadyTimers,
   fireStartDeadlines,
   readDueTimers,
+  type TimerPurpose,
 } from "./fire-timers.js";
 import { fireWaitTimeouts } from "./fire-wait-timeouts.js";
 import * as cursors from "./forward-cursors.js";
@@ -216,7 +217,8 @@ export async function openLedger(options: LedgerOptions) {
       deadLetters.readDeadLetters(db, tenantId, jobIds),
     resolveDeadLetters: (operator: Operator, jobIds: readonly string[]) =>
       deadLetters.resolveDeadLetters(db, operator, jobIds),
-    readDueTimers: () => readDueTimers(db),
+    readDueTimers: (): Promise<readonly TimerPurpose[]> =>
+      one(writes.commit(readDueTimers, [null], patience.callMs)),
     fireReadyTimers: (limit: number): Promise<FiredReady> =>
       one(writes.commit(fireReadyTimers, [limit], patience.callMs)),
     fireDeadlines: (limit: number): Promise<FiredEnds> =>
@@ -359,8 +361,12 @@ export async function openLedger(options: LedgerOptions) {
 
     listOperations: (tenantId: number, target: string, beforeId: string, limit: number) =>
       listOperations(db, tenantId, target, beforeId, limit),
-    readUnsealedTenants: (countMax: number) => audit.readUnsealedTenants(db, countMax),
-    readUnsealed: (tenantId: number, limit: number) => audit.readUnsealed(db, tenantId, limit),
+    readUnsealedTenants: () => audit.readUnsealedTenants(db),
+    readSealedTenants: () => audit.readSealedTenants(db),
+    readUnsealed: (tenantId: number, seenNumber: number, limit: number) =>
+      audit.readUnsealed(db, tenantId, seenNumber, limit),
+    readSealTexts: (tenantId: number, from: number, limit: number) =>
+      audit.readSealTexts(db, tenantId, from, limit),
     writeSeal: (...seal: DropFirst<Parameters<typeof audit.writeSeal>>) => audit.writeSeal(db, ...seal),
     readAuditHead: (tenantId: number, countMax: number) => audit.readAuditHead(db, tenantId, countMax),
     readSeals: (tenantId: number, from: number, limit: number) => audit.readSeals(db, tenantId, from, limit),

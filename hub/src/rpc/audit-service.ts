@@ -9,7 +9,7 @@ const chunkBytes = 64 * 1024;
 export function auditService(audits: Audits): ImplementedService {
   return implement(AuditService, {
     async getHead(_request, { principal }) {
-      const { seal, waiting, oldestWaitingAtMs } = await audits.head(principal);
+      const { seal, waiting, oldestWaitingAtMs, changed } = await audits.head(principal);
       return {
         ...(seal && {
           head: {
@@ -21,6 +21,7 @@ export function auditService(audits: Audits): ImplementedService {
           },
         }),
         waiting,
+        changed: changed ?? "",
         ...optionalTime("oldestWaitingAt", oldestWaitingAtMs),
         ...(audits.signer && {
           key: { keyId: audits.signer.keyId, publicKeyPem: audits.signer.publicKeyPem },

@@ -28,6 +28,13 @@ export interface SealHead {
   readonly keyId: string;
 }
 
+export interface AuditView extends Pick<AuditHead, "waiting" | "oldestWaitingAtMs"> {
+  /** The newest; null before the first. */
+  readonly seal: SealHead | null;
+  /** Why this hub seals nothing more of the tenant; null while it does. */
+  readonly changed: string | null;
+}
+
 /** The sealed history of what operators changed, for whoever audits it. */
 export class Audits {
   readonly #ledger: Pick<Ledger, "readAuditHead" | "readSeals" | "readUnsealed">;
@@ -43,20 +50,18 @@ export class Audits {
     return this.#sealing?.signer ?? null;
   }
 
-  async head({
-    tenantId,
-  }: Principal): Promise<
-    { readonly seal: SealHead | null } & Pick<AuditHead, "waiting" | "oldestWaitingAtMs">
-  > {
+  /** @throws Fault HISTORY_CHANGED when the newest seal is none */
+  async head({ tenantId }: Principal): Promise<AuditView> {
     const { seal, waiting, oldestWaitingAtMs } = await this.#ledger.readAuditHead(tenantId, waitingCountMax);
-    return { seal: seal === null ? null : await toSealHead(seal), waiting, oldestWaitingAtMs };
+    const changed = this.#sealing?.sealer.whyNot(tenantId) ?? null;
+    return { seal: seal === null ? null : await toSealHead(seal), waiting, oldestWaitingAtMs, changed };
   }
 
   /**
    * The lines of a bundle, each with its line feed.
    *
    * @param lastWanted null: all there is, and what is new is sealed first
-   * @throws Fault AUDIT_KEY_MISSING, SEAL_NOT_FOUND
+   * @throws Fault AUDIT_KEY_MISSING, SEAL_NOT_FOUND, HISTORY_CHANGED
    */
   async *export(
     { tenantId, tenant }: Principal,
@@ -70,12 +75,15 @@ export class Audits {
       );
     const { signer, sealer } = this.#sealing;
     if (lastWanted === null) await sealer.seal(tenantId);
-    const { last: newest, now } = await this.#ledger.readUnsealed(tenantId, 0);
+    const { last: newest, seen: before, now } = await this.#ledger.readUnsealed(tenantId, first - 1, 0);
     const last = lastWanted ?? newest.number;
     if (Math.max(first - 1, last) > newest.number)
       throw new Fault("SEAL_NOT_FOUND", `The newest seal is ${newest.number}.`, {
         newest: String(newest.number),
       });
+
+    if (first > 1 && before === null)
+      throw new Fault("HISTORY_CHANGED", `Seal ${first - 1} is missing in the ledger.`, { tenant });
 
     const whole = new LinesDigest();
     const line = (text: string) => {
@@ -83,7 +91,7 @@ export class Audits {
       return `${text}\n`;
     };
     yield line(startLine({ bundle: bundleFormat, tenant, first, last }));
-    let head = "";
+    let head = before === null ? "" : digestOfSeal(before);
     for (let from = first; from <= last; from += sealsPerRead) {
       const seals = await this.#ledger.readSeals(tenantId, from, Math.min(sealsPerRead, last - from + 1));
       for (const { seal, operations } of seals) {
@@ -98,12 +106,16 @@ export class Audits {
 }
 
 async function toSealHead(jws: string): Promise<SealHead> {
-  const { number, operations, sealedAt } = (await readUnverified(jws, "holdfast-seal")) as Seal;
-  return {
-    number,
-    digest: digestOfSeal(jws),
-    operations: operations.count,
-    sealedAtMs: Date.parse(sealedAt),
-    keyId: keyIdIn(jws),
-  };
+  try {
+    const { number, operations, sealedAt } = (await readUnverified(jws, "holdfast-seal")) as Seal;
+    return {
+      number,
+      digest: digestOfSeal(jws),
+      operations: operations.count,
+      sealedAtMs: Date.parse(sealedAt),
+      keyId: keyIdIn(jws),
+    };
+  } catch (cause) {
+    throw new Fault("HISTORY_CHANGED", "The newest seal in the ledger is none.", {}, { cause });
+  }
 }

@@ -1,6 +1,14 @@
+import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { type AuditSigner, isReadByOthers, makeAuditKey, openAuditSigner } from "./audit-key.js";
+import {
+  type AuditSigner,
+  isReadByOthers,
+  makeAuditKey,
+  openAuditSigner,
+  publicFileOf,
+  writePublicHalf,
+} from "./audit-key.js";
 import { sealMetrics } from "./hub-metrics.js";
 import { Sealer, type SealerObserver } from "./sealer.js";
 
@@ -30,6 +38,7 @@ export async function provideAuditSigner(
   }
   if (auditKey === null) await makeIfMissing(file, log);
   const signer = await openAuditSigner(file);
+  if (auditKey === null) await writePublicHalf(file, signer.publicKeyPem);
   if (await isReadByOthers(file)) log(`warning: others can read the audit key ${file}: chmod 600 it`);
   return signer;
 }
@@ -53,12 +62,14 @@ export function sealingBy(
 }
 
 async function makeIfMissing(file: string, log: (line: string) => void): Promise<void> {
+  if (existsSync(file)) return;
   // PostgreSQL may have its files elsewhere: then nobody has made this folder.
   await mkdir(dirname(file), { recursive: true });
   try {
     await makeAuditKey(file);
-    log(`made an audit key: ${file}; the public half is in ${file}.pub`);
+    log(`made an audit key: ${file}; the public half is in ${publicFileOf(file)}`);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    // Of hubs that start together one makes it.
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST" || !existsSync(file)) throw error;
   }
 }

@@ -69,7 +69,8 @@ export class Timers {
   #lookAt(atMs: number): void {
     if (this.#isStopped) return;
     clearTimeout(this.#nextLook);
-    this.#nextLookAtMs = Math.min(atMs, Date.now() + lookIntervalMs);
+    // Timers of Node may come a moment early, and times in the ledger have microseconds.
+    this.#nextLookAtMs = Math.min(atMs + 1, Date.now() + lookIntervalMs);
     this.#nextLook = setTimeout(
       () => {
         this.#nextLookAtMs = Number.POSITIVE_INFINITY;

@@ -143,22 +143,48 @@ describe("what an operator changes", () => {
     }
   });
 
-  it("is not sealed anew by a hub that knows seals which were cut off", async () => {
+  // Each takes the ledger back as it was, and the hub with it, which has seen too much by then.
+  it.each([
+    ["its end was cut off", (head: bigint) => [`delete from audit_seal where number = ${head}`]],
+    [
+      "its end was cut off and another hub went on",
+      (head: bigint) => [
+        `update audit_seal set seal = (select seal from audit_seal where number = 1) where number = ${head}`,
+        `insert into audit_seal select tenant_id, ${head + 1n}, seal from audit_seal where number = 2`,
+      ],
+    ],
+    [
+      "something else was put at its end",
+      (head: bigint) => [
+        `insert into audit_seal select tenant_id, ${head + 1n}, 'x' from audit_seal where number = 1`,
+      ],
+    ],
+    [
+      "a number was left out",
+      (head: bigint) => [
+        `insert into audit_seal select tenant_id, ${head + 9n}, seal from audit_seal where number = 1`,
+      ],
+    ],
+    ["its tenant was given another name", () => ["update tenant set name = 'attic' where tenant_id = 1"]],
+  ])("is not sealed any further by a hub that saw it when %s (D22)", async (_what, changes) => {
     const client = house.client();
     const { head } = await client.call(getHead, {});
-    await house.query("delete from audit_seal where number = $1", [String(head?.number)]);
-    await house.query("update operation set seal_number = null where seal_number = $1", [
-      String(head?.number),
-    ]);
+    await house.query("create table kept_seal as table audit_seal");
+    for (const change of changes(head?.number ?? 0n)) await house.query(change);
+    await pauseQueue(client, "meanwhile", `${Math.random()}`);
 
     expect(await client.refused(exportBundle, {})).toMatchObject({ code: 15, reason: "HISTORY_CHANGED" });
 
-    await until(
-      async () =>
-        house.lines.some((line) => line.includes("The sealed history of tenant default was changed")),
-      "the hub to say so",
-    );
-    expect((await client.call(getHead, {})).head?.number).toBe((head?.number ?? 0n) - 1n);
+    const told = "The sealed history of tenant default was changed in the ledger";
+    await until(async () => house.lines.some((line) => line.includes(told)), "the hub to say so");
+    const { changed } = await client.call(getHead, {}).catch(() => ({ changed: told }));
+    expect(changed).toContain(told);
+    await house.query("delete from audit_seal");
+    await house.query("insert into audit_seal table kept_seal");
+    await house.query("drop table kept_seal");
+    await house.query("update tenant set name = 'default' where tenant_id = 1");
+    await house.restart();
+    await checked(await exportLines(house.client()));
   });
 });
 
@@ -216,6 +242,16 @@ describe("tenants", () => {
     const targets = operationsIn(lines).map(({ target }) => target);
     expect(targets).toContain("queue:default/mail");
     expect(targets).not.toContain("queue:default/letters");
+    // A tenant whose history was changed keeps none of the others waiting, however much of it waits.
+    await house.query(
+      "update audit_seal set seal = 'x' where tenant_id = (select tenant_id from tenant where name = 'acme')",
+    );
+    await pauseQueue(ours, "letters", "many");
+    await house.query(`insert into operation select new_operation_id(), tenant_id, at, subject, action, target, reason, ticket,
+      before, after, null from operation cross join generate_series(1, 12000) where reason = 'many'`);
+    const theirs = await clientOf("other", ["audit:read", "limits:operate"]);
+    await pauseQueue(theirs, "more");
+    await until(async () => (await theirs.call(getHead, {})).waiting === 0, "the other tenant's seals");
     const blind = await clientOf("acme", ["fleet:read", "limits:operate"]);
     const missing = { code: 7, reason: "SCOPE_MISSING" };
     expect(await blind.refused(exportBundle, {})).toMatchObject(missing);

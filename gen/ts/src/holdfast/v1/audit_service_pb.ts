@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdfast/v1/audit_service.proto.
  */
 export const file_holdfast_v1_audit_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9ob2xkZmFzdC92MS9hdWRpdF9zZXJ2aWNlLnByb3RvEgtob2xkZmFzdC52MSIQCg5HZXRIZWFkUmVxdWVzdCKjAQoPR2V0SGVhZFJlc3BvbnNlEiQKBGhlYWQYASABKAsyFi5ob2xkZmFzdC52MS5BdWRpdFNlYWwSDwoHd2FpdGluZxgCIAEoBRI1ChFvbGRlc3Rfd2FpdGluZ19hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASIgoDa2V5GAQgASgLMhUuaG9sZGZhc3QudjEuQXVkaXRLZXkifgoJQXVkaXRTZWFsEg4KBm51bWJlchgBIAEoAxIOCgZkaWdlc3QYAiABKAkSEgoKb3BlcmF0aW9ucxgDIAEoBRItCglzZWFsZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmtleV9pZBgFIAEoCSIyCghBdWRpdEtleRIOCgZrZXlfaWQYASABKAkSFgoOcHVibGljX2tleV9wZW0YAiABKAkiLAoNRXhwb3J0UmVxdWVzdBINCgVmaXJzdBgBIAEoAxIMCgRsYXN0GAIgASgDIh8KDkV4cG9ydFJlc3BvbnNlEg0KBWNodW5rGAEgASgMMpkBCgxBdWRpdFNlcnZpY2USRAoHR2V0SGVhZBIbLmhvbGRmYXN0LnYxLkdldEhlYWRSZXF1ZXN0GhwuaG9sZGZhc3QudjEuR2V0SGVhZFJlc3BvbnNlEkMKBkV4cG9ydBIaLmhvbGRmYXN0LnYxLkV4cG9ydFJlcXVlc3QaGy5ob2xkZmFzdC52MS5FeHBvcnRSZXNwb25zZTABYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("Ch9ob2xkZmFzdC92MS9hdWRpdF9zZXJ2aWNlLnByb3RvEgtob2xkZmFzdC52MSIQCg5HZXRIZWFkUmVxdWVzdCK0AQoPR2V0SGVhZFJlc3BvbnNlEiQKBGhlYWQYASABKAsyFi5ob2xkZmFzdC52MS5BdWRpdFNlYWwSDwoHd2FpdGluZxgCIAEoBRI1ChFvbGRlc3Rfd2FpdGluZ19hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASIgoDa2V5GAQgASgLMhUuaG9sZGZhc3QudjEuQXVkaXRLZXkSDwoHY2hhbmdlZBgFIAEoCSJ+CglBdWRpdFNlYWwSDgoGbnVtYmVyGAEgASgDEg4KBmRpZ2VzdBgCIAEoCRISCgpvcGVyYXRpb25zGAMgASgFEi0KCXNlYWxlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGa2V5X2lkGAUgASgJIjIKCEF1ZGl0S2V5Eg4KBmtleV9pZBgBIAEoCRIWCg5wdWJsaWNfa2V5X3BlbRgCIAEoCSIsCg1FeHBvcnRSZXF1ZXN0Eg0KBWZpcnN0GAEgASgDEgwKBGxhc3QYAiABKAMiHwoORXhwb3J0UmVzcG9uc2USDQoFY2h1bmsYASABKAwymQEKDEF1ZGl0U2VydmljZRJECgdHZXRIZWFkEhsuaG9sZGZhc3QudjEuR2V0SGVhZFJlcXVlc3QaHC5ob2xkZmFzdC52MS5HZXRIZWFkUmVzcG9uc2USQwoGRXhwb3J0EhouaG9sZGZhc3QudjEuRXhwb3J0UmVxdWVzdBobLmhvbGRmYXN0LnYxLkV4cG9ydFJlc3BvbnNlMAFiBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * Request of GetHead.
@@ -63,6 +63,14 @@ export type GetHeadResponse = Message<"holdfast.v1.GetHeadResponse"> & {
    * @generated from field: holdfast.v1.AuditKey key = 4;
    */
   key?: AuditKey | undefined;
+
+  /**
+   * Why this hub seals nothing more of the tenant, its history having been
+   * changed in the ledger; empty while it does.
+   *
+   * @generated from field: string changed = 5;
+   */
+  changed: string;
 };
 
 /**
@@ -216,6 +224,8 @@ export const AuditService: GenService<{
    * Answers the newest seal of the caller's tenant, and what is not sealed
    * yet. Scope: audit:read.
    *
+   * Errors: HISTORY_CHANGED (the newest seal in the ledger is none).
+   *
    * @generated from rpc holdfast.v1.AuditService.GetHead
    */
   getHead: {
@@ -229,8 +239,8 @@ export const AuditService: GenService<{
    * is sealed first. Scope: audit:read.
    *
    * Errors: AUDIT_KEY_MISSING (this hub cannot sign), SEAL_NOT_FOUND (first or
-   * last is beyond the newest seal), HISTORY_CHANGED (seals that this hub has
-   * seen are gone from the ledger), INVALID_FIELD.
+   * last is beyond the newest seal), HISTORY_CHANGED (the chain in the ledger
+   * does not go on from what this hub has seen of it), INVALID_FIELD.
    *
    * @generated from rpc holdfast.v1.AuditService.Export
    */
