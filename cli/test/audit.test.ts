@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
@@ -15,7 +15,8 @@ import {
 import { openAuditSigner } from "@holdfast/hub/audit-key";
 import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { EXIT } from "../src/exit-codes.js";
-import { refusal } from "./fake-hub.js";
+import { refusal, startFakeHub } from "./fake-hub.js";
+import { spawnHoldfast, until } from "./holdfast-process.js";
 import { jsonError, run } from "./run-cli.js";
 import { withHub } from "./with-hub.js";
 
@@ -121,6 +122,32 @@ describe("with a key", () => {
     expect(await readFile(file, "utf8")).toBe(textOf(lines));
     expect((await cli("audit", "export", file)).exitCode).toBe(EXIT.usage);
     expect((await verify(file)).exitCode).toBe(EXIT.ok);
+  });
+
+  test("audit export leaves nothing behind when it is interrupted", async () => {
+    const [start = ""] = await bundle();
+    let begun: () => void = () => undefined;
+    const underWay = new Promise<void>((resolve) => {
+      begun = resolve;
+    });
+    const hub = await startFakeHub({
+      audit: {
+        export: async function* (_request, { signal }) {
+          yield { chunk: Buffer.from(`${start}\n`) };
+          begun();
+          await new Promise((resolve) => signal.addEventListener("abort", resolve));
+        },
+      },
+    });
+    onTestFinished(() => hub.stop());
+    const exporting = spawnHoldfast(["audit", "export", inFolder("audit.jsonl"), "--hub", hub.url], {
+      cwd: folder,
+    });
+    await underWay;
+    await until(async () => (await readdir(folder)).some((name) => name.endsWith(".part")));
+    exporting.child.kill("SIGINT");
+    expect(await exporting.ended).toBe(EXIT.interrupted);
+    expect((await readdir(folder)).sort()).toEqual(["key.pem", "key.pem.pub"]);
   });
 
   test("audit verify exits 12 for what was changed or cut off, and names the line", async () => {

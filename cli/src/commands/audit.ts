@@ -15,6 +15,7 @@ import type { Io } from "../io.js";
 import { JSON_OPTIONS } from "../job-json.js";
 import { time } from "../job-text.js";
 import type { Paint } from "../paint.js";
+import { listenForShutdown } from "../shutdown.js";
 import { formatFields } from "../table.js";
 
 const AFTER_HELP = `
@@ -147,9 +148,11 @@ async function download(
   const { readUnverified } = await import("@holdfast/hub/audit-key");
   const { checkBundle } = await import("../audit/check-bundle.js");
   const part = `${file}.${process.pid}.part`;
+  // Only so that nothing is left behind.
+  const { signal, dispose } = listenForShutdown({ drains: false });
   const chunks = async function* () {
     const request = { first: BigInt(first), last: BigInt(last) };
-    for await (const { chunk } of hub.audit.export(request, NO_TIMEOUT)) yield chunk;
+    for await (const { chunk } of hub.audit.export(request, { ...NO_TIMEOUT, signal })) yield chunk;
   };
   const out = createWriteStream(part, { flags: "wx" });
   let isOurs = false;
@@ -163,8 +166,9 @@ async function download(
     await rename(part, file);
     return bundle;
   } catch (error) {
-    throw asFileError(error);
+    throw signal.aborted ? signal.reason : asFileError(error);
   } finally {
+    dispose();
     if (isOurs) await rm(part, { force: true });
   }
 }
