@@ -16,7 +16,7 @@ import { JSON_OPTIONS } from "../job-json.js";
 import { time } from "../job-text.js";
 import type { Paint } from "../paint.js";
 import { listenForShutdown } from "../shutdown.js";
-import { formatFields } from "../table.js";
+import { formatFields, formatRows } from "../table.js";
 
 const AFTER_HELP = `
 What operators change is sealed within seconds: each seal is signed and holds on to the one before. A bundle of it can
@@ -118,7 +118,7 @@ export function addAuditCommand(program: Command, cli: Cli): void {
     .argument("<file>", "where to; it must not be there yet")
     .action((file: string, _flags: object, command: Command) =>
       perform(cli, command, async ({ output }) => {
-        const { makeAuditKey, openAuditSigner } = await import("@holdfast/hub/audit-key");
+        const { makeAuditKey, openAuditSigner, publicFileOf } = await import("@holdfast/hub/audit-key");
         try {
           await makeAuditKey(file);
         } catch (error) {
@@ -128,11 +128,12 @@ export function addAuditCommand(program: Command, cli: Cli): void {
           );
         }
         const { keyId } = await openAuditSigner(file);
-        output.document({ file, publicKeyFile: `${file}.pub`, keyId }, () =>
-          [
-            `${file}      private: for \`holdfast hub --audit-key ${file}\`, and nobody else`,
-            `${file}.pub  public, key id ${keyId}: for whoever verifies`,
-          ].join("\n"),
+        const publicKeyFile = publicFileOf(file);
+        output.document({ file, publicKeyFile, keyId }, () =>
+          formatRows([
+            [file, `private: for \`holdfast hub --audit-key ${file}\`, and nobody else`],
+            [publicKeyFile, `public, key id ${keyId}: for whoever verifies`],
+          ]),
         );
         return EXIT.ok;
       }),

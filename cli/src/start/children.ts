@@ -83,13 +83,18 @@ function openLog(file: string): number {
   try {
     return openSync(file, "w");
   } catch (cause) {
-    throw new CliError(`The log ${file} cannot be written: ${(cause as Error).message}`, {
-      exitCode: EXIT.refused,
-      reason: "CANNOT_OPEN",
-      next: "Choose another --data-dir, or run as its owner.",
-      cause,
-    });
+    throw cannotOpen(`The log ${file} cannot be written`, cause as Error);
   }
+}
+
+/** Something in the data directory. */
+export function cannotOpen(what: string, cause: Error): CliError {
+  return new CliError(`${what}: ${cause.message}`, {
+    exitCode: EXIT.refused,
+    reason: "CANNOT_OPEN",
+    next: "Choose another --data-dir, or run as its owner.",
+    cause,
+  });
 }
 
 function disconnect(child: ChildProcess): void {

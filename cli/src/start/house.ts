@@ -5,7 +5,7 @@ import { formatElapsed } from "../elapsed.js";
 import { EXIT } from "../exit-codes.js";
 import type { Io } from "../io.js";
 import type { ChildMessage } from "../parent.js";
-import { type Child, startChild } from "./children.js";
+import { type Child, cannotOpen, startChild } from "./children.js";
 
 // Hubs on one embedded PostgreSQL, their workers, and NATS if there is a fleet, as child processes. They start in the
 // order NATS, hubs, workers and stop in the reverse: workers drain first, then the hubs stop, the last of them with
@@ -66,12 +66,7 @@ export interface House {
 export async function startHouse(options: HouseOptions): Promise<House> {
   const logs = join(options.dataDir, "logs");
   await mkdir(logs, { recursive: true }).catch((cause: Error) => {
-    throw new CliError(`The data directory cannot be used: ${cause.message}`, {
-      exitCode: EXIT.refused,
-      reason: "CANNOT_OPEN",
-      next: "Choose another --data-dir, or run as its owner.",
-      cause,
-    });
+    throw cannotOpen("The data directory cannot be used", cause);
   });
   const children = { nats: [] as Child[], hubs: new Map<string, Child>(), workers: [] as Child[] };
   let fail: (error: unknown) => void = () => undefined;

@@ -33,10 +33,17 @@ export async function readUnsealedTenants(
 ): Promise<{ readonly tenantId: number; readonly oldestMs: number }[]> {
   const { rows } = await db.query<{ tenant_id: number; oldest_ms: number }>({
     name: "read_unsealed_tenants",
-    text: `select t.tenant_id, ${toMs("o.at")} as oldest_ms
-      from tenant t cross join lateral (
-        select at from operation where tenant_id = t.tenant_id and seal_number is null order by operation_id limit 1
-      ) o`,
+    // From one tenant that has some to the next: with nothing to seal it is one look, however many tenants there are.
+    text: `
+      with recursive waiting as (
+        (select tenant_id, at from operation where seal_number is null order by tenant_id, operation_id limit 1)
+        union all
+        select next.* from waiting w cross join lateral (
+          select tenant_id, at from operation where seal_number is null and tenant_id > w.tenant_id
+          order by tenant_id, operation_id limit 1
+        ) next
+      )
+      select tenant_id, ${toMs("at")} as oldest_ms from waiting`,
   });
   return rows.map((row) => ({ tenantId: row.tenant_id, oldestMs: row.oldest_ms }));
 }

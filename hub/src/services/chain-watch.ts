@@ -73,10 +73,11 @@ export class ChainWatch {
     const number = before.number + 1;
     if (next.number !== number) throw changed(tenant, `seal ${number} is missing`);
     const seal = (await this.#read(next.seal, "holdfast-seal").catch(() => null)) as Seal | null;
+    const previous = before.seal === "" ? null : digestOfSeal(before.seal);
     const isNext =
       seal?.number === number &&
       seal.tenant === tenant &&
-      (before.seal === "" || seal.previous === digestOfSeal(before.seal));
+      seal.previous === (previous ?? (number === 1 ? "" : seal.previous));
     if (!isNext) throw changed(tenant, `seal ${number} does not follow the one before it`);
   }
 }

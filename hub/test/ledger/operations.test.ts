@@ -10,7 +10,7 @@ import { giveBackEffects } from "../../src/ledger/effect-give-back.js";
 import type { BatchStatement } from "../../src/ledger/group-commit.js";
 import { replayJobs } from "../../src/ledger/replay-jobs.js";
 import { reviveJobs } from "../../src/ledger/revive-job.js";
-import { WriterConnection } from "../../src/ledger/writer-connection.js";
+import { runAgain } from "../harness/again.js";
 import { acquire, holderOfScope, patienceMs } from "../harness/effect-acts.js";
 import { failJobs } from "../harness/failing-jobs.js";
 import { done, failed, operator, reportItem } from "../harness/ledger-acts.js";
@@ -31,22 +31,8 @@ const kept = (like: string) =>
     [like],
   );
 
-/** Runs a batch as one that an earlier try may have committed. */
-async function again<Item, Result>(statement: BatchStatement<Item, Result>, items: readonly Item[]) {
-  const connection = new WriterConnection(room.url, "test");
-  await connection.open();
-  const on = {
-    connection,
-    writerId: connection.writerId,
-    batch: connection.takePage(),
-    isRetry: true,
-    reserveReadyKeys: () => 1,
-    jobTable: () => "job",
-  };
-  const { results } = await statement.run(on, items);
-  await connection.close();
-  return results;
-}
+const again = async <Item, Result>(statement: BatchStatement<Item, Result>, items: readonly Item[]) =>
+  (await runAgain(room.url, statement, items)).results;
 
 async function ended(outcome: Outcome): Promise<string> {
   const lease = await leased();

@@ -4,7 +4,7 @@ import { UniquePolicy } from "../../src/domain/job-spec.js";
 import { JobEventType, JobState } from "../../src/domain/job-state.js";
 import type { SubmitItem, SubmitResult } from "../../src/ledger/submit-jobs.js";
 import { submitUniqueJobs } from "../../src/ledger/submit-unique-jobs.js";
-import { WriterConnection } from "../../src/ledger/writer-connection.js";
+import { runAgain } from "../harness/again.js";
 import {
   claimAll,
   claimOne,
@@ -165,19 +165,8 @@ describe("a unique key of an open job", () => {
       const key = `retried-${type}`;
       const [inserted, other] = [item(key, policy), item(key, policy)];
       await submit(inserted);
-      const connection = new WriterConnection(room.url, "test");
-      await connection.open();
-      const on = {
-        connection,
-        writerId: connection.writerId,
-        batch: connection.takePage(),
-        isRetry: true,
-        reserveReadyKeys: () => 1,
-        jobTable: () => "job",
-      };
 
-      const { results, wrotePage } = await submitUniqueJobs.run(on, [other, inserted]);
-      await connection.close();
+      const { results, wrotePage } = await runAgain(room.url, submitUniqueJobs, [other, inserted]);
 
       expect(results).toMatchObject([
         { type, jobId: inserted.jobId },
